@@ -1,0 +1,237 @@
+"""Folders of a run: one per stage, written whole or not at all, so that a killed run continues."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from causalign.errors import ArtifactError
+from causalign.results import Figure, Finding, Section, Verdict
+
+FORMAT = 1
+RECORDED_PACKAGES = ("causalign", "numpy", "scipy", "scikit-learn", "pyarrow", "torch")
+
+
+def open_run(folder: str | os.PathLike[str]) -> Path:
+    """Make the run folder and prove that it can be written; raise `ArtifactError` if not."""
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".write-test"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ArtifactError(
+            f"The output folder {str(path)!r} is a file. Choose a folder."
+        ) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ArtifactError(f"Cannot write to the folder {str(path)!r}: {reason}.") from error
+    return path
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run folder for one process; the lock of a killed process lapses with it."""
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise ArtifactError(f"Another process is working in {str(folder)!r}.") from error
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a hash of settings and inputs that says whether a stage must be done again."""
+    text = json.dumps([_plain(part) for part in parts], sort_keys=True, allow_nan=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def hash_table(table: pa.Table) -> str:
+    """Return a hash of a table's names, types and contents, however it was chunked or stored."""
+    digest = hashlib.sha256()
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        digest.update(f"{name}:{column.type}:{len(column)}".encode())
+        sink = pa.BufferOutputStream()
+        whole = pa.table({"column": column}).combine_chunks()
+        with pa.ipc.new_stream(sink, whole.schema) as writer:
+            writer.write_table(whole)
+        digest.update(sink.getvalue())
+    return digest.hexdigest()[:16]
+
+
+def is_done(folder: Path, key: str, *, replace: bool) -> bool:
+    """Return whether the stage is there with this key.
+
+    With another key it is an `ArtifactError`, since results would be lost, unless ``replace``.
+    """
+    stored = folder / "result.json"
+    if not stored.exists():
+        return False
+    if _load(stored).get("fingerprint") == key:
+        return True
+    if replace:
+        return False
+    raise ArtifactError(
+        f"{str(folder)!r} holds the result of other settings or data. "
+        "Choose another output folder, or replace it with --replace."
+    )
+
+
+def write_stage(
+    folder: Path,
+    section: Section,
+    *,
+    key: str,
+    settings: Any,
+    payload: Callable[[Path], None] | None = None,
+) -> None:
+    """Write ``result.json``, ``summary.md``, tables and figures of a stage, all or nothing.
+
+    Everything goes to a hidden neighbour first and is renamed at the end, so a reader never meets
+    half a stage. ``payload`` writes what only this stage knows (adjusted logs, models).
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    if payload is not None:
+        payload(partial)
+    for name, table in section.tables.items():
+        pq.write_table(table, partial / f"{_file(name)}.parquet")
+        pacsv.write_csv(_flat(table), partial / f"{_file(name)}.csv")
+    for figure in section.figures:
+        (partial / f"{_file(figure.name)}.svg").write_text(figure.svg, encoding="utf-8")
+    (partial / "summary.md").write_text(_summary(section), encoding="utf-8")
+    record = _record(section) | {
+        "format": FORMAT,
+        "fingerprint": key,
+        "settings": _plain(settings),
+        "versions": versions(),
+    }
+    text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
+    (partial / "result.json").write_text(text + "\n", encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(partial, folder)
+
+
+def read_stage(folder: Path) -> Section:
+    """Read a stage's section back; raise `ArtifactError` when it is damaged."""
+    record = _load(folder / "result.json")
+    if record.get("format") != FORMAT:
+        raise ArtifactError(f"{str(folder)!r} was written by another version of causalign.")
+    try:
+        return Section(
+            stage=record["stage"],
+            question=record["question"],
+            answer=record["answer"],
+            assumption=record["assumption"],
+            numbers=record["numbers"],
+            tables={n: pq.read_table(folder / f"{_file(n)}.parquet") for n in record["tables"]},
+            figures=tuple(
+                Figure(svg=(folder / f"{_file(f['name'])}.svg").read_text(encoding="utf-8"), **f)
+                for f in record["figures"]
+            ),
+            findings=tuple(
+                Finding(**{**f, "verdict": Verdict(f["verdict"])}) for f in record["findings"]
+            ),
+            details=record["details"],
+        )
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+        raise ArtifactError(
+            f"{str(folder)!r} is damaged ({error}). Delete it and run again."
+        ) from error
+
+
+def stages(run: Path) -> list[Path]:
+    """Return the finished stage folders of a run, in their order."""
+    found = [p for p in run.iterdir() if re.match(r"\d+-", p.name) and (p / "result.json").exists()]
+    return sorted(found, key=lambda p: int(p.name.split("-")[0]))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(_plain(value), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that the numbers depend on."""
+    found = {"python": sys.version.split()[0]}
+    for name in RECORDED_PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{str(path)!r} is damaged ({error}). Delete it and run again."
+        ) from error
+
+
+def _record(section: Section) -> dict[str, Any]:
+    return {
+        "stage": section.stage,
+        "question": section.question,
+        "answer": section.answer,
+        "assumption": section.assumption,
+        "numbers": _plain(section.numbers),
+        "tables": list(section.tables),
+        "figures": [{"name": f.name, "caption": f.caption, "alt": f.alt} for f in section.figures],
+        "findings": [_plain(f) for f in section.findings],
+        "details": _plain(section.details),
+    }
+
+
+def _summary(section: Section) -> str:
+    lines = [f"# {section.stage}", "", f"**{section.question}**", "", section.answer, ""]
+    lines += [f"- {finding.line()}" for finding in section.findings]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON types: dataclasses, mappings, tuples, paths and numpy scalars."""
+    if is_dataclass(value) and not isinstance(value, type):
+        content = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return content if isinstance(value, Finding) else {"type": type(value).__name__, **content}
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        return value.item()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """Make every column one that CSV can hold."""
+    nested = [pa.types.is_nested(column.type) for column in table.columns]
+    for index, is_nested in enumerate(nested):
+        if is_nested:
+            text = pa.array([json.dumps(v) for v in table.column(index).to_pylist()])
+            table = table.set_column(index, table.column_names[index], text)
+    return table
+
+
+def _file(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

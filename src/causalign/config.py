@@ -1,0 +1,141 @@
+"""YAML into the same frozen dataclasses that Python users construct: strict, with overrides."""
+
+import dataclasses
+import os
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from causalign.errors import SettingsError, UnreadableFile, nearest
+
+T = TypeVar("T")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Read YAML safely and refuse a key that is written twice, which plain YAML forgets."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                line = node.start_mark.line + 1
+                raise SettingsError(f"The key {key!r} is written twice (mapping at line {line}).")
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the mapping in a YAML file; raise `UnreadableFile` or `SettingsError`."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableFile(f"Cannot read the settings file {str(path)!r}: {error}") from error
+    try:
+        loaded = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        detail = " ".join(str(error).split())
+        raise SettingsError(f"{str(path)!r} is not valid YAML: {detail}") from error
+    if not isinstance(loaded, dict):
+        raise SettingsError(f"{str(path)!r} must hold a mapping of settings.")
+    return loaded
+
+
+def override(settings: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Return the settings with assignments such as ``reward.folds=10`` applied.
+
+    The value is read as YAML, so ``[a, b]``, ``true`` and ``1e-3`` mean what they do in the file.
+    """
+    result = _copy(settings)
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or not name.strip():
+            raise SettingsError(f"Write an override as name.of.setting=value, not {assignment!r}.")
+        *parents, last = name.strip().split(".")
+        place = result
+        for parent in parents:
+            if not isinstance(place.get(parent), dict):
+                place[parent] = {}
+            place = place[parent]
+        place[last] = _value(value, assignment)
+    return result
+
+
+def construct(cls: type[T], settings: Any, where: str = "") -> T:
+    """Build the dataclass ``cls``, nested ones too, from a mapping.
+
+    Raises `SettingsError` naming the nearest right key for an unknown one, and the setting, what
+    was expected and what was found for a wrong type.
+    """
+    _check_keys(cls, settings, where)
+    try:
+        return TypeAdapter(cls).validate_python(_tuples(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(p) for p in (where, *first["loc"]) if p != "")
+        raise SettingsError(f"Setting {path!r}: {_plain(first)}") from error
+
+
+def choose(methods: Mapping[str, type], settings: Mapping[str, Any], where: str) -> Any:
+    """Build the method that ``settings['method']`` names, out of a closed set."""
+    if not isinstance(settings, Mapping) or "method" not in settings:
+        raise SettingsError(f"Setting {where!r} needs a 'method'; there are: {', '.join(methods)}")
+    name = settings["method"]
+    if name not in methods:
+        raise SettingsError(
+            f"Setting '{where}.method': unknown method {name!r}; {nearest(str(name), methods)}"
+        )
+    rest = {key: value for key, value in settings.items() if key != "method"}
+    return construct(methods[name], rest, where)
+
+
+def _value(text: str, assignment: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"The value in {assignment!r} is not valid YAML.") from error
+
+
+def _plain(error: Any) -> str:
+    if error["type"] == "missing":
+        return "is required and missing."
+    found = repr(error["input"])
+    return f"{error['msg']}, but found {found[:80]}."
+
+
+def _copy(value: Any) -> Any:
+    return {k: _copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
+
+
+def _tuples(value: Any) -> Any:
+    """Turn YAML's lists into the tuples that frozen dataclasses hold."""
+    if isinstance(value, Mapping):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _check_keys(cls: type, settings: Any, where: str) -> None:
+    if not isinstance(settings, Mapping):
+        raise SettingsError(
+            f"Setting {where or 'file'!r} must be a mapping, but holds {settings!r}."
+        )
+    known = {field.name for field in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for key, value in settings.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key not in known:
+            raise SettingsError(f"Unknown setting {path!r}; {nearest(str(key), sorted(known))}")
+        nested = _dataclass_in(hints[key])
+        if nested is not None and value is not None:
+            _check_keys(nested, value, path)
+
+
+def _dataclass_in(hint: Any) -> type | None:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return hint
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next((c for a in typing.get_args(hint) if (c := _dataclass_in(a))), None)
+    return None

@@ -1,0 +1,135 @@
+"""A column with a causal role as numbers: numeric, boolean, datetime or categorical."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from causalign.errors import InputError
+
+Kind = Literal["numeric", "boolean", "datetime", "categorical"]
+
+MICROSECONDS_PER_DAY = 86_400_000_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Covariate:
+    """Hold one column as numbers.
+
+    ``values`` is ``(n,)``: floats for numeric and boolean columns (0/1), days since 1970-01-01 for
+    datetimes, and integer codes into ``levels`` for categories (levels sorted by name).
+    """
+
+    name: str
+    kind: Kind
+    values: np.ndarray
+    levels: tuple[str, ...] = ()
+
+    @property
+    def is_categorical(self) -> bool:
+        """Return whether the values are codes into ``levels``."""
+        return self.kind == "categorical"
+
+    def dummies(self, *, drop_first: bool = True) -> np.ndarray:
+        """Return the indicator matrix ``(n, L)``, without the first level unless asked for."""
+        start = 1 if drop_first else 0
+        return (self.values[:, None] == np.arange(start, len(self.levels))[None, :]).astype(float)
+
+    def columns(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Return what a linear model would use: ``(n, k)`` and the k names."""
+        if not self.is_categorical:
+            return self.values[:, None], (self.name,)
+        return self.dummies(), tuple(f"{self.name}[{level}]" for level in self.levels[1:])
+
+
+def covariate(name: str, column: pa.ChunkedArray, *, categorical: bool = False) -> Covariate:
+    """Turn an Arrow column into a `Covariate`.
+
+    Strings and dictionaries become categories; numbers do when ``categorical`` says so (week
+    numbers, postcodes). Raises `InputError` for missing or infinite values and for types that
+    hold no covariate (lists, structs, binary).
+    """
+    if column.null_count:
+        raise InputError(
+            f"Column {name!r} has {column.null_count} missing values (first at row "
+            f"{first_null(column)}). Fill them in, or read with drop_incomplete=True."
+        )
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind, categorical = column.type, True
+    if categorical or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _categorical(name, column)
+    if pa.types.is_boolean(kind):
+        return Covariate(name, "boolean", column.cast(pa.float64()).to_numpy())
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        micros = column.cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()
+        return Covariate(name, "datetime", micros / MICROSECONDS_PER_DAY)
+    return Covariate(name, "numeric", numeric(name, column))
+
+
+def numeric(name: str, column: pa.ChunkedArray) -> np.ndarray:
+    """Return an Arrow column as finite floats ``(n,)``; raise `InputError` when it is not that."""
+    kind = column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        raise InputError(
+            f"Column {name!r} is not numeric but {kind}{_example(column)}. "
+            "Convert it to numbers, or give it a role that takes text."
+        )
+    values = column.cast(pa.float64()).to_numpy()
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        shown = "missing (NaN)" if np.isnan(values[bad[0]]) else "infinite"
+        raise InputError(
+            f"Column {name!r} has {bad.size} values that are NaN or infinite; row {bad[0]} is "
+            f"{shown}. Correct them, or read with drop_incomplete=True."
+        )
+    return np.ascontiguousarray(values)
+
+
+def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return integer codes ``(n,)`` (-1 where missing) and the sorted values as strings."""
+    text = pc.cast(column, pa.large_string()).combine_chunks()
+    encoded = text.dictionary_encode()
+    levels = np.asarray(encoded.dictionary.to_pylist(), dtype=object).astype(str)
+    order = np.argsort(levels, kind="stable")
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    found = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return np.where(found < 0, -1, rank[found]), tuple(levels[order].tolist())
+
+
+def first_null(column: pa.ChunkedArray) -> int:
+    """Return the index of the first missing value."""
+    return int(pc.index(pc.is_null(column, nan_is_null=True), True).as_py())
+
+
+def design(covariates: Sequence[Covariate]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Stack covariates into one matrix ``(n, k)`` with the names of its columns."""
+    parts = [c.columns() for c in covariates]
+    return np.hstack([p[0] for p in parts]), tuple(n for p in parts for n in p[1])
+
+
+def _categorical(name: str, column: pa.ChunkedArray) -> Covariate:
+    try:
+        values, levels = codes(column)
+    except pa.ArrowException as error:
+        raise InputError(
+            f"Column {name!r} of type {column.type} cannot be read as categories."
+        ) from error
+    return Covariate(name, "categorical", values, levels)
+
+
+def _example(column: pa.ChunkedArray) -> str:
+    """Name the first value that a reader would not call a number."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return ""
+    for row, value in enumerate(column.to_pylist()):
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return f" (row {row} holds {str(value)[:40]!r})"
+    return ""

@@ -1,0 +1,336 @@
+"""Lay sections out as a page: plain words and strings first, then HTML and Markdown from them.
+
+Both forms are made from the same `Page`, so they cannot disagree. Every string in a `Page` is
+already printable; escaping is done by the templates, for HTML by Jinja's autoescape and for
+Markdown by a finaliser that every expression passes.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+import jinja2
+import pyarrow as pa
+from markupsafe import Markup
+
+from causalign.figures import printable
+from causalign.report import wording
+from causalign.report.pictures import admit
+from causalign.results import Figure, Finding, Section, Verdict
+
+__all__ = ["Page", "html", "markdown", "page"]
+
+MAX_ROWS = 20
+MAX_COLUMNS = 12
+MAX_TROUBLES = 5
+SETTINGS_LENGTH = 6000
+
+HEADLINES = {
+    Verdict.FAIL: "Do not rely on this yet",
+    Verdict.WARN: "Usable, with reservations",
+    Verdict.PASS: "Nothing was found against it",
+    Verdict.NOT_APPLICABLE: "No check applied",
+}
+COUNTED = {
+    Verdict.FAIL: ("check failed", "checks failed"),
+    Verdict.WARN: ("warns", "warn"),
+    Verdict.PASS: ("passed", "passed"),
+    Verdict.NOT_APPLICABLE: ("did not apply", "did not apply"),
+}
+ORDER = list(COUNTED)
+MARKS = {Verdict.FAIL: "✕", Verdict.WARN: "!", Verdict.PASS: "✓", Verdict.NOT_APPLICABLE: "–"}
+NAMES = {Verdict.NOT_APPLICABLE: "none"}
+
+Shown = TypeVar("Shown")
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Pair words with formatted values."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Show one finding."""
+
+    anchor: str
+    verdict: Verdict
+    code: str
+    title: str
+    explanation: tuple[str, ...]
+    numbers: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Show one figure: its SVG, or why it cannot be shown."""
+
+    caption: str
+    alt: str
+    svg: Markup | None
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Show one table, cut to what a reader can take in: rows of (text, value to sort by)."""
+
+    name: str
+    head: tuple[tuple[str, bool], ...] = ()
+    rows: tuple[tuple[tuple[str, str], ...], ...] = ()
+    note: str = ""
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Show one section, or why it cannot be shown."""
+
+    anchor: str
+    stage: str
+    question: str
+    verdict: Verdict = Verdict.NOT_APPLICABLE
+    answer: tuple[str, ...] = ()
+    assumption: tuple[str, ...] = ()
+    numbers: Numbers = Numbers(())
+    pictures: tuple[Picture, ...] = ()
+    grids: tuple[Grid, ...] = ()
+    notes: tuple[Note, ...] = ()
+    command: str = ""
+    settings: str = ""
+    failure: str = ""
+
+    def failures(self) -> list[str]:
+        """Return what of this section cannot be shown."""
+        parts = [self.failure, *(p.failure for p in self.pictures), *(g.failure for g in self.grids)]
+        return [failure for failure in parts if failure]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Hold everything that both forms of the report say."""
+
+    title: str
+    verdict: Verdict
+    headline: str
+    answer: tuple[str, ...]
+    counts: str
+    parts: tuple[Part, ...]
+    provenance: tuple[tuple[str, str], ...]
+    command: str
+
+    @property
+    def unshown(self) -> list[str]:
+        """Return what of the report cannot be shown."""
+        return [failure for part in self.parts for failure in part.failures()]
+
+    @property
+    def troubles(self) -> list[Note]:
+        """Return the failures and warnings that the opening names, gravest first."""
+        notes = [note for part in self.parts for note in part.notes]
+        grave = [note for note in notes if note.verdict in (Verdict.FAIL, Verdict.WARN)]
+        return sorted(grave, key=lambda note: ORDER.index(note.verdict))
+
+
+def page(
+    title: str,
+    verdict: Verdict,
+    answer: str,
+    sections: Iterable[Section],
+    provenance: Mapping[str, Any],
+) -> Page:
+    """Return the page; what cannot be laid out becomes a failure in its place."""
+    parts = tuple(_part_or_failure(place, section) for place, section in enumerate(sections, 1))
+    notes = [note for part in parts for note in part.notes]
+    counts = {kind: sum(note.verdict is kind for note in notes) for kind in ORDER}
+    told = [f"{count} {COUNTED[kind][count != 1]}" for kind, count in counts.items() if count]
+    applied = sum(counts.values()) - counts[Verdict.NOT_APPLICABLE]
+    shown = verdict if applied or verdict is Verdict.FAIL else Verdict.NOT_APPLICABLE
+    kept = dict(provenance)
+    command = printable(kept.pop("command", ""), 600)
+    return Page(
+        printable(title, 200),
+        shown,
+        HEADLINES[shown],
+        wording.paragraphs(answer),
+        f"{wording.listed(told)}." if told else "No check was made.",
+        parts,
+        tuple((wording.label(str(name)), wording.cell(value, 400)) for name, value in kept.items()),
+        command,
+    )
+
+
+def html(content: Page) -> str:
+    """Return the page as one HTML document that loads nothing."""
+    style, script = _source("report.css"), _source("sort.js")
+    return _environment("html").get_template("report.html.j2").render(
+        page=content,
+        style=Markup(style),
+        script=Markup(script),
+        hashes={"style": _hash(style), "script": _hash(script)},
+    )
+
+
+def markdown(content: Page) -> str:
+    """Return the page as GitHub-flavoured Markdown."""
+    text = _environment("markdown").get_template("report.md.j2").render(page=content)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _part_or_failure(place: int, section: Section) -> Part:
+    stage = wording.label(str(getattr(section, "stage", "section")))
+    slug = re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")[:40] or "section"
+    anchor = f"part-{place}-{slug}"
+    question = printable(getattr(section, "question", stage), 300) or stage
+    return _attempt(
+        lambda: _part(anchor, stage, question, section),
+        lambda failure: Part(anchor, stage, question, Verdict.FAIL, failure=failure),
+    )
+
+
+def _attempt(show: Callable[[], Shown], otherwise: Callable[[str], Shown]) -> Shown:
+    try:
+        return show()
+    # One broken part must not hide the others, and must itself be seen: whatever went wrong.
+    except Exception as error:
+        return otherwise(f"{type(error).__name__}: {printable(error, 500)}")
+
+
+def _part(anchor: str, stage: str, question: str, section: Section) -> Part:
+    notes = sorted(section.findings, key=lambda finding: ORDER.index(finding.verdict))
+    details = dict(section.details)
+    command = printable(details.pop("command", ""), 600)
+    return Part(
+        anchor,
+        stage,
+        question,
+        notes[0].verdict if notes else Verdict.NOT_APPLICABLE,
+        wording.paragraphs(section.answer),
+        wording.paragraphs(section.assumption),
+        _numbers(section.numbers),
+        tuple(
+            _picture(f"{anchor}-figure-{place}", figure)
+            for place, figure in enumerate(section.figures, 1)
+        ),
+        tuple(_grid_or_failure(name, table) for name, table in section.tables.items()),
+        tuple(
+            _note(f"{anchor}-finding-{place}", finding) for place, finding in enumerate(notes, 1)
+        ),
+        command,
+        _settings(details),
+    )
+
+
+def _numbers(numbers: Mapping[str, object]) -> Numbers:
+    return Numbers(
+        tuple((wording.label(name), wording.cell(value, 80)) for name, value in numbers.items())
+    )
+
+
+def _note(anchor: str, finding: Finding) -> Note:
+    return Note(
+        anchor,
+        finding.verdict,
+        printable(finding.code, 20),
+        printable(finding.title, 200),
+        wording.paragraphs(finding.explanation),
+        _numbers(finding.numbers),
+    )
+
+
+def _picture(prefix: str, figure: Figure) -> Picture:
+    caption, alt = printable(figure.caption, 800), printable(figure.alt, 1500)
+    return _attempt(
+        lambda: Picture(caption, alt, Markup(admit(figure.svg, prefix, alt))),
+        lambda failure: Picture(caption, alt, None, failure),
+    )
+
+
+def _grid_or_failure(name: str, table: pa.Table) -> Grid:
+    words = wording.label(str(name))
+    return _attempt(lambda: _grid(str(name), words, table), lambda why: Grid(words, failure=why))
+
+
+def _grid(file_name: str, words: str, table: pa.Table) -> Grid:
+    shown = table.select(table.column_names[:MAX_COLUMNS]).slice(0, MAX_ROWS)
+    columns = [column.to_pylist() for column in shown.columns]
+    numeric = [_is_number(column.type) for column in shown.columns]
+    texts = [wording.column(column) for column in columns]
+    keys = [
+        [repr(value) if number and value is not None else "" for value in column]
+        for column, number in zip(columns, numeric, strict=True)
+    ]
+    cells = [list(zip(text, key, strict=True)) for text, key in zip(texts, keys, strict=True)]
+    head = tuple(zip(map(wording.label, shown.column_names), numeric, strict=True))
+    rows = tuple(tuple(row) for row in zip(*cells, strict=True))
+    return Grid(words, head, rows, _rest(file_name, table, shown))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+
+
+def _rest(file_name: str, table: pa.Table, shown: pa.Table) -> str:
+    cut = []
+    if shown.num_rows < table.num_rows:
+        cut.append(f"{shown.num_rows} of {wording.number(table.num_rows)} rows")
+    if shown.num_columns < table.num_columns:
+        cut.append(f"{shown.num_columns} of {wording.number(table.num_columns)} columns")
+    where = f"{printable(file_name, 80)}.csv"
+    return f"The first {wording.listed(cut)}; the whole table is in {where}." if cut else ""
+
+
+def _settings(details: Mapping[str, Any]) -> str:
+    if not details:
+        return ""
+    text = json.dumps(details, indent=2, default=str, ensure_ascii=False)
+    whole = "\n".join(_indented(line) for line in text.splitlines())
+    if len(whole) <= SETTINGS_LENGTH:
+        return whole
+    return whole[:SETTINGS_LENGTH].rpartition("\n")[0] + "\n…  (the rest is in result.json)"
+
+
+def _indented(line: str) -> str:
+    return " " * (len(line) - len(line.lstrip(" "))) + printable(line, 200)
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _markdown_escaped(value: object) -> object:
+    return value if isinstance(value, Markup) else wording.markdown(str(value))
+
+
+def _verbatim(text: str) -> Markup:
+    # Indented code, because no text inside it can end it, as backticks end a fence.
+    return Markup("\n".join(f"    {line}" for line in text.splitlines()))
+
+
+def _source(name: str) -> str:
+    environment = _environment("html")
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+@cache
+def _environment(form: str) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("causalign.report", "templates"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=form == "html",
+        finalize=None if form == "html" else _markdown_escaped,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["verbatim"] = _verbatim
+    environment.globals.update(marks=MARKS, names=NAMES, Verdict=Verdict)
+    environment.globals["most_troubles"] = MAX_TROUBLES
+    return environment

@@ -1,0 +1,102 @@
+"""How numbers, names and strangers' words are written, the same on the page and in Markdown."""
+
+import json
+import math
+import numbers
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from causalign.figures import printable
+
+__all__ = ["cell", "column", "label", "markdown", "number", "paragraphs"]
+
+DIGITS = 4
+MISSING = "–"
+CELL_LENGTH = 160
+PARAGRAPH_LENGTH = 2000
+PARAGRAPHS = 40
+MOST_DECIMALS = 5
+
+
+def number(value: float) -> str:
+    """Return the number with four significant digits, ``≈ 0`` where only rounding is left."""
+    if isinstance(value, numbers.Integral):
+        return _signed(f"{value:,}" if abs(value) >= 10_000 else f"{value}")
+    value = float(value)
+    size = abs(value)
+    if math.isnan(value):
+        return MISSING
+    if math.isinf(value):
+        return _signed("∞" if value > 0 else "-∞")
+    if size == 0.0:
+        return "0"
+    if size < 1e-12:
+        return "≈ 0"
+    if size >= 1e15 or size < 1e-4:
+        return _signed(f"{value:.{DIGITS - 1}e}")
+    if size >= 10 ** (DIGITS - 1):
+        return _signed(f"{value:,.0f}" if size >= 10_000 else f"{value:.0f}")
+    return _signed(f"{value:.{DIGITS}g}")
+
+
+def cell(value: object, limit: int = CELL_LENGTH) -> str:
+    """Return any value as one short line of text."""
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, numbers.Real):
+        return number(value)  # type: ignore[arg-type]
+    if isinstance(value, Mapping | list | tuple):
+        return printable(json.dumps(value, default=str, ensure_ascii=False), limit)
+    return printable(value, limit)
+
+
+def column(values: Sequence[object]) -> list[str]:
+    """Return the cells of one column; its numbers share their decimals where that is short."""
+    finite = [v for v in values if isinstance(v, float) and math.isfinite(v)]
+    sizes = [abs(v) for v in finite if abs(v) >= 1e-12]
+    if not sizes or min(sizes) < 1e-4 or max(sizes) >= 1e6:
+        return [cell(v) for v in values]
+    needed = max(len(f"{v:.{DIGITS - 1}g}".partition("e")[0].partition(".")[2]) for v in sizes)
+    if needed > MOST_DECIMALS:
+        return [cell(v) for v in values]
+    return [
+        _signed(f"{v + 0.0:,.{needed}f}") if isinstance(v, float) and math.isfinite(v) else cell(v)
+        for v in values
+    ]
+
+
+def label(name: str) -> str:
+    """Return the name of a number, column or setting as words."""
+    return printable(name, 80).replace("_", " ")
+
+
+def paragraphs(text: str) -> tuple[str, ...]:
+    """Return the lines of a text that hold anything, each made printable and bounded."""
+    lines = [line for line in text[:200_000].splitlines() if line.strip()]
+    shown = tuple(printable(line, PARAGRAPH_LENGTH) for line in lines[:PARAGRAPHS])
+    return shown if len(lines) <= PARAGRAPHS else (*shown, "…")
+
+
+def markdown(text: str) -> str:
+    """Return the words escaped so that no Markdown reader sees markup, links or mathematics."""
+    line = re.sub(r"([\\`*_{}\[\]#|~$!@^])", r"\\\1", printable(text))
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # GitHub turns bare addresses into links.
+    line = line.replace("://", ":\\//")
+    line = re.sub(r"(?i)\bwww\.", lambda found: found[0][:-1] + "\\.", line)
+    line = re.sub(r"^([-+=])", r"\\\1", line)
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line)
+
+
+def listed(items: Iterable[str]) -> str:
+    """Return ``a, b and c``."""
+    *first, last = list(items) or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _signed(text: str) -> str:
+    if not any(digit in text for digit in "123456789∞"):
+        return text.removeprefix("-")
+    return text.replace("-", "−", 1) if text.startswith("-") else text

@@ -1,0 +1,1 @@
+"""Arithmetic of arrays: functions of numpy arrays that return small frozen dataclasses."""

@@ -1,0 +1,87 @@
+"""Factor the cross products of a design matrix, and name the column that is redundant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
+from causalign.errors import NotIdentified
+
+__all__ = ["COLLINEAR", "Factor", "factorise"]
+
+Floats = NDArray[np.float64]
+
+# Below this share of a column that is not explained by the columns before it, the Gram matrix has
+# lost too many digits to tell, and the columns themselves are factored.
+GRAM_IS_SAFE = 1e-6
+# The same share, as a length, below which a column is called a combination of the others.
+COLLINEAR = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """Hold ``X'X + diag(penalty) = S^-1 R'R S^-1`` with S the scales and R upper triangular."""
+
+    scale: Floats
+    root: Floats
+
+    def solve(self, right: Floats) -> Floats:
+        """Return the solution of the normal equations, ``(k,)`` or ``(k, m)``."""
+        scale = self.scale if right.ndim == 1 else self.scale[:, None]
+        half = linalg.solve_triangular(self.root, right * scale, trans="T", check_finite=False)
+        return linalg.solve_triangular(self.root, half, check_finite=False) * scale
+
+
+def factorise(
+    X: Floats, names: Sequence[str] | None, penalty: Floats | None = None, *, reason: str = ""
+) -> Factor:
+    """Factor ``X'X + diag(penalty)``: Cholesky where that is accurate, else Householder QR."""
+    gram = X.T @ X
+    if penalty is not None:
+        gram[np.diag_indices_from(gram)] += penalty
+    length = np.sqrt(np.diag(gram))
+    if not (length > 0).all():
+        zero = int(np.argmin(length))
+        raise NotIdentified(f"Column {_name(names, zero)} is zero in every row{_with(reason)}.")
+    scale = 1 / length
+    try:
+        root = np.linalg.cholesky(gram * np.outer(scale, scale)).T
+    except np.linalg.LinAlgError:
+        root = np.zeros((0, 0))
+    if not len(root) or np.square(np.diag(root)).min() < GRAM_IS_SAFE:
+        rows = X * scale
+        if penalty is not None:
+            rows = np.vstack([rows, np.diag(np.sqrt(penalty) * scale)])
+        root = _qr_root(rows, names, reason)
+    return Factor(scale, root)
+
+
+def _qr_root(X: Floats, names: Sequence[str] | None, reason: str) -> Floats:
+    n, k = X.shape
+    if n < k:
+        raise NotIdentified(
+            f"There are {n} rows for {k} coefficients{_with(reason)}. Use fewer columns, more "
+            "rows or a penalty."
+        )
+    root = np.linalg.qr(X, mode="r")
+    bad = np.flatnonzero(np.abs(np.diag(root)) < COLLINEAR)
+    if bad.size:
+        j = int(bad[0])
+        share = linalg.lstsq(root[:j, :j], root[:j, j])[0]
+        parts = [_name(names, i) for i in np.argsort(-np.abs(share)) if abs(share[i]) > 1e-6]
+        of = ", ".join(parts[:6]) + (", ..." if len(parts) > 6 else "")
+        raise NotIdentified(
+            f"Column {_name(names, j)} is a linear combination of {of or 'the others'}"
+            f"{_with(reason)}. Leave one of them out."
+        )
+    return root
+
+
+def _with(reason: str) -> str:
+    return f" {reason}" if reason else ""
+
+
+def _name(names: Sequence[str] | None, index: int) -> str:
+    return f"number {index}" if names is None else repr(names[index])

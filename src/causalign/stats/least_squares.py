@@ -1,0 +1,342 @@
+"""Fit linear models by least squares and instruments, with covariances that survive clusters.
+
+All estimators here are k-class estimators: ordinary least squares is ``kappa = 0``, two-stage
+least squares ``kappa = 1``, LIML the smallest root of a determinant. Each makes one pass of cross
+products, factors a ``k x k`` matrix whose columns were scaled to unit length, and refines the
+solution once against the residuals, so that nothing of size ``n x n`` is ever built.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import linalg
+
+from causalign.errors import InputError, NotIdentified, SettingsError
+from causalign.stats.factor import COLLINEAR, Factor, factorise
+from causalign.stats.sandwich import Correction, sandwich
+
+__all__ = ["FirstStage", "LinearFit", "first_stage", "ordinary", "two_stage"]
+
+Floats = NDArray[np.float64]
+Kind = Literal["robust", "unadjusted"]
+
+
+@dataclass(frozen=True, slots=True)
+class LinearFit:
+    """Hold a fitted linear model.
+
+    ``coefficients (k,)`` in units of y per unit of x; ``covariance (k, k)``; ``residuals (n,)``
+    are ``y - X b``, not weighted; ``kappa`` names the k-class estimator; ``bread (k, k)`` is the
+    inverse of the moment matrix, with weights scaled to mean 1; ``degrees_of_freedom`` is k plus
+    what was absorbed, or the trace of the hat matrix when coefficients were penalised;
+    ``condition`` is the condition number of the scaled columns; ``cluster_counts`` holds the
+    numbers of clusters, one for each way.
+    """
+
+    coefficients: Floats
+    covariance: Floats
+    residuals: Floats
+    kappa: float
+    bread: Floats
+    degrees_of_freedom: float
+    condition: float
+    cluster_counts: tuple[int, ...] = ()
+
+    @property
+    def standard_errors(self) -> Floats:
+        """Return ``(k,)``; NaN where two-way clustering gave a negative variance."""
+        variance = np.diag(self.covariance)
+        return np.sqrt(np.where(variance >= 0, variance, np.nan))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStage:
+    """Hold, for each endogenous column, how strongly the instruments move it: all ``(p,)``.
+
+    ``f`` is the Wald statistic of the excluded instruments divided by ``numerator``, the number of
+    restrictions; ``partial_r2`` the share of what the exogenous columns leave unexplained that the
+    instruments explain.
+    """
+
+    f: Floats
+    partial_r2: Floats
+    numerator: int
+
+
+def ordinary(
+    y: ArrayLike,
+    X: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
+    kind: Kind = "robust",
+    correction: Correction = "none",
+    absorbed: int = 0,
+    penalty: ArrayLike | None = None,
+    names: Sequence[str] | None = None,
+) -> LinearFit:
+    """Fit ``y = X b + e`` by (weighted, optionally ridge-penalised) least squares.
+
+    ``b = argmin sum_i w_i (y_i - x_i b)^2 + sum_j penalty_j b_j^2``, weights scaled to mean 1.
+    Assumption: ``E[X'e] = 0``. No intercept is added: put a column of ones into X.
+
+    ``y (n,)``, ``X (n, k)``, ``weights (n,)`` positive, ``clusters (n,)`` or ``(n, 2)`` of any
+    labels (given clusters, the covariance is clustered, otherwise of the ``kind`` asked for),
+    ``penalty (k,)`` not negative. ``correction`` is the small-sample factor (see
+    `causalign.stats.sandwich.sandwich`) and ``absorbed`` the degrees of freedom already spent.
+    Under a penalty the covariance is that of the penalised estimator around its own mean: it does
+    not contain the bias.
+
+    Raises `InputError` for shapes and values that cannot be used and `NotIdentified`, naming the
+    column when ``names`` is given, when columns are collinear.
+    """
+    y, X, w = _checked(y, X, weights)
+    if penalty is not None and kind == "unadjusted" and clusters is None:
+        raise SettingsError("A penalised fit has robust or clustered covariances only.")
+    root = np.sqrt(w)
+    Xw, yw = (X, y) if weights is None else (X * root[:, None], y * root)
+    ridge = None if penalty is None else np.asarray(penalty, dtype=np.float64)
+    factor = factorise(Xw, names, ridge)
+    shrink = np.zeros(X.shape[1]) if ridge is None else ridge
+    coefficients = factor.solve(Xw.T @ yw)
+    coefficients += factor.solve(Xw.T @ (yw - Xw @ coefficients) - shrink * coefficients)
+    bread = factor.solve(np.eye(X.shape[1]))
+    spent = float(X.shape[1]) if ridge is None else X.shape[1] - float(np.diag(bread) @ shrink)
+    residuals = y - X @ coefficients
+    covariance, counts = _covariance(
+        bread, Xw, residuals * root, clusters, kind, correction, spent + absorbed
+    )
+    return LinearFit(
+        coefficients,
+        covariance,
+        residuals,
+        kappa=0.0,
+        bread=bread,
+        degrees_of_freedom=spent + absorbed,
+        condition=float(np.linalg.cond(factor.root)),
+        cluster_counts=counts,
+    )
+
+
+def two_stage(
+    y: ArrayLike,
+    X_endogenous: ArrayLike,
+    X_exogenous: ArrayLike,
+    Z: ArrayLike,
+    *,
+    kappa: float | Literal["liml"] = 1.0,
+    weights: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
+    kind: Kind = "robust",
+    correction: Correction = "none",
+    names: Sequence[str] | None = None,
+) -> LinearFit:
+    """Fit ``y = X b + e`` with instruments Z for the endogenous columns (2SLS, LIML, k-class).
+
+    ``b = (X'(I - kappa M) X)^-1 X'(I - kappa M) y``, M the annihilator of ``[X_exogenous, Z]``;
+    ``kappa`` 1 is two-stage least squares, 0 ordinary least squares, ``"liml"`` the smallest
+    eigenvalue that limited-information maximum likelihood asks for.
+    Assumption: ``E[Z'e] = 0`` (Z reaches y only through X) and Z moves every endogenous column.
+
+    ``y (n,)``, ``X_endogenous (n, p)``, ``X_exogenous (n, m)`` (put the column of ones here; m may
+    be 0), ``Z (n, q)`` with ``q >= p``. Coefficients come exogenous first, then endogenous;
+    ``names``, if given, names the exogenous, endogenous and instrument columns in that order. The
+    other settings are those of `ordinary`. Equal to `linearmodels` IV2SLS and IVLIML.
+
+    Raises `InputError`, and `NotIdentified` when there are fewer instruments than endogenous
+    columns, when columns are collinear, or when the instruments do not move what they should.
+    Reference: Anderson and Rubin (1949); used to remove confounding of logged text in
+    arXiv:2506.00152.
+    """
+    endogenous, exogenous, excluded = _matrices(X_endogenous, X_exogenous, Z)
+    y, X, w = _checked(y, np.hstack([exogenous, endogenous]), weights)
+    root = np.sqrt(w)
+    Xw, yw = (X, y) if weights is None else (X * root[:, None], y * root)
+    W = np.hstack([exogenous, excluded]) * root[:, None]  # (n, m + q)
+    labels = _labels(names, exogenous.shape[1], endogenous.shape[1], excluded.shape[1])
+    _require_order(endogenous.shape[1], excluded.shape[1])
+    fitted = _first_stage_fit(Xw, W, exogenous.shape[1], labels)
+    factor = factorise(fitted, labels[0], reason="once projected on the instruments")
+    k_class = _liml(yw, Xw, W, exogenous.shape[1]) if kappa == "liml" else float(kappa)
+    mixed = fitted if k_class == 1.0 else (1 - k_class) * Xw + k_class * fitted
+    bread = _k_class_bread(factor, Xw, fitted, k_class)
+    coefficients = bread @ (mixed.T @ yw)
+    coefficients += bread @ (mixed.T @ (yw - Xw @ coefficients))
+    residuals = y - X @ coefficients
+    covariance, counts = _covariance(
+        bread, fitted, residuals * root, clusters, kind, correction, float(X.shape[1])
+    )
+    return LinearFit(
+        coefficients,
+        covariance,
+        residuals,
+        kappa=k_class,
+        bread=bread,
+        degrees_of_freedom=float(X.shape[1]),
+        condition=float(np.linalg.cond(factor.root)),
+        cluster_counts=counts,
+    )
+
+
+def first_stage(
+    X_endogenous: ArrayLike,
+    X_exogenous: ArrayLike,
+    Z: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    clusters: ArrayLike | None = None,
+    kind: Kind = "robust",
+) -> FirstStage:
+    """Measure how strongly the instruments move each endogenous column.
+
+    With one endogenous column: the F statistic of Z in ``x = W g + Z d + v``, built from the
+    covariance asked for. With several, the conditional F of Sanderson and Windmeijer (2016): the
+    same for ``x_j`` less its two-stage prediction from the other endogenous columns, because each
+    may be moved while they cannot be told apart. Covariances carry the small-sample factor.
+
+    Shapes as in `two_stage`. Raises as `two_stage`.
+    """
+    endogenous, exogenous, excluded = _matrices(X_endogenous, X_exogenous, Z)
+    count, q, m = endogenous.shape[1], excluded.shape[1], exogenous.shape[1]
+    _require_order(count, q)
+    numerator = q - count + 1
+    W = np.hstack([exogenous, excluded])
+    f, partial = np.empty(count), np.empty(count)
+    for j in range(count):
+        target = endogenous[:, j]
+        others = np.delete(endogenous, j, axis=1)
+        if count > 1:
+            target = two_stage(target, others, exogenous, excluded, weights=weights).residuals
+        fit = ordinary(
+            target, W, weights=weights, clusters=clusters, kind=kind, correction="conventional"
+        )
+        effect, spread = fit.coefficients[m:], fit.covariance[m:, m:]
+        f[j] = effect @ np.linalg.lstsq(spread, effect, rcond=None)[0] / numerator
+        left = target if m == 0 else ordinary(target, exogenous, weights=weights).residuals
+        w = np.ones(len(target)) if weights is None else np.asarray(weights, dtype=np.float64)
+        partial[j] = 1 - (w @ fit.residuals**2) / (w @ left**2)
+    return FirstStage(f, partial, numerator)
+
+
+def _first_stage_fit(
+    Xw: Floats, W: Floats, m: int, labels: tuple[Sequence[str], Sequence[str]]
+) -> Floats:
+    """Project the columns of X after the m-th on W; the exogenous ones are in W already."""
+    factor = factorise(W, labels[1])
+    endogenous = Xw[:, m:]
+    slopes = factor.solve(W.T @ endogenous)
+    slopes += factor.solve(W.T @ (endogenous - W @ slopes))
+    fitted = W @ slopes
+    moved = np.linalg.norm(fitted, axis=0) > COLLINEAR * np.linalg.norm(endogenous, axis=0)
+    if not moved.all():
+        raise NotIdentified(
+            f"The instruments do not move {labels[0][m + int(np.argmin(moved))]!r} at all. "
+            "Name others in `Roles(instruments=...)`."
+        )
+    return np.hstack([Xw[:, :m], fitted])
+
+
+def _k_class_bread(factor: Factor, Xw: Floats, fitted: Floats, kappa: float) -> Floats:
+    """Invert ``(1 - kappa) X'X + kappa X^'X^``, well scaled by the factor of ``X^'X^``."""
+    bread = factor.solve(np.eye(Xw.shape[1]))
+    if kappa == 1.0:
+        return bread
+    off = Xw - fitted
+    # X'X = X^'X^ + off'off, so that the sum is X^'X^ + (1 - kappa) off'off.
+    inner = np.eye(Xw.shape[1]) + (1 - kappa) * factor.solve(off.T @ off)
+    inverse = np.linalg.solve(inner, bread)
+    return (inverse + inverse.T) / 2
+
+
+def _liml(yw: Floats, Xw: Floats, W: Floats, m: int) -> float:
+    """Return the smallest root of ``|E1'E1 - kappa EW'EW| = 0``, E1 and EW residuals of [y, X]."""
+    stacked = np.column_stack([yw, Xw[:, m:]])
+    within, short = _residuals(stacked, W), _residuals(stacked, W[:, :m])
+    scale = np.linalg.norm(within, axis=0)
+    if len(yw) - W.shape[1] < stacked.shape[1] or not (scale > 0).all():
+        raise NotIdentified(
+            f"LIML needs more rows than the {len(yw)} here, or instruments that do not explain "
+            "outcome and confounders perfectly. Use kappa=1 (two-stage least squares)."
+        )
+    within, short = within / scale, short / scale
+    return float(linalg.eigh(short.T @ short, within.T @ within, eigvals_only=True)[0])
+
+
+def _residuals(values: Floats, W: Floats) -> Floats:
+    if W.shape[1] == 0:
+        return values
+    factor = factorise(W, None)
+    left = values - W @ factor.solve(W.T @ values)
+    return left - W @ factor.solve(W.T @ left)
+
+
+def _covariance(
+    bread: Floats,
+    regressors: Floats,
+    residuals: Floats,
+    clusters: ArrayLike | None,
+    kind: Kind,
+    correction: Correction,
+    spent: float,
+) -> tuple[Floats, tuple[int, ...]]:
+    n = len(residuals)
+    if clusters is None and kind == "unadjusted":
+        left = n if correction == "none" else n - spent
+        return bread * float(residuals @ residuals) / left, ()
+    if kind not in ("robust", "unadjusted"):
+        raise SettingsError(f"kind must be 'robust' or 'unadjusted', not {kind!r}.")
+    scores = regressors * residuals[:, None]
+    return sandwich(scores, bread, clusters, correction=correction, spent=spent)
+
+
+def _labels(
+    names: Sequence[str] | None, m: int, p: int, q: int
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Return the names of the columns of X and of [exogenous, instruments]."""
+    given = [
+        *(f"exogenous {i}" for i in range(m)),
+        *(f"endogenous {i}" for i in range(p)),
+        *(f"instrument {i}" for i in range(q)),
+    ]
+    named = given if names is None else list(names)
+    if len(named) != m + p + q:
+        raise InputError(f"There are {m + p + q} columns but {len(named)} names.")
+    return named[: m + p], named[:m] + named[m + p :]
+
+
+def _require_order(endogenous: int, instruments: int) -> None:
+    if instruments < endogenous:
+        raise NotIdentified(
+            f"There are {endogenous} endogenous columns but only {instruments} instruments. "
+            f"At least {endogenous} instruments are needed: declare more, or fewer confounders."
+        )
+
+
+def _matrices(*values: ArrayLike) -> list[Floats]:
+    """Return two-dimensional float arrays that have the same number of rows."""
+    found = [np.asarray(value, dtype=np.float64) for value in values]
+    found = [value[:, None] if value.ndim == 1 else value for value in found]
+    if len({len(value) for value in found}) > 1 or any(value.ndim != 2 for value in found):
+        shapes = ", ".join(str(value.shape) for value in found)
+        raise InputError(f"Endogenous, exogenous and instruments differ in rows: {shapes}.")
+    if not np.isfinite(found[-1]).all():
+        raise InputError("Instruments must be finite: remove or fill in the missing values.")
+    return found
+
+
+def _checked(
+    y: ArrayLike, X: ArrayLike, weights: ArrayLike | None
+) -> tuple[Floats, Floats, Floats]:
+    """Return y, X and weights of mean 1 as floats of fitting shapes."""
+    outcome, matrix = np.asarray(y, dtype=np.float64), np.asarray(X, dtype=np.float64)
+    if outcome.ndim != 1 or matrix.ndim != 2 or len(matrix) != len(outcome):
+        raise InputError(f"y must be (n,) and X (n, k), not {outcome.shape} and {matrix.shape}.")
+    if not (np.isfinite(outcome).all() and np.isfinite(matrix).all()):
+        raise InputError("y and X must be finite: remove or fill in the missing values.")
+    w = np.ones(len(outcome)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if w.shape != outcome.shape or not (np.isfinite(w) & (w > 0)).all():
+        raise InputError("Weights must be one positive, finite number for each row.")
+    return outcome, matrix, w / w.mean()
