@@ -116,6 +116,10 @@ class Logs:
         """Return any column as a `Covariate`."""
         return covariate(name, self._column(name), categorical=name in self.roles.categorical)
 
+    def codes_of(self, name: str) -> np.ndarray:
+        """Return integer codes ``(n,)`` of any column's values, -1 where missing."""
+        return codes(self._column(name))[0]
+
     def require(self, *names: str) -> None:
         """Raise `RoleNotDeclared` unless every named role is declared."""
         for name in names:
@@ -157,8 +161,8 @@ class Logs:
 
         ``by`` defaults to the role ``group``. The row with the higher outcome is chosen; pairs
         whose outcomes differ by no more than ``minimum_margin`` (units of the outcome) or whose
-        texts are the same are left out, and with ``significance`` = α those whose rates do not differ at level α in a
-        two-proportion test, which needs the role ``trials``.
+        texts are the same are left out, and with ``significance`` = α those whose rates do not
+        differ at level α in a two-proportion test, which needs the role ``trials``.
         """
         if by is None:
             self.require("group")
@@ -168,7 +172,7 @@ class Logs:
         found = known[pairs_within(group[known])]
         outcome = self.outcome
         margin = outcome[found[:, 0]] - outcome[found[:, 1]]
-        text = codes(self.data[self.roles.completion])[0]
+        text = self.codes_of(self.roles.completion)
         keep = (np.abs(margin) > minimum_margin) & (text[found[:, 0]] != text[found[:, 1]])
         if significance is not None:
             self.require("trials")
@@ -196,7 +200,7 @@ class Logs:
 
     def _joint_codes(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return codes ``(n,)`` of the combinations, and the rows where all of them are known."""
-        joint = np.column_stack([codes(self._column(name))[0] for name in names])
+        joint = np.column_stack([self.codes_of(name) for name in names])
         group = np.unique(joint, axis=0, return_inverse=True)[1].ravel()
         return group, np.flatnonzero((joint >= 0).all(axis=1))
 
@@ -208,7 +212,7 @@ class Logs:
         return self.data[name]
 
     def _codes_or_rows(self, name: str | None) -> np.ndarray:
-        return np.arange(len(self)) if name is None else codes(self._column(name))[0]
+        return np.arange(len(self)) if name is None else self.codes_of(name)
 
 
 def _checked(

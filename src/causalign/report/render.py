@@ -109,7 +109,11 @@ class Part:
 
     def failures(self) -> list[str]:
         """Return what of this section cannot be shown."""
-        parts = [self.failure, *(p.failure for p in self.pictures), *(g.failure for g in self.grids)]
+        parts = [
+            self.failure,
+            *(p.failure for p in self.pictures),
+            *(g.failure for g in self.grids),
+        ]
         return [failure for failure in parts if failure]
 
 
@@ -170,11 +174,15 @@ def page(
 def html(content: Page) -> str:
     """Return the page as one HTML document that loads nothing."""
     style, script = _source("report.css"), _source("sort.js")
-    return _environment("html").get_template("report.html.j2").render(
-        page=content,
-        style=Markup(style),
-        script=Markup(script),
-        hashes={"style": _hash(style), "script": _hash(script)},
+    return (
+        _environment("html")
+        .get_template("report.html.j2")
+        .render(
+            page=content,
+            style=Markup(style),
+            script=Markup(script),
+            hashes={"style": _hash(style), "script": _hash(script)},
+        )
     )
 
 
@@ -305,8 +313,8 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _markdown_escaped(value: object) -> object:
-    return value if isinstance(value, Markup) else wording.markdown(str(value))
+def _markdown_escaped(value: object) -> Markup:
+    return value if isinstance(value, Markup) else Markup(wording.markdown(str(value)))
 
 
 def _verbatim(text: str) -> Markup:
@@ -325,7 +333,7 @@ def _environment(form: str) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("causalign.report", "templates"),
         undefined=jinja2.StrictUndefined,
-        autoescape=form == "html",
+        autoescape=True,
         finalize=None if form == "html" else _markdown_escaped,
         trim_blocks=True,
         lstrip_blocks=True,

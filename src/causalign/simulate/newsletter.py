@@ -104,8 +104,12 @@ class Newsletter:
         difference = sides[0][1] - sides[1][1] + noise
         first = difference > 0
         return Pairs(
-            chosen=[a if won else b for a, b, won in zip(sides[0][0], sides[1][0], first, strict=True)],
-            rejected=[b if won else a for a, b, won in zip(sides[0][0], sides[1][0], first, strict=True)],
+            chosen=[
+                a if won else b for a, b, won in zip(sides[0][0], sides[1][0], first, strict=True)
+            ],
+            rejected=[
+                b if won else a for a, b, won in zip(sides[0][0], sides[1][0], first, strict=True)
+            ],
             margin=np.abs(difference),
             weight=np.ones(self.pairs),
             group=np.arange(self.pairs),

@@ -9,7 +9,7 @@ from scipy import linalg
 
 from causalign.errors import NotIdentified
 
-__all__ = ["COLLINEAR", "Factor", "factorise"]
+__all__ = ["COLLINEAR", "Factor", "factorise", "independent_columns"]
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ GRAM_IS_SAFE = 1e-6
 COLLINEAR = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Factor:
     """Hold ``X'X + diag(penalty) = S^-1 R'R S^-1`` with S the scales and R upper triangular."""
 
@@ -47,7 +47,7 @@ def factorise(
         raise NotIdentified(f"Column {_name(names, zero)} is zero in every row{_with(reason)}.")
     scale = 1 / length
     try:
-        root = np.linalg.cholesky(gram * np.outer(scale, scale)).T
+        root: Floats = np.linalg.cholesky(gram * np.outer(scale, scale)).T.astype(np.float64)
     except np.linalg.LinAlgError:
         root = np.zeros((0, 0))
     if not len(root) or np.square(np.diag(root)).min() < GRAM_IS_SAFE:
@@ -58,6 +58,16 @@ def factorise(
     return Factor(scale, root)
 
 
+def independent_columns(X: Floats) -> NDArray[np.int64]:
+    """Return the positions of a largest set of columns of ``X (n, k)`` that are not redundant."""
+    length = np.linalg.norm(X, axis=0)
+    used = np.flatnonzero(length > COLLINEAR * length.max(initial=0.0))
+    root = np.linalg.qr(X[:, used] / length[used], mode="r")
+    triangle, order = linalg.qr(root, mode="r", pivoting=True)[-2:]
+    rank = int((np.abs(np.diag(triangle)) > COLLINEAR).sum())
+    return np.sort(used[order[:rank]])
+
+
 def _qr_root(X: Floats, names: Sequence[str] | None, reason: str) -> Floats:
     n, k = X.shape
     if n < k:
@@ -65,11 +75,11 @@ def _qr_root(X: Floats, names: Sequence[str] | None, reason: str) -> Floats:
             f"There are {n} rows for {k} coefficients{_with(reason)}. Use fewer columns, more "
             "rows or a penalty."
         )
-    root = np.linalg.qr(X, mode="r")
+    root: Floats = np.asarray(np.linalg.qr(X, mode="r"), dtype=np.float64)
     bad = np.flatnonzero(np.abs(np.diag(root)) < COLLINEAR)
     if bad.size:
         j = int(bad[0])
-        share = linalg.lstsq(root[:j, :j], root[:j, j])[0]
+        share = np.asarray(np.linalg.lstsq(root[:j, :j], root[:j, j], rcond=None)[0])
         parts = [_name(names, i) for i in np.argsort(-np.abs(share)) if abs(share[i]) > 1e-6]
         of = ", ".join(parts[:6]) + (", ..." if len(parts) > 6 else "")
         raise NotIdentified(

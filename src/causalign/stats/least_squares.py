@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 Kind = Literal["robust", "unadjusted"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LinearFit:
     """Hold a fitted linear model.
 
@@ -52,7 +52,7 @@ class LinearFit:
         return np.sqrt(np.where(variance >= 0, variance, np.nan))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FirstStage:
     """Hold, for each endogenous column, how strongly the instruments move it: all ``(p,)``.
 

@@ -107,10 +107,9 @@ def ridge_path(
     basis = row_space(X)
     Z = X if basis is None else X @ basis
     total = _moments(Z, Y, w)
-    top = float(np.linalg.eigvalsh(total.gram)[-1]) if penalties is None else 0.0
-    if not total.gram.diagonal().any():
+    if total.gram.diagonal().max() <= 1e-20 * w.sum() * np.square(mean_x).max():
         raise NotIdentified("The features do not vary, so no coefficient can be estimated.")
-    grid = penalty_grid(top) if penalties is None else check_penalties(penalties)
+    grid = _grid(total.gram) if penalties is None else check_penalties(penalties)
     coefficients, intercepts = _solve(total, grid)
     fitted = [_fit_fold(Z, Y, w, member == f, total, grid) for f in range(member.max() + 1)]
     errors = np.array([f[2] for f in fitted])
@@ -166,6 +165,11 @@ def row_space(rows: Array) -> Array | None:
         return None
     basis, _ = qr(rows.T, mode="economic")
     return basis
+
+
+def _grid(gram: Array) -> Array:
+    last = len(gram) - 1
+    return penalty_grid(float(eigh(gram, eigvals_only=True, subset_by_index=[last, last])[0]))
 
 
 def _moments(X: Array, Y: Array, w: Array) -> _Moments:

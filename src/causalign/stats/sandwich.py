@@ -1,6 +1,6 @@
 """Turn scores into covariances: robust, and clustered one or two ways."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,10 +31,10 @@ def sandwich(
     positive. Assumption: rows (clusters) are independent of each other.
 
     ``scores (n, k)`` have mean zero at the estimate, ``bread (k, k)`` turns them into units of the
-    estimate; ``clusters`` ``(n,)`` or ``(n, 2)``. ``correction``: ``none``; ``conventional``, the factor
-    ``n / (n - spent)`` without clusters and ``G/(G - 1) (n - 1)/(n - spent)`` with G clusters, as
-    `linearmodels` with debiased=True; ``min``, the same with the smallest G for both ways, as
-    `pyfixest` does by default. Returns the covariance ``(k, k)`` and the numbers of clusters.
+    estimate; ``clusters`` ``(n,)`` or ``(n, 2)``. ``correction``: ``none``; ``conventional``, the
+    factor ``n / (n - spent)`` without clusters and ``G/(G - 1) (n - 1)/(n - spent)`` with G
+    clusters, as `linearmodels` with debiased=True; ``min``, the same with the smallest G for both
+    ways, as `pyfixest` does by default. Returns the covariance ``(k, k)`` and the cluster counts.
     """
     groups = group_rows(clusters, len(scores))
     meat = np.zeros((scores.shape[1], scores.shape[1]))
@@ -90,8 +90,8 @@ def group_rows(clusters: ArrayLike | None, n: int) -> Groups:
     ]
 
 
-def summed(values: Floats, codes: NDArray[np.int64], count: int) -> Floats:
-    """Sum the rows ``(n, k)`` that share a code: ``(count, k)``."""
+def summed(values: Any, codes: NDArray[np.int64], count: int) -> Any:
+    """Sum the rows ``(n, k)`` that share a code: ``(count, k)``, sparse if the rows are."""
     rows = np.arange(len(codes))
     picker = sparse.csr_array((np.ones(len(codes)), (codes, rows)), shape=(count, len(codes)))
-    return np.asarray(picker @ values)
+    return picker @ values

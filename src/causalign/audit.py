@@ -1,0 +1,184 @@
+"""What can these logs support? Findings on the data, and what travels with the texts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from sklearn.preprocessing import SplineTransformer
+
+from causalign import figures
+from causalign.checks import confounding, data
+from causalign.covariates import Covariate
+from causalign.logs import Logs
+from causalign.results import Finding, Section, Verdict
+from causalign.stats.predictability import predictability
+
+__all__ = ["Audit", "ConfounderAudit", "audit"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfounderAudit:
+    """Hold what was seen of one confounder, both scores cross-fitted.
+
+    ``from_text`` says how well the text predicts the confounder (``metric`` R² or AUC), None when
+    no text features were given; ``outcome_r2`` what share of the outcome the confounder explains.
+    """
+
+    name: str
+    kind: str
+    metric: str
+    from_text: float | None
+    outcome_r2: float
+    finding: Finding | None
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Hold the audit of a log; `findings` first, then one row for each confounder."""
+
+    rows: int
+    confounders: tuple[ConfounderAudit, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def confounded_by(self) -> tuple[str, ...]:
+        """Return the confounders that the text gives away and that move the outcome."""
+        found = [c for c in self.confounders if c.finding is not None]
+        return tuple(c.name for c in found if c.finding.verdict is Verdict.WARN)  # type: ignore[union-attr]
+
+    def table(self) -> pa.Table:
+        """Return one row for each confounder."""
+        return pa.table(
+            {
+                "confounder": [c.name for c in self.confounders],
+                "kind": [c.kind for c in self.confounders],
+                "predicted by text": pa.array(
+                    [c.from_text for c in self.confounders], pa.float64()
+                ),
+                "metric": [c.metric for c in self.confounders],
+                "outcome R²": pa.array([c.outcome_r2 for c in self.confounders], pa.float64()),
+            }
+        )
+
+    def summary(self) -> str:
+        """Return the answer and the findings that did not pass."""
+        grave = [f.line() for f in self.findings if f.verdict in (Verdict.WARN, Verdict.FAIL)]
+        return "\n".join([self._answer(), *grave])
+
+    def section(self) -> Section:
+        """Return the audit as a section of a report."""
+        drawn = ()
+        if self.confounders:
+            drawn = (
+                figures.bars(
+                    "outcome-by-confounder",
+                    [c.name for c in self.confounders],
+                    {"share of the outcome": np.array([c.outcome_r2 for c in self.confounders])},
+                    xlabel="cross-fitted R²",
+                    caption="How much of the outcome each confounder explains.",
+                    alt="; ".join(f"{c.name}: R² {c.outcome_r2:.3f}" for c in self.confounders),
+                ),
+            )
+        return Section(
+            stage="audit",
+            question="What travels with the texts, and does it move the outcome?",
+            answer=self._answer(),
+            assumption=(
+                "Only recorded confounders can be seen. Scores are cross-fitted: ridge regressions "
+                "on text embeddings and on splines or indicators of the confounders, each row "
+                "predicted by a fit that never saw it."
+            ),
+            numbers={
+                "rows": self.rows,
+                "confounded_by": ", ".join(self.confounded_by) or "nothing",
+            },
+            tables={"confounders": self.table()} if self.confounders else {},
+            figures=drawn,
+            findings=self.findings,
+        )
+
+    def _answer(self) -> str:
+        if not self.confounders:
+            return "No confounder is declared, so nothing can be said about confounding."
+        if not self.confounded_by:
+            return "None of the declared confounders both shows in the text and moves the outcome."
+        told = []
+        for c in self.confounders:
+            if c.name in self.confounded_by:
+                told.append(
+                    f"{c.name} (explains {c.outcome_r2:.1%} of the outcome, and the text predicts "
+                    f"it with {c.metric} {c.from_text:.2f})"
+                )
+        return "The log is confounded by " + " and by ".join(told) + "."
+
+
+def audit(
+    logs: Logs, *, text_features: np.ndarray | None = None, folds: int = 5, seed: int = 0
+) -> Audit:
+    """Check a log before anything is fitted on it.
+
+    ``text_features`` ``(n, d)``, for instance embeddings, serve to ask how well the text predicts
+    each confounder; without them (and without the role ``features``) only the confounders' share
+    of the outcome is measured. Rows with the same text, cluster or group stay in one fold.
+    """
+    features = logs.features if text_features is None else text_features
+    groups = logs.clusters
+    if groups is None:
+        groups = logs.codes_of(logs.roles.completion)
+    seen = tuple(
+        _audit_confounder(c, logs.outcome, features, groups, min(folds, len(set(groups))), seed)
+        for c in logs.confounders
+        if np.ptp(c.values) > 0
+    )
+    checks = [
+        data.few_rows(logs),
+        data.duplicate_rows(logs),
+        data.repeated_texts(logs),
+        data.huge_texts(logs),
+        data.constant_confounders(logs),
+    ]
+    checks += [c.finding for c in seen if c.finding is not None]
+    if not logs.roles.confounders:
+        checks.append(confounding.no_confounders())
+    return Audit(len(logs), seen, tuple(checks))
+
+
+def _audit_confounder(
+    confounder: Covariate,
+    outcome: np.ndarray,
+    features: np.ndarray | None,
+    groups: np.ndarray,
+    folds: int,
+    seed: int,
+) -> ConfounderAudit:
+    explained = predictability(_basis(confounder), outcome, groups, folds=folds, seed=seed)
+    metric = "R²" if confounder.kind in ("numeric", "datetime") else "AUC"
+    if features is None:
+        return ConfounderAudit(
+            confounder.name, confounder.kind, metric, None, explained.score, None
+        )
+    classes = {"categorical": len(confounder.levels), "boolean": 2}.get(confounder.kind)
+    shown = predictability(
+        features, confounder.values, groups, classes=classes, folds=folds, seed=seed
+    )
+    finding = confounding.confounded_by(
+        confounder.name,
+        from_text=shown.score,
+        metric=shown.metric,
+        text_p_value=shown.p_value,
+        outcome_r2=explained.score,
+        outcome_p_value=explained.p_value,
+    )
+    return ConfounderAudit(
+        confounder.name, confounder.kind, shown.metric, shown.score, explained.score, finding
+    )
+
+
+def _basis(confounder: Covariate) -> np.ndarray:
+    """Return columns in which the outcome may depend on the confounder: indicators or splines."""
+    if confounder.is_categorical:
+        return confounder.dummies(drop_first=False)
+    values = confounder.values[:, None]
+    if len(np.unique(values)) < 10:
+        return values
+    return SplineTransformer(n_knots=6, knots="quantile").fit_transform(values)
