@@ -80,7 +80,7 @@ def is_done(folder: Path, key: str, *, replace: bool) -> bool:
     stored = folder / "result.json"
     if not stored.exists():
         return False
-    if _load(stored).get("fingerprint") == key:
+    if read_json(stored).get("fingerprint") == key:
         return True
     if replace:
         return False
@@ -128,7 +128,7 @@ def write_stage(
 
 def read_stage(folder: Path) -> Section:
     """Read a stage's section back; raise `ArtifactError` when it is damaged."""
-    record = _load(folder / "result.json")
+    record = read_json(folder / "result.json")
     if record.get("format") != FORMAT:
         raise ArtifactError(f"{str(folder)!r} was written by another version of causalign.")
     try:
@@ -178,7 +178,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _load(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file; raise `ArtifactError` when it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -139,3 +139,14 @@ def _dataclass_in(hint: Any) -> type | None:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return next((c for a in typing.get_args(hint) if (c := _dataclass_in(a))), None)
     return None
+
+
+def resolve_path(path: str, base: Path) -> str:
+    """Return a path with environment variables filled in, relative to the file that names it.
+
+    Raises `SettingsError` for a variable that is not set.
+    """
+    filled = os.path.expanduser(os.path.expandvars(path))
+    if "$" in filled:
+        raise SettingsError(f"The path {path!r} uses an environment variable that is not set.")
+    return str(Path(filled) if os.path.isabs(filled) else base / filled)

@@ -216,7 +216,7 @@ def scatter(
             axes.plot(across, along, "o", color=COLOURS[0], alpha=0.55, markersize=4, mew=0)
         else:
             _discs(axes, across, along)
-            caption = f"{caption} Each disc stands for a bin of {len(across):,} points."
+            caption = f"{caption} The area of a disc counts the points in its bin."
         if not kept.all():
             caption = (
                 f"{caption} {int((~kept).sum()):,} points without a finite value are left out."

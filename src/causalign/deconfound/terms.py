@@ -10,7 +10,7 @@ from causalign.covariates import Covariate, covariate
 from causalign.errors import InputError
 from causalign.logs import Logs
 
-__all__ = ["Categories", "Slope", "Term", "linear_terms"]
+__all__ = ["Categories", "LinearTerms", "Slope", "Term", "linear_terms"]
 
 
 class Term(Protocol):
@@ -86,9 +86,7 @@ class Categories:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearTerms:
-    """Hold the terms of a linear h(C) with the numbers behind them: names and estimates ``(k,)``,
-    covariance ``(k, k)``.
-    """
+    """Hold the terms of a linear h(C); names and estimates are ``(k,)``, covariance ``(k, k)``."""
 
     terms: tuple[Term, ...]
     names: tuple[str, ...]

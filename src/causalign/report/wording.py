@@ -4,6 +4,7 @@ import json
 import math
 import numbers
 import re
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from causalign.figures import printable
@@ -16,12 +17,13 @@ CELL_LENGTH = 160
 PARAGRAPH_LENGTH = 2000
 PARAGRAPHS = 40
 MOST_DECIMALS = 5
+WIDEST = 1000.0
 
 
 def number(value: float) -> str:
     """Return the number with four significant digits, ``≈ 0`` where only rounding is left."""
     if isinstance(value, numbers.Integral):
-        return _signed(f"{value:,}" if abs(value) >= 10_000 else f"{value}")
+        return _signed(f"{value:,}")
     value = float(value)
     size = abs(value)
     if math.isnan(value):
@@ -35,7 +37,7 @@ def number(value: float) -> str:
     if size >= 1e15 or size < 1e-4:
         return _signed(f"{value:.{DIGITS - 1}e}")
     if size >= 10 ** (DIGITS - 1):
-        return _signed(f"{value:,.0f}" if size >= 10_000 else f"{value:.0f}")
+        return _signed(f"{value:,.0f}")
     return _signed(f"{value:.{DIGITS}g}")
 
 
@@ -53,16 +55,21 @@ def cell(value: object, limit: int = CELL_LENGTH) -> str:
 
 
 def column(values: Sequence[object]) -> list[str]:
-    """Return the cells of one column; its numbers share their decimals where that is short."""
-    finite = [v for v in values if isinstance(v, float) and math.isfinite(v)]
-    sizes = [abs(v) for v in finite if abs(v) >= 1e-12]
-    if not sizes or min(sizes) < 1e-4 or max(sizes) >= 1e6:
+    """Return the cells of one column; its numbers share their decimals where that loses little."""
+    whole = [abs(v) for v in values if isinstance(v, int)]
+    if whole and max(whole) < 10_000:
+        # Years and small counts in a column read better without separators.
+        return [_signed(str(v)) if type(v) is int else cell(v) for v in values]
+    sizes = [abs(v) for v in values if isinstance(v, float) and 1e-12 <= abs(v) < math.inf]
+    if not sizes or max(sizes) > WIDEST * min(sizes) or max(sizes) >= 1e6:
         return [cell(v) for v in values]
-    needed = max(len(f"{v:.{DIGITS - 1}g}".partition("e")[0].partition(".")[2]) for v in sizes)
+    needed = min(DIGITS - 2 - math.floor(math.log10(statistics.median(sizes))), _decimals(sizes))
     if needed > MOST_DECIMALS:
         return [cell(v) for v in values]
     return [
-        _signed(f"{v + 0.0:,.{needed}f}") if isinstance(v, float) and math.isfinite(v) else cell(v)
+        _signed(f"{v:,.{max(needed, 0)}f}")
+        if isinstance(v, float) and abs(v) < math.inf and round(v, max(needed, 0))
+        else cell(v)
         for v in values
     ]
 
@@ -94,6 +101,10 @@ def listed(items: Iterable[str]) -> str:
     """Return ``a, b and c``."""
     *first, last = list(items) or [""]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def _decimals(sizes: Sequence[float]) -> int:
+    return max(len(f"{size:.6f}".rstrip("0").partition(".")[2]) for size in sizes)
 
 
 def _signed(text: str) -> str:

@@ -87,8 +87,7 @@ def ordinary(
     labels (given clusters, the covariance is clustered, otherwise of the ``kind`` asked for),
     ``penalty (k,)`` not negative. ``correction`` is the small-sample factor (see
     `causalign.stats.sandwich.sandwich`) and ``absorbed`` the degrees of freedom already spent.
-    Under a penalty the covariance is that of the penalised estimator around its own mean: it does
-    not contain the bias.
+    Under a penalty the covariance does not contain the bias.
 
     Raises `InputError` for shapes and values that cannot be used and `NotIdentified`, naming the
     column when ``names`` is given, when columns are collinear.
@@ -109,15 +108,9 @@ def ordinary(
     covariance, counts = _covariance(
         bread, Xw, residuals * root, clusters, kind, correction, spent + absorbed
     )
+    condition = float(np.linalg.cond(factor.root))
     return LinearFit(
-        coefficients,
-        covariance,
-        residuals,
-        kappa=0.0,
-        bread=bread,
-        degrees_of_freedom=spent + absorbed,
-        condition=float(np.linalg.cond(factor.root)),
-        cluster_counts=counts,
+        coefficients, covariance, residuals, 0.0, bread, spent + absorbed, condition, counts
     )
 
 
@@ -148,8 +141,7 @@ def two_stage(
 
     Raises `InputError`, and `NotIdentified` when there are fewer instruments than endogenous
     columns, when columns are collinear, or when the instruments do not move what they should.
-    Reference: Anderson and Rubin (1949); used to remove confounding of logged text in
-    arXiv:2506.00152.
+    Reference: Anderson and Rubin (1949); arXiv:2506.00152 removes confounding of logs with it.
     """
     endogenous, exogenous, excluded = _matrices(X_endogenous, X_exogenous, Z)
     y, X, w = _checked(y, np.hstack([exogenous, endogenous]), weights)
@@ -166,19 +158,12 @@ def two_stage(
     coefficients = bread @ (mixed.T @ yw)
     coefficients += bread @ (mixed.T @ (yw - Xw @ coefficients))
     residuals = y - X @ coefficients
+    spent = float(X.shape[1])
     covariance, counts = _covariance(
-        bread, fitted, residuals * root, clusters, kind, correction, float(X.shape[1])
+        bread, fitted, residuals * root, clusters, kind, correction, spent
     )
-    return LinearFit(
-        coefficients,
-        covariance,
-        residuals,
-        kappa=k_class,
-        bread=bread,
-        degrees_of_freedom=float(X.shape[1]),
-        condition=float(np.linalg.cond(factor.root)),
-        cluster_counts=counts,
-    )
+    condition = float(np.linalg.cond(factor.root))
+    return LinearFit(coefficients, covariance, residuals, k_class, bread, spent, condition, counts)
 
 
 def first_stage(

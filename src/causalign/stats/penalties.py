@@ -42,7 +42,7 @@ def check_penalties(penalties: ArrayLike) -> NDArray[np.float64]:
     """Return the penalties in ascending order; raise ``SettingsError`` unless all are positive."""
     given = np.unique(np.asarray(penalties, dtype=np.float64).ravel())
     if given.size == 0 or not np.isfinite(given).all() or given[0] <= 0:
-        raise SettingsError(f"Penalties must be positive and finite; found {penalties}.")
+        raise SettingsError(f"Penalties must be positive and finite; found {penalties!r}.")
     return given
 
 

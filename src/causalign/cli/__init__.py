@@ -1,0 +1,34 @@
+"""The command line: one file per verb; each reads files, calls one function, writes a folder."""
+
+import sys
+
+import typer
+
+from causalign.cli import audit, deconfound, doctor, evaluate, report, reward, run, simulate
+from causalign.cli.output import complain
+from causalign.errors import CausalignError
+
+__all__ = ["main"]
+
+app = typer.Typer(
+    name="causalign",
+    help="Tune language models on what a text caused, not on what travelled with it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for verb in (run, audit, deconfound, reward, evaluate, report, simulate, doctor):
+    app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exit 0 when done, 1 under ``--strict``, 2 on bad input or settings."""
+    try:
+        app(args=arguments, standalone_mode=True)
+    except CausalignError as error:
+        complain(str(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        complain("Stopped. Run the same command again to continue.")
+        sys.exit(130)

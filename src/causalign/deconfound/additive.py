@@ -1,0 +1,219 @@
+"""Regress on text and confounders together: what the text explains is not given to C."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from causalign.covariates import Covariate, design
+from causalign.deconfound.effect import ConfounderEffect
+from causalign.deconfound.inference import (
+    Covariance,
+    clusters_for,
+    interval_degrees_of_freedom,
+    positive_weights,
+)
+from causalign.deconfound.levels import Absorbed, absorbed_terms
+from causalign.deconfound.overlap import categories_seen_once
+from causalign.errors import InputError, NotIdentified, RoleNotDeclared, SettingsError
+from causalign.logs import Logs
+from causalign.results import Finding, Verdict
+from causalign.stats.absorb import Absorber, absorb, degrees_of_freedom, singletons
+from causalign.stats.factor import COLLINEAR, independent_columns
+from causalign.stats.least_squares import LinearFit, ordinary
+
+__all__ = ["Additive"]
+
+ASSUMPTION = (
+    "the text features hold all that the text does to the outcome, text and confounders do not "
+    "interact, and no confounder is missing"
+)
+CROWDED = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Additive:
+    """Fit ``y = X g + C b + a_c + e``: text features X, numeric C, categories c absorbed.
+
+    Assumption: the effect of the text lies in the span of the features, text and confounders do
+    not interact, and no confounder is missing. Without penalty equal to `pyfixest.feols`, small
+    sample factors included: (n - 1)/(n - k) G/(G - 1), k counting absorbed categories unless they
+    are nested in the clusters. Rows that are the only one of a category are left out of the fit.
+
+    ``penalty`` is a ridge penalty on the text coefficients alone, in units of the mean squared
+    error for a feature of unit variance: ``mean (y - ...)^2 + penalty * sum_j (s_j g_j)^2``. It
+    calms many features on few rows at a price: the part of the text's effect that it shrinks away
+    is given to confounders that travel with the text. ``shrink`` pulls the effects of categories
+    towards their mean by empirical Bayes, ``d_l t^2/(t^2 + s^2/n_l)`` with the variance t^2 of the
+    effects by moments, which predicts better when categories are many and small; their standard
+    errors are then posterior ones. ``covariance`` as in the other methods.
+    """
+
+    covariance: Covariance = "auto"
+    penalty: float | None = None
+    shrink: bool = False
+
+    def __post_init__(self) -> None:
+        if self.penalty is not None and not (0 <= self.penalty < float("inf")):
+            raise SettingsError(f"penalty must be None or at least 0, not {self.penalty!r}.")
+
+    def fit(self, logs: Logs, text_features: np.ndarray | None = None) -> ConfounderEffect:
+        """Estimate h(C) with ``text_features (n, p)``, or the columns of the role ``features``.
+
+        Text features that the others and the categories determine are left out, which changes
+        nothing about h. Raises `RoleNotDeclared`, `InputError`, and `NotIdentified`, naming the
+        column, when a confounder cannot be told from the text or from the other confounders.
+        """
+        logs.require("confounders")
+        features, feature_names = _features(logs, text_features)
+        categories = [c for c in logs.confounders if c.is_categorical]
+        numbers = [c for c in logs.confounders if not c.is_categorical]
+        weights = positive_weights(logs)
+        # Without categories, one category of all rows is absorbed: the intercept.
+        codes = [c.values for c in categories] or [np.zeros(len(logs), dtype=np.int64)]
+        kept = _kept(codes)
+        levels, compact = zip(
+            *(np.unique(code[kept], return_inverse=True) for code in codes), strict=True
+        )
+        absorber = absorb(compact, weights[kept])
+        columns, names = design(numbers) if numbers else (np.zeros((len(logs), 0)), ())
+        clusters = clusters_for(logs.take(kept, "kept"), self.covariance)
+        used = self._usable(absorber, features[kept])
+        X = np.column_stack([features[kept][:, used], columns[kept]])
+        y, all_names = logs.outcome[kept], (*(feature_names[i] for i in used), *names)
+        fit = self._regress(y, X, absorber, clusters, len(used), all_names)
+        absorbed = Absorbed(categories, levels, absorber, X, y, fit, clusters, self.shrink)
+        linear = absorbed_terms(absorbed, numbers, logs.confounders, weights)
+        return ConfounderEffect(
+            method="additive",
+            names=linear.names,
+            estimates=linear.estimates,
+            covariance=linear.covariance,
+            terms=linear.terms,
+            observations=int(kept.sum()),
+            outcome=logs.roles.outcome,
+            assumption=ASSUMPTION,
+            findings=(
+                categories_seen_once(categories),
+                _connected(categories, absorber),
+                _crowded(fit, len(used), self.penalty),
+            ),
+            degrees_of_freedom=interval_degrees_of_freedom(fit),
+            numbers={
+                "text_features": float(len(used)),
+                "redundant_text_features": float(features.shape[1] - len(used)),
+                "rows_alone_in_a_category": float((~kept).sum()),
+            },
+            settings=asdict(self),
+        )
+
+    def _usable(self, absorber: Absorber, features: np.ndarray) -> np.ndarray:
+        """Return the positions of the features that the categories leave something of."""
+        centred = features - features.mean(axis=0)
+        within = absorber.within(features)
+        length = np.maximum(np.linalg.norm(features, axis=0), np.linalg.norm(centred, axis=0))
+        alive = np.flatnonzero(np.linalg.norm(within, axis=0) > COLLINEAR * length)
+        if self.penalty:
+            return alive
+        root = np.sqrt(absorber.weights)[:, None]
+        return alive[independent_columns(within[:, alive] * root)]
+
+    def _regress(
+        self,
+        y: np.ndarray,
+        X: np.ndarray,
+        absorber: Absorber,
+        clusters: np.ndarray | None,
+        text: int,
+        names: Sequence[str],
+    ) -> LinearFit:
+        within = absorber.within(X)
+        gone = np.linalg.norm(within, axis=0) <= COLLINEAR * np.linalg.norm(X, axis=0)
+        if gone.any():
+            raise NotIdentified(
+                f"Confounder {names[int(np.argmax(gone))]!r} does not vary within the categories "
+                "of the other confounders, so that its effect cannot be told from theirs. Leave "
+                "one of them out."
+            )
+        penalty = None
+        if self.penalty:
+            spread = np.average(within[:, :text] ** 2, axis=0, weights=absorber.weights)
+            penalty = np.zeros(X.shape[1])
+            penalty[:text] = len(y) * self.penalty * spread
+        return ordinary(
+            absorber.within(y),
+            within,
+            weights=absorber.weights,
+            clusters=clusters,
+            correction="min",
+            absorbed=degrees_of_freedom(absorber.codes, clusters),
+            penalty=penalty,
+            names=names,
+        )
+
+
+def _kept(codes: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the rows ``(n,)`` that share each of their categories with another row."""
+    kept = ~singletons(codes)
+    if not kept.any():
+        raise NotIdentified("Every row is alone in some category. Use coarser confounders.")
+    return kept
+
+
+def _features(logs: Logs, text_features: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the text features ``(n, p)`` and their names."""
+    if text_features is None:
+        if not logs.roles.features:
+            raise RoleNotDeclared(
+                "The additive method compares texts by their features, and these logs declare "
+                "none. Name columns in `Roles(features=...)`, or pass text_features, an array "
+                "(n, p) such as embeddings of the completions."
+            )
+        return design([logs.covariate(name) for name in logs.roles.features])
+    features = np.asarray(text_features, dtype=np.float64)
+    if features.ndim != 2 or len(features) != len(logs) or not np.isfinite(features).all():
+        raise InputError(
+            f"text_features must be finite numbers ({len(logs)}, p), not {features.shape}."
+        )
+    return features, tuple(f"text feature {i}" for i in range(features.shape[1]))
+
+
+def _connected(categories: Sequence[Covariate], absorber: Absorber) -> Finding:
+    """Check that the effects of several categorical confounders can be told apart (DE102)."""
+    title = "Categories are connected"
+    if len(categories) < 2 or absorber.redundant is None:
+        explanation = "There are fewer than two categorical confounders, or too many categories."
+        return Finding("DE102", title, Verdict.NOT_APPLICABLE, explanation)
+    surplus = absorber.redundant - (len(categories) - 1)
+    if surplus <= 0:
+        explanation = "Every category can be compared with every other of its column."
+        return Finding("DE102", title, Verdict.PASS, explanation, {"surplus": 0.0})
+    names = ", ".join(c.name for c in categories)
+    return Finding(
+        "DE102",
+        title,
+        Verdict.WARN,
+        f"The categories of {names} fall apart into groups that share no row: {surplus} of their "
+        "effects follow from the others. What is subtracted from these logs is right, but how it "
+        "is split between the columns is arbitrary. Leave one column out, or merge categories.",
+        {"surplus": float(surplus)},
+    )
+
+
+def _crowded(fit: LinearFit, text: int, penalty: float | None) -> Finding:
+    """Compare the number of coefficients with the number of rows (DE103)."""
+    title = "Coefficients for the rows"
+    share = fit.degrees_of_freedom / len(fit.residuals)
+    numbers = {"share": share, "text_features": float(text), "rows": float(len(fit.residuals))}
+    said = f"{fit.degrees_of_freedom:.0f} degrees of freedom for {len(fit.residuals)} rows"
+    if share <= CROWDED:
+        return Finding("DE103", title, Verdict.PASS, f"{said}.", numbers)
+    advice = "Use fewer text features" if penalty else "Use fewer text features, or a penalty"
+    return Finding(
+        "DE103",
+        title,
+        Verdict.WARN,
+        f"{said}: more than {CROWDED:.0%}. Estimates are noisy and robust standard errors too "
+        f"small. {advice}, or more rows.",
+        numbers,
+    )

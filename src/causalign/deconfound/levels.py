@@ -1,0 +1,135 @@
+"""Read the effects of absorbed categories, with their covariance, and shrink them if asked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from causalign.covariates import Covariate
+from causalign.deconfound.terms import Categories, LinearTerms, Slope, Term
+from causalign.stats.absorb import Absorber, level_covariance
+from causalign.stats.least_squares import LinearFit
+
+__all__ = ["Absorbed", "absorbed_terms", "shrinkage"]
+
+# Beyond this many categories their joint covariance is not computed: their stderr is NaN.
+MOST_LEVELS = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Absorbed:
+    """Hold a regression with absorbed categories: rows ``(n,)``, columns ``X (n, k)``, their fit.
+
+    ``levels`` holds, for each categorical confounder, the codes that were kept.
+    """
+
+    categories: Sequence[Covariate]
+    levels: Sequence[np.ndarray]
+    absorber: Absorber
+    X: np.ndarray
+    y: np.ndarray
+    fit: LinearFit
+    clusters: np.ndarray | None
+    shrink: bool
+
+
+def absorbed_terms(
+    absorbed: Absorbed,
+    numbers: Sequence[Covariate],
+    confounders: Sequence[Covariate],
+    weights: np.ndarray,
+) -> LinearTerms:
+    """Return one term for each confounder, in their order; ``weights (n,)`` of all rows."""
+    absorber, fit = absorbed.absorber, absorbed.fit
+    levels = absorber.split(absorber.effects(absorbed.y - absorbed.X @ fit.coefficients))
+    total = sum(absorber.counts)
+    starts = np.concatenate([[0], np.cumsum(absorber.counts)])
+    first_slope = total + absorbed.X.shape[1] - len(numbers)
+    terms: list[Term] = []
+    names: list[str] = []
+    rows: list[np.ndarray] = []
+    estimates: list[np.ndarray] = []
+    scales: list[np.ndarray] = []
+    for one in confounders:
+        if one.is_categorical:
+            f = [c.name for c in absorbed.categories].index(one.name)
+            contrast, factor = _deviations(absorbed, f, levels[f])
+            found = factor * (contrast @ levels[f])
+            found -= _shares(absorber, f) @ found
+            block = np.zeros((len(found), total + absorbed.X.shape[1]))
+            block[:, starts[f] : starts[f + 1]] = contrast
+            labels = [one.levels[code] for code in absorbed.levels[f]]
+            terms.append(Categories(one.name, dict(zip(labels, found.tolist(), strict=True))))
+            names += [f"{one.name}[{label}]" for label in labels]
+        else:
+            place = first_slope + [c.name for c in numbers].index(one.name)
+            block = np.zeros((1, total + absorbed.X.shape[1]))
+            block[0, place] = 1.0
+            found, factor = fit.coefficients[[place - total]], np.ones(1)
+            mean = float(np.average(one.values, weights=weights))
+            terms.append(Slope(one.name, float(found[0]), mean))
+            names.append(one.name)
+        rows.append(block)
+        estimates.append(found)
+        scales.append(factor)
+    covariance = _covariance(absorbed, np.vstack(rows), np.concatenate(scales))
+    return LinearTerms(tuple(terms), tuple(names), np.concatenate(estimates), covariance)
+
+
+def shrinkage(deviations: np.ndarray, counts: np.ndarray, noise: float) -> np.ndarray:
+    """Return by how much to multiply deviations ``(L,)`` of group means from their mean.
+
+    ``t^2/(t^2 + s^2/n_l)``, s^2 the ``noise`` of one row, ``counts (L,)`` the rows n_l; t^2 by
+    moments: ``(sum n_l d_l^2 - (L - 1) s^2) / (N - sum n_l^2/N)``, not below 0. Assumption: the
+    effects of the groups are draws from one distribution. Reference: Searle, Casella and
+    McCulloch (1992), section 3.6.
+    """
+    total = counts.sum()
+    room = total - (counts**2).sum() / total
+    if room <= 0:
+        return np.zeros(len(counts))
+    spread = counts @ deviations**2 - (len(counts) - 1) * noise
+    variance = max(spread / room, 0.0)
+    return variance / (variance + noise / counts) if variance > 0 else np.zeros(len(counts))
+
+
+def _shares(absorber: Absorber, f: int) -> np.ndarray:
+    totals = np.bincount(absorber.codes[f], weights=absorber.weights)
+    return totals / totals.sum()
+
+
+def _deviations(absorbed: Absorbed, f: int, effects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the contrast ``(L, L)`` from effects to deviations, and the factors of shrinkage."""
+    absorber, fit = absorbed.absorber, absorbed.fit
+    shares = _shares(absorber, f)
+    contrast = np.eye(len(shares)) - shares
+    if not absorbed.shrink:
+        return contrast, np.ones(len(shares))
+    n = len(fit.residuals)
+    noise = float(np.average(fit.residuals**2, weights=absorber.weights))
+    noise *= n / max(n - fit.degrees_of_freedom, 1.0)
+    return contrast, shrinkage(contrast @ effects, shares * n, noise)
+
+
+def _covariance(absorbed: Absorbed, rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Return the covariance of the estimates; a posterior one where they were shrunk."""
+    counts, redundant = absorbed.absorber.counts, absorbed.absorber.redundant
+    total = sum(counts)
+    # Where categories fall apart, a deviation from the common average has no meaning of its own.
+    known = total <= MOST_LEVELS and (redundant is None or redundant < len(counts))
+    if known:
+        joint = level_covariance(
+            absorbed.absorber,
+            absorbed.X,
+            absorbed.fit,
+            clusters=absorbed.clusters,
+            correction="min",
+        )
+    else:
+        joint = np.zeros((rows.shape[1], rows.shape[1]))
+        joint[total:, total:] = absorbed.fit.covariance
+    covariance = rows @ joint @ rows.T * np.sqrt(np.outer(scales, scales))
+    if not known:
+        unknown = np.abs(rows[:, :total]).sum(axis=1) > 0
+        covariance[unknown, :] = covariance[:, unknown] = np.nan
+    return covariance

@@ -1,0 +1,157 @@
+"""Instruments: use only that part of the confounders which something outside the text moved."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+
+from causalign.covariates import Covariate, design
+from causalign.deconfound.effect import ConfounderEffect
+from causalign.deconfound.inference import (
+    Covariance,
+    clusters_for,
+    interval_degrees_of_freedom,
+    positive_weights,
+)
+from causalign.deconfound.overlap import categories_seen_once
+from causalign.deconfound.terms import linear_terms
+from causalign.errors import NotIdentified, SettingsError, nearest
+from causalign.logs import Logs
+from causalign.results import Finding, Verdict
+from causalign.stats.least_squares import FirstStage, first_stage, two_stage
+
+__all__ = ["TwoStageLeastSquares"]
+
+WEAK = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TwoStageLeastSquares:
+    """Regress the outcome on what the instruments say about the confounders.
+
+    First stage ``C = a + Z d + v``, second stage ``y = a + C^ b + e``: h(C) = C b. Assumption: the
+    instruments Z move the confounders, are independent of the text and of other causes of the
+    outcome, and reach the outcome only through the confounders. Reference: arXiv:2506.00152,
+    section 4.1.
+
+    ``covariance``: ``auto`` clusters standard errors when the logs declare ``cluster`` or
+    ``group``; ``robust``; ``clustered``. ``exogenous`` names confounders that need no instrument.
+    ``kappa``: 1 for two-stage least squares, ``"liml"`` for limited-information maximum likelihood,
+    which is less biased when instruments are many or weak.
+    """
+
+    covariance: Covariance = "auto"
+    exogenous: tuple[str, ...] = ()
+    kappa: float | Literal["liml"] = 1.0
+
+    def fit(self, logs: Logs, text_features: np.ndarray | None = None) -> ConfounderEffect:
+        """Estimate h(C) from logs with ``confounders`` and ``instruments``.
+
+        ``text_features`` is not used: the instruments stand in for it. Raises `RoleNotDeclared`,
+        `SettingsError`, and `NotIdentified` when there are fewer instruments than confounders that
+        need one, when columns are redundant, or when the instruments do not move a confounder.
+        """
+        del text_features
+        logs.require("confounders", "instruments")
+        own, moved = self._split(logs)
+        weights, clusters = positive_weights(logs), clusters_for(logs, self.covariance)
+        endogenous, names = design(moved)
+        instruments, instrument_names = design(logs.instruments)
+        order = _order_condition(names, instrument_names)
+        own_columns, own_names = design(own) if own else (np.zeros((len(logs), 0)), ())
+        exogenous = np.column_stack([np.ones(len(logs)), own_columns])
+        fit = two_stage(
+            logs.outcome,
+            endogenous,
+            exogenous,
+            instruments,
+            kappa=self.kappa,
+            weights=weights,
+            clusters=clusters,
+            correction="min",
+            names=("intercept", *own_names, *names, *instrument_names),
+        )
+        strength = first_stage(
+            endogenous, exogenous, instruments, weights=weights, clusters=clusters
+        )
+        covariates = (*own, *moved)
+        linear = linear_terms(covariates, fit.coefficients[1:], fit.covariance[1:, 1:], weights)
+        return ConfounderEffect(
+            method="two-stage",
+            names=linear.names,
+            estimates=linear.estimates,
+            covariance=linear.covariance,
+            terms=linear.terms,
+            observations=len(logs),
+            outcome=logs.roles.outcome,
+            assumption=_assumption(logs, moved),
+            findings=(order, _strength(strength, names), categories_seen_once(covariates)),
+            degrees_of_freedom=interval_degrees_of_freedom(fit),
+            numbers={"first_stage_f": float(strength.f.min()), "kappa": fit.kappa},
+            settings=asdict(self),
+        )
+
+    def _split(self, logs: Logs) -> tuple[tuple[Covariate, ...], tuple[Covariate, ...]]:
+        """Return the confounders that need no instrument and those that do."""
+        for name in self.exogenous:
+            if name not in logs.roles.confounders:
+                raise SettingsError(
+                    f"exogenous names {name!r}, which is no confounder; "
+                    f"{nearest(name, logs.roles.confounders)}"
+                )
+        own = tuple(c for c in logs.confounders if c.name in self.exogenous)
+        moved = tuple(c for c in logs.confounders if c.name not in self.exogenous)
+        if not moved:
+            raise SettingsError("Every confounder is exogenous: use OrdinaryLeastSquares.")
+        return own, moved
+
+
+def _order_condition(confounders: Sequence[str], instruments: Sequence[str]) -> Finding:
+    """Count instruments against confounders (ID202); raise when there are too few."""
+    have, need = len(instruments), len(confounders)
+    if have < need:
+        raise NotIdentified(
+            f"{have} instrument columns ({_few(instruments)}) cannot identify {need} confounder "
+            f"columns ({_few(confounders)}): at least {need} are needed (ID202). Declare more "
+            "instruments, merge categories, or name confounders that need no instrument in "
+            "`TwoStageLeastSquares(exogenous=...)`."
+        )
+    return Finding(
+        "ID202",
+        "Enough instruments",
+        Verdict.PASS,
+        f"{have} instrument columns for {need} confounder columns.",
+        {"instruments": have, "confounders": need},
+    )
+
+
+def _strength(strength: FirstStage, names: Sequence[str]) -> Finding:
+    """Judge the first stage by the smallest F, against the rule of thumb of 10 (ID201)."""
+    weakest = int(np.argmin(strength.f))
+    f, r2 = float(strength.f[weakest]), float(strength.partial_r2[weakest])
+    numbers = {"f": f, "partial_r2": r2, "restrictions": float(strength.numerator)}
+    title = "Strength of the instruments"
+    if f >= WEAK:
+        explanation = f"The instruments move {names[weakest]} (F = {f:.1f}, at least {WEAK:g})."
+        return Finding("ID201", title, Verdict.PASS, explanation, numbers)
+    return Finding(
+        "ID201",
+        title,
+        Verdict.FAIL,
+        f"The instruments barely move {names[weakest]} (F = {f:.1f}, below {WEAK:g}). The estimate "
+        "then leans towards ordinary least squares, and its interval is too short. Find stronger "
+        "instruments, drop those that do nothing, or use kappa='liml'.",
+        numbers,
+    )
+
+
+def _assumption(logs: Logs, moved: Sequence[Covariate]) -> str:
+    return (
+        f"{', '.join(logs.roles.instruments)} moved the outcome only through "
+        f"{', '.join(c.name for c in moved)} and had nothing to do with the text"
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

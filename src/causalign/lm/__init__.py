@@ -1,0 +1,7 @@
+"""Language models. ``import causalign.lm`` itself needs no deep-learning library."""
+
+from causalign.lm.cache import EmbeddingCache
+from causalign.lm.embed import Embeddings, embed
+from causalign.lm.encoder import Encoder, load_encoder
+
+__all__ = ["EmbeddingCache", "Embeddings", "Encoder", "embed", "load_encoder"]

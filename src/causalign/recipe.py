@@ -1,0 +1,73 @@
+"""What a run is made of: the settings in ``pipeline.yaml``, strict and frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from causalign import config
+from causalign.roles import Roles
+from causalign.scales import Scale
+
+__all__ = ["Data", "Evaluation", "Recipe", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Say where the logs are, what their columns mean and which rows judge.
+
+    ``scale`` is the scale on which effects add up (`causalign.scales`); ``one_per_group`` keeps
+    one random row of each group for training, as a firm without tests would have; ``held_out`` is
+    the share of groups that only judge.
+    """
+
+    path: str
+    roles: Roles
+    scale: Scale = "identity"
+    drop_incomplete: bool = False
+    one_per_group: bool = False
+    held_out: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Say what judges the rewards.
+
+    Either ``pairs`` (a file of experimental pairs: half of its groups fit the experimental
+    benchmark, half judge) or ``pairs_by`` (columns within which rows of the logs compete), with
+    ``significance`` and ``minimum_margin`` as in `Logs.pairs`. ``truth`` names a column with the
+    known effect of the text, for simulated logs; ``markers`` are words to write into texts.
+    """
+
+    pairs: str | None = None
+    pairs_by: tuple[str, ...] = ()
+    significance: float | None = None
+    minimum_margin: float = 0.0
+    truth: str | None = None
+    markers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Hold the settings of a run, as written in ``pipeline.yaml``."""
+
+    name: str
+    data: Data
+    encoder: str = "minilm"
+    deconfound: Mapping[str, Any] = field(default_factory=lambda: {"method": "additive"})
+    reward: Mapping[str, Any] = field(default_factory=lambda: {"method": "ridge"})
+    evaluate: Evaluation = Evaluation()
+    seed: int = 0
+
+
+def load(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read ``pipeline.yaml`` with dotted overrides; paths in it are relative to its folder."""
+    settings = config.construct(Recipe, config.override(config.read_yaml(path), overrides))
+    base = Path(path).parent
+    given = settings.evaluate.pairs
+    pairs = None if given is None else config.resolve_path(given, base)
+    return replace(
+        settings,
+        data=replace(settings.data, path=config.resolve_path(settings.data.path, base)),
+        evaluate=replace(settings.evaluate, pairs=pairs),
+    )
