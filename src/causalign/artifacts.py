@@ -96,7 +96,7 @@ def write_stage(
     *,
     key: str,
     settings: Any,
-    payload: Callable[[Path], None] | None = None,
+    payload: Callable[[Path], object] | None = None,
 ) -> None:
     """Write ``result.json``, ``summary.md``, tables and figures of a stage, all or nothing.
 

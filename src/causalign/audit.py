@@ -10,7 +10,7 @@ from causalign import figures
 from causalign.checks import confounding, data
 from causalign.covariates import Covariate
 from causalign.logs import Logs
-from causalign.results import Finding, Section, Verdict
+from causalign.results import Figure, Finding, Section, Verdict
 from causalign.stats.predictability import predictability
 
 __all__ = ["Audit", "ConfounderAudit", "audit"]
@@ -67,7 +67,7 @@ class Audit:
 
     def section(self) -> Section:
         """Return the audit as a section of a report."""
-        drawn = ()
+        drawn: tuple[Figure, ...] = ()
         if self.confounders:
             drawn = (
                 figures.bars(

@@ -137,7 +137,9 @@ def _prepare(recipe: Recipe) -> _Work:
         test=logs.take(held, "held out"),
         benchmark=benchmark,
         judge=judge,
-        vectors=lambda texts: embed(texts, encoder, cache, progress=show).vectors.astype(np.float64),
+        vectors=lambda texts: embed(texts, encoder, cache, progress=show).vectors.astype(
+            np.float64
+        ),
         deconfounder=method,
         fitter=fitter,
         key=key,

@@ -8,6 +8,7 @@ import typer
 from causalign import artifacts, lm
 from causalign.cli.output import show_findings
 from causalign.errors import CausalignError
+from causalign.lm.cache import default_cache_folder
 from causalign.results import Finding, Verdict
 
 GIGABYTE = 1 << 30
@@ -42,7 +43,7 @@ def _encoder() -> Finding:
 
 
 def _cache() -> Finding:
-    folder = lm.cache_folder()
+    folder = default_cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         writable = os.access(folder, os.W_OK)

@@ -92,7 +92,7 @@ def keep(
     section: Section,
     out: Path | None,
     settings: Any,
-    payload: Callable[[Path], None] | None = None,
+    payload: Callable[[Path], object] | None = None,
 ) -> None:
     """Write a stage to the folder that was asked for, whole or not at all."""
     if out is None:

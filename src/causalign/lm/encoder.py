@@ -123,7 +123,9 @@ class TransformerEncoder:
         with torch.inference_mode():
             kept = torch.from_numpy(mask).to(self.model.device)
             hidden = self.model(
-                input_ids=torch.from_numpy(ids).to(self.model.device), attention_mask=kept
+                input_ids=torch.from_numpy(ids).to(self.model.device),
+                # Attention without a mask is faster, and texts of one length need none.
+                attention_mask=None if mask.all() else kept,
             ).last_hidden_state.float()  # (b, t, d)
             share = kept.float() / kept.sum(dim=1, keepdim=True).clamp(min=1)
             pooled = torch.einsum("bt,btd->bd", share, hidden)

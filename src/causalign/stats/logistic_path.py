@@ -106,6 +106,13 @@ def logistic_path(
     member = check_folds(folds, len(data.Z))
     rotated, basis, top = _rotate(data)
     grid = penalty_grid(_MOST_CURVATURE * top) if penalties is None else check_penalties(penalties)
+    return _validated(rotated, member, grid, basis)
+
+
+def _validated(
+    rotated: _Problem, member: NDArray[np.int64], grid: Array, basis: Array
+) -> LogisticPath:
+    """Fit all pairs and all but each fold, and choose a penalty."""
     coefficients = _descend(rotated, grid)  # (L, r)
     fold_coefficients, errors = [], []
     for fold in range(member.max() + 1):
@@ -115,9 +122,9 @@ def logistic_path(
         path = _descend(rotated.rows(~held), grid)
         fold_coefficients.append(path)
         errors.append(_errors(rotated.rows(held), path))
-    choice = choose_penalty(grid, np.array(errors), np.bincount(member, weights=data.weights))
+    choice = choose_penalty(grid, np.array(errors), np.bincount(member, weights=rotated.weights))
     by_fold = np.array(fold_coefficients)  # (k, L, r)
-    null = np.average(_log_loss(-data.margins, data.labels), weights=data.weights)
+    null = np.average(_log_loss(-rotated.margins, rotated.labels), weights=rotated.weights)
     return LogisticPath(
         grid,
         coefficients @ basis.T,

@@ -87,7 +87,7 @@ def ridge_path(
     """Fit ``min_{a,b} Σ_i w_i (y_i - a - x_i'b)² + λ‖b‖²`` for every λ, and cross-validate.
 
     ``features`` is ``(n, d)``, ``outcome`` ``(n,)`` or ``(n, m)``, ``weights`` ``(n,)``, ``folds``
-    ``(n,)`` (see :func:`causalign.stats.folds.group_folds`). The intercept is not penalised. With
+    ``(n,)`` as cut by ``group_folds``. The intercept is not penalised. With
     ``X'WX = VΛV'`` about the mean, ``b(λ) = V (Λ + λ)⁻¹ V'X'Wy``: one eigendecomposition serves all
     penalties, and each fold's training matrix is the total minus the fold's own. Where ``d > n``
     the rows are first rotated into their own span, which changes no prediction.
@@ -110,17 +110,29 @@ def ridge_path(
     if total.gram.diagonal().max() <= 1e-20 * w.sum() * np.square(mean_x).max():
         raise NotIdentified("The features do not vary, so no coefficient can be estimated.")
     grid = _grid(total.gram) if penalties is None else check_penalties(penalties)
+    back = _Origin(basis, mean_x, mean_y, single)
+    return _validated(Z, Y, w, member, total, grid, back)
+
+
+def _validated(
+    Z: Array,
+    Y: Array,
+    w: Array,
+    member: NDArray[np.int64],
+    total: _Moments,
+    grid: Array,
+    back: "_Origin",
+) -> RidgePath:
+    """Fit all rows and all but each fold, and choose a penalty."""
     coefficients, intercepts = _solve(total, grid)
     fitted = [_fit_fold(Z, Y, w, member == f, total, grid) for f in range(member.max() + 1)]
-    errors = np.array([f[2] for f in fitted])
     fold_weights = np.bincount(member, weights=w)
-    choice = choose_penalty(grid, errors, fold_weights)
+    choice = choose_penalty(grid, np.array([f[2] for f in fitted]), fold_weights)
     fold_coefficients = np.array([f[0] for f in fitted])  # (k, L, d, m)
     fold_intercepts = np.array([f[1] for f in fitted])
     held_out = _held_out(
         Z, member, fold_coefficients[:, choice.best], fold_intercepts[:, choice.best]
     )
-    back = _Origin(basis, mean_x, mean_y, single)
     return RidgePath(
         grid,
         *back.restore(coefficients, intercepts),
@@ -129,7 +141,7 @@ def ridge_path(
         float(np.average([f[3] for f in fitted], weights=fold_weights)),
         choice.best,
         choice.one_standard_error,
-        back.squeeze(held_out + mean_y),
+        back.squeeze(held_out + back.mean_y),
         *back.restore(fold_coefficients, fold_intercepts),
         member,
     )

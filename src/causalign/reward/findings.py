@@ -1,0 +1,82 @@
+"""The findings of reward models, RM101 to RM104; each has a page in ``docs/checks``."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causalign.errors import SettingsError
+from causalign.lm.embed import Embeddings
+from causalign.results import Finding, Verdict
+
+__all__ = ["check_chooser", "dropped_pairs", "no_signal", "penalty_at_edge", "truncated_texts"]
+
+
+def check_chooser(choose: str) -> None:
+    """Raise ``SettingsError`` unless ``choose`` is one of the two rules for the penalty."""
+    if choose not in ("minimum", "one-standard-error"):
+        raise SettingsError(f"choose must be 'minimum' or 'one-standard-error'; found {choose!r}.")
+
+
+def penalty_at_edge(penalties: NDArray[np.float64], best: int) -> Finding:
+    """Warn if the smallest cross-validated error lies at an end of the grid (RM101)."""
+    title = "Penalty inside its grid"
+    numbers = {
+        "penalty": float(penalties[best]),
+        "smallest": float(penalties[0]),
+        "largest": float(penalties[-1]),
+    }
+    if len(penalties) == 1:
+        explanation = "One penalty was given, so none was chosen."
+        return Finding("RM101", title, Verdict.NOT_APPLICABLE, explanation, numbers)
+    if 0 < best < len(penalties) - 1:
+        explanation = f"The best penalty, {penalties[best]:.4g}, lies inside the grid."
+        return Finding("RM101", title, Verdict.PASS, explanation, numbers)
+    side = "smallest" if best == 0 else "largest"
+    advice = (
+        "Add smaller penalties, or use features that say more about the text."
+        if best == 0
+        else "Add larger penalties; if the edge stays best, the features hardly predict."
+    )
+    explanation = f"The best penalty is the {side} of the grid, {penalties[best]:.4g}. {advice}"
+    return Finding("RM101", title, Verdict.WARN, explanation, numbers)
+
+
+def truncated_texts(embeddings: Embeddings) -> Finding:
+    """Warn if the encoder did not read some texts to their end (RM102)."""
+    total = len(embeddings.vectors)
+    numbers = {"truncated": float(embeddings.truncated), "texts": float(total)}
+    if embeddings.truncated == 0:
+        explanation = f"The encoder read all {total:,} texts to their end."
+        return Finding("RM102", "Texts read whole", Verdict.PASS, explanation, numbers)
+    explanation = (
+        f"The encoder did not read the end of {embeddings.truncated:,} of {total:,} texts; what "
+        "stands there cannot move the reward. Use shorter texts or an encoder that reads more."
+    )
+    return Finding("RM102", "Texts read whole", Verdict.WARN, explanation, numbers)
+
+
+def no_signal(cv_r2: float, measure: str) -> Finding:
+    """Fail if unseen rows are predicted no better than without features (RM103)."""
+    title = "Reward predicts unseen data"
+    numbers = {"cv_r2": cv_r2}
+    if cv_r2 > 0:
+        explanation = f"In rows that the fit did not see, {measure} is {cv_r2:.4f}."
+        return Finding("RM103", title, Verdict.PASS, explanation, numbers)
+    explanation = (
+        f"In rows that the fit did not see, {measure} is {cv_r2:.4f}: no better than ignoring the "
+        "text. Do not tune on this reward; collect more rows, or use other features."
+    )
+    return Finding("RM103", title, Verdict.FAIL, explanation, numbers)
+
+
+def dropped_pairs(dropped: int, total: int) -> Finding:
+    """Say how many pairs had two identical sides and were dropped (RM104)."""
+    title = "Sides of pairs differ"
+    numbers = {"dropped": float(dropped), "pairs": float(total)}
+    if dropped == 0:
+        explanation = f"Both sides differ in all {total:,} pairs."
+        return Finding("RM104", title, Verdict.PASS, explanation, numbers)
+    explanation = (
+        f"{dropped:,} of {total:,} pairs have identical sides and were dropped: no reward can tell "
+        "them apart. Check how the pairs were made, and whether texts were truncated."
+    )
+    return Finding("RM104", title, Verdict.WARN, explanation, numbers)

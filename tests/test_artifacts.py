@@ -1,0 +1,82 @@
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from causalign import artifacts
+from causalign.errors import ArtifactError
+from causalign.results import Figure, Finding, Section, Verdict
+
+SECTION = Section(
+    stage="audit",
+    question="What?",
+    answer="This.",
+    numbers={"x": 1.5, "none": None},
+    tables={"the table": pa.table({"a": [1, 2], "b": ["=1+1", "y"]})},
+    figures=(Figure("fig", "caption", "alt", "<svg/>"),),
+    findings=(Finding("DA101", "t", Verdict.WARN, "e", {"n": 1.0}),),
+    details={"deep": [1, {"k": True}]},
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    values: tuple = (1, 2)
+
+
+def test_a_stage_is_read_back_as_it_was_written(tmp_path):
+    place = tmp_path / "1-audit"
+    artifacts.write_stage(place, SECTION, key="k", settings=Settings())
+    assert artifacts.read_stage(place) == SECTION
+    record = json.loads((place / "result.json").read_text())
+    assert record["settings"] == {"type": "Settings", "values": [1, 2]}
+    assert (place / "the-table.csv").read_text().startswith('"a","b"')
+
+
+def test_nothing_is_left_when_the_payload_fails(tmp_path):
+    def fails(folder):
+        (folder / "half").write_text("x")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        artifacts.write_stage(tmp_path / "1-audit", SECTION, key="k", settings=None, payload=fails)
+    assert not (tmp_path / "1-audit").exists()
+    assert artifacts.stages(tmp_path) == []
+
+
+def test_another_key_is_an_error_unless_replaced(tmp_path):
+    place = tmp_path / "1-audit"
+    artifacts.write_stage(place, SECTION, key="k", settings=None)
+    assert artifacts.is_done(place, "k", replace=False)
+    assert not artifacts.is_done(place, "other", replace=True)
+    with pytest.raises(ArtifactError, match="--replace"):
+        artifacts.is_done(place, "other", replace=False)
+
+
+def test_damage_is_said(tmp_path):
+    place = tmp_path / "1-audit"
+    artifacts.write_stage(place, SECTION, key="k", settings=None)
+    (place / "the-table.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        artifacts.read_stage(place)
+    (place / "result.json").write_text("{")
+    with pytest.raises(ArtifactError, match="is damaged"):
+        artifacts.read_stage(place)
+
+
+def test_two_processes_do_not_share_a_run(tmp_path):
+    with (
+        artifacts.locked(tmp_path),
+        pytest.raises(ArtifactError, match="Another process"),
+        artifacts.locked(tmp_path),
+    ):
+        pass
+
+
+def test_hash_is_of_the_content_not_of_the_chunks():
+    whole = pa.table({"a": ["x", "y", None], "b": [1.0, 2.0, np.nan]})
+    chunked = pa.concat_tables([whole.slice(0, 1), whole.slice(1)])
+    assert artifacts.hash_table(whole) == artifacts.hash_table(chunked)
+    assert artifacts.hash_table(whole) != artifacts.hash_table(whole.slice(0, 2))

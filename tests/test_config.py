@@ -1,0 +1,66 @@
+from dataclasses import dataclass, field
+
+import pytest
+
+from causalign import config
+from causalign.errors import SettingsError, UnreadableFile
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int = 1
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outer:
+    title: str
+    inner: Inner = field(default_factory=Inner)
+    rate: float | None = None
+
+
+def test_builds_nested_dataclasses():
+    built = config.construct(Outer, {"title": "x", "inner": {"size": 3, "names": ["a"]}})
+    assert built == Outer("x", Inner(3, ("a",)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "'title': is required"),
+        ({"titel": "x"}, "'titel'; did you mean 'title'"),
+        ({"title": "x", "inner": {"sizes": 1}}, "'inner.sizes'; did you mean 'size'"),
+        ({"title": "x", "inner": {"size": "big"}}, "'inner.size'"),
+        ({"title": "x", "inner": 3}, "'inner' must be a mapping"),
+        ([1], "must be a mapping"),
+    ],
+)
+def test_refuses_with_the_path(settings, message):
+    with pytest.raises(SettingsError, match=message):
+        config.construct(Outer, settings)
+
+
+def test_override_reads_yaml_values_and_leaves_the_original():
+    settings = {"a": {"b": 1}}
+    changed = config.override(settings, ["a.b=[1, x]", "a.c.d=true"])
+    assert changed == {"a": {"b": [1, "x"], "c": {"d": True}}}
+    assert settings == {"a": {"b": 1}}
+    with pytest.raises(SettingsError, match="name.of.setting=value"):
+        config.override(settings, ["a.b"])
+
+
+def test_yaml_never_builds_objects(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("a: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(SettingsError, match="not valid YAML"):
+        config.read_yaml(path)
+    with pytest.raises(UnreadableFile):
+        config.read_yaml(tmp_path / "none.yaml")
+
+
+def test_paths_are_relative_to_the_file_and_know_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE", "/data")
+    assert config.resolve_path("$PLACE/x", tmp_path) == "/data/x"
+    assert config.resolve_path("x", tmp_path) == str(tmp_path / "x")
+    with pytest.raises(SettingsError, match="not set"):
+        config.resolve_path("$NO_SUCH_NAME/x", tmp_path)
