@@ -3,8 +3,9 @@
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from causalign import artifacts, config, deconfound, report, reward
 from causalign.audit import audit
 from causalign.errors import ArtifactError, SettingsError
 from causalign.evaluate import HeldOut, confounder_outcome, dependence, marker_effects, rank
-from causalign.lm import EmbeddingCache, embed, load_encoder
+from causalign.lm import EmbeddingCache, Encoder, embed, load_encoder
 from causalign.logs import Logs
 from causalign.pairs import Pairs
 from causalign.recipe import Recipe
@@ -52,7 +53,8 @@ class _Work:
     test: Logs
     benchmark: Pairs | None
     judge: Pairs | None
-    vectors: Callable[[list[str]], np.ndarray]
+    vectors: Callable[[Sequence[str]], np.ndarray]
+    reads_prompt: bool
     deconfounder: Any
     fitter: Any
     key: str
@@ -91,7 +93,7 @@ def rebuild_report(folder: str | Path) -> Run:
     return _finish(target, target.name)
 
 
-Payload = Callable[[Path], None] | None
+Payload = Callable[[Path], object] | None
 
 
 def _plan(recipe: Recipe) -> list[tuple[str, Callable[..., tuple[Section, Payload]], Any]]:
@@ -129,17 +131,14 @@ def _prepare(recipe: Recipe) -> _Work:
         None if judge is None else (judge.chosen, judge.rejected, judge.margin, judge.group),
         artifacts.versions()["causalign"],
     )
-    cache = EmbeddingCache()
-    show = sys.stderr.isatty()
     return _Work(
         recipe=recipe,
         train=train,
         test=logs.take(held, "held out"),
         benchmark=benchmark,
         judge=judge,
-        vectors=lambda texts: embed(texts, encoder, cache, progress=show).vectors.astype(
-            np.float64
-        ),
+        vectors=partial(_vectors, encoder, EmbeddingCache()),
+        reads_prompt=raw.roles.prompt is not None,
         deconfounder=method,
         fitter=fitter,
         key=key,
@@ -162,9 +161,10 @@ def _pairs(logs: Logs, held: np.ndarray, recipe: Recipe) -> tuple[Pairs | None, 
             raise SettingsError("No two rows make a pair; see 'evaluate.pairs_by'.")
         if logs.roles.group is not None:
             pairs = replace(pairs, group=logs.groups[pairs.rows[:, 0]])
+        # A pair that straddles the split would let its texts teach and judge.
         sides = held[pairs.rows]
-        judges = sides.all(axis=1)
-        pairs, judges = pairs.take(sides[:, 0] == sides[:, 1]), judges[sides[:, 0] == sides[:, 1]]
+        whole = sides[:, 0] == sides[:, 1]
+        pairs, judges = pairs.take(whole), sides[whole, 0]
     else:
         return None, None
     if not judges.any():
@@ -173,15 +173,12 @@ def _pairs(logs: Logs, held: np.ndarray, recipe: Recipe) -> tuple[Pairs | None, 
 
 
 def _audit(work: _Work, _: Path) -> tuple[Section, Payload]:
-    found = audit(
-        work.train, text_features=work.vectors(work.train.completions), seed=work.recipe.seed
-    )
+    found = audit(work.train, text_features=_features(work, work.train), seed=work.recipe.seed)
     return found.section(), None
 
 
 def _deconfound(work: _Work, _: Path) -> tuple[Section, Payload]:
-    features = work.vectors(work.train.completions)
-    effect = work.deconfounder.fit(work.train, text_features=features)
+    effect = work.deconfounder.fit(work.train, text_features=_features(work, work.train))
     adjusted = effect.subtract_from(work.train)
 
     def payload(folder: Path) -> None:
@@ -195,7 +192,7 @@ def _deconfound(work: _Work, _: Path) -> tuple[Section, Payload]:
 
 def _reward(work: _Work, target: Path) -> tuple[Section, Payload]:
     """Fit the same head twice, on the outcome as logged and deconfounded, and on experiments."""
-    features = work.vectors(work.train.completions)
+    features = _features(work, work.train)
     groups = work.train.clusters
     if groups is None:
         groups = work.train.codes_of(work.train.roles.completion)
@@ -207,11 +204,15 @@ def _reward(work: _Work, target: Path) -> tuple[Section, Payload]:
         "deconfounded": work.fitter.fit(features, adjusted, groups=groups, weights=weights),
     }
     if work.benchmark is not None:
-        sides = [work.vectors(list(t)) for t in (work.benchmark.chosen, work.benchmark.rejected)]
         fits["experimental"] = reward.PairwiseReward(seed=work.recipe.seed).fit(
-            *sides, groups=work.benchmark.group
+            *_sides(work, work.benchmark), groups=work.benchmark.group
         )
-    models = {name: reward.RewardModel(work.recipe.encoder, fit.head) for name, fit in fits.items()}
+    models = {
+        name: reward.RewardModel(
+            work.recipe.encoder, fit.head, units=fit.units, reads_prompt=work.reads_prompt
+        )
+        for name, fit in fits.items()
+    }
 
     def payload(folder: Path) -> None:
         for name, model in models.items():
@@ -227,9 +228,9 @@ def _evaluate(work: _Work, target: Path) -> tuple[Section, Payload]:
     heads = {name: heads[name] for name in order if name in heads}
     ranking = None
     if work.judge is not None:
-        chosen, rejected = (work.vectors(list(t)) for t in (work.judge.chosen, work.judge.rejected))
+        chosen, rejected = _sides(work, work.judge)
         ranking = rank({n: h(chosen) - h(rejected) for n, h in heads.items()}, work.judge.group)
-    seen = work.vectors(work.test.completions)
+    seen = _features(work, work.test)
     targets = {
         f"outcome by {name}": confounder_outcome(
             work.train.covariate(name), work.train.outcome, work.test.covariate(name)
@@ -248,11 +249,33 @@ def _evaluate(work: _Work, target: Path) -> tuple[Section, Payload]:
     markers = None
     if work.recipe.evaluate.markers:
         markers = marker_effects(
-            {n: (lambda texts, h=h: h(work.vectors(list(texts)))) for n, h in heads.items()},
+            {name: partial(_score, head, work.vectors) for name, head in heads.items()},
             work.test.completions,
             work.recipe.evaluate.markers,
         )
     return HeldOut(ranking, related, markers).section(), None
+
+
+def _vectors(encoder: Encoder, cache: EmbeddingCache, texts: Sequence[str]) -> np.ndarray:
+    found = embed(list(texts), encoder, cache, progress=sys.stderr.isatty())
+    return found.vectors.astype(np.float64)
+
+
+def _features(work: _Work, logs: Logs) -> np.ndarray:
+    return work.vectors(reward.reward_texts(logs.prompts, logs.completions))
+
+
+def _sides(work: _Work, pairs: Pairs) -> list[np.ndarray]:
+    prompts = pairs.prompt if work.reads_prompt else None
+    return [
+        work.vectors(reward.reward_texts(prompts, side)) for side in (pairs.chosen, pairs.rejected)
+    ]
+
+
+def _score(
+    head: reward.LinearHead, vectors: Callable[..., np.ndarray], texts: Sequence[str]
+) -> np.ndarray:
+    return head(vectors(texts))
 
 
 def _finish(target: Path, title: str) -> Run:

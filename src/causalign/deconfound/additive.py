@@ -60,9 +60,9 @@ class Additive:
     def fit(self, logs: Logs, text_features: np.ndarray | None = None) -> ConfounderEffect:
         """Estimate h(C) with ``text_features (n, p)``, or the columns of the role ``features``.
 
-        Text features that the others and the categories determine are left out, which changes
-        nothing about h. Raises `RoleNotDeclared`, `InputError`, and `NotIdentified`, naming the
-        column, when a confounder cannot be told from the text or from the other confounders.
+        Text features that the other features determine are left out, which changes nothing about
+        h. Raises `RoleNotDeclared`, `InputError`, and `NotIdentified`, naming the column, when a
+        confounder cannot be told from the text or from the other confounders.
         """
         logs.require("confounders")
         features, feature_names = _features(logs, text_features)
@@ -78,7 +78,7 @@ class Additive:
         absorber = absorb(compact, weights[kept])
         columns, names = design(numbers) if numbers else (np.zeros((len(logs), 0)), ())
         clusters = clusters_for(logs.take(kept, "kept"), self.covariance)
-        used = self._usable(absorber, features[kept])
+        used = self._usable(absorber, features[kept], feature_names)
         X = np.column_stack([features[kept][:, used], columns[kept]])
         y, all_names = logs.outcome[kept], (*(feature_names[i] for i in used), *names)
         fit = self._regress(y, X, absorber, clusters, len(used), all_names)
@@ -107,16 +107,27 @@ class Additive:
             settings=asdict(self),
         )
 
-    def _usable(self, absorber: Absorber, features: np.ndarray) -> np.ndarray:
-        """Return the positions of the features that the categories leave something of."""
-        centred = features - features.mean(axis=0)
-        within = absorber.within(features)
-        length = np.maximum(np.linalg.norm(features, axis=0), np.linalg.norm(centred, axis=0))
-        alive = np.flatnonzero(np.linalg.norm(within, axis=0) > COLLINEAR * length)
+    def _usable(self, absorber: Absorber, features: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """Return the positions of features that vary and, without penalty, are not redundant.
+
+        A direction of the features that varies between categories only belongs to the categories
+        as much as to the text: that raises, and dropping it would give its effect to C.
+        """
+        centred, within = features - features.mean(axis=0), absorber.within(features)
+        varies = _length(centred) > COLLINEAR * _length(features)
+        stays = _length(within) > COLLINEAR * _length(features)
+        if not varies.any():
+            raise InputError("Every text feature is constant: texts cannot be told apart by them.")
+        if (varies & ~stays).any():
+            raise _tied([names[i] for i in np.flatnonzero(varies & ~stays)])
+        usable = np.flatnonzero(varies)
         if self.penalty:
-            return alive
-        root = np.sqrt(absorber.weights)[:, None]
-        return alive[independent_columns(within[:, alive] * root)]
+            return usable
+        before = usable[independent_columns(centred[:, usable])]
+        after = usable[independent_columns(within[:, usable])]
+        if len(after) < len(before):
+            raise _tied([names[i] for i in before if i not in set(after.tolist())])
+        return after
 
     def _regress(
         self,
@@ -128,7 +139,7 @@ class Additive:
         names: Sequence[str],
     ) -> LinearFit:
         within = absorber.within(X)
-        gone = np.linalg.norm(within, axis=0) <= COLLINEAR * np.linalg.norm(X, axis=0)
+        gone = _length(within) <= COLLINEAR * _length(X)
         if gone.any():
             raise NotIdentified(
                 f"Confounder {names[int(np.argmax(gone))]!r} does not vary within the categories "
@@ -150,6 +161,18 @@ class Additive:
             penalty=penalty,
             names=names,
         )
+
+
+def _length(columns: np.ndarray) -> np.ndarray:
+    return np.asarray(np.linalg.norm(columns, axis=0))
+
+
+def _tied(names: Sequence[str]) -> NotIdentified:
+    return NotIdentified(
+        f"Text feature {names[0]!r} (of {len(names)} such) does not vary within the categories of "
+        "the confounders once the other features are known, so that what the text did cannot be "
+        "told from what the categories did. Use coarser categories, fewer features or more rows."
+    )
 
 
 def _kept(codes: Sequence[np.ndarray]) -> np.ndarray:

@@ -125,9 +125,8 @@ class HeldOut:
                 f"{first.estimate:.3f}, the {self.candidate} one {second.estimate:.3f}"
             )
             if self.benchmark in self.ranking.rewards:
-                told[-1] += (
-                    f", one fitted on experiments {self.ranking.auc_of(self.benchmark).estimate:.3f}"
-                )
+                best = self.ranking.auc_of(self.benchmark).estimate
+                told[-1] += f", one fitted on experiments {best:.3f}"
                 closed = self.gap_closed()
                 if closed is not None:
                     told[-1] += f" ({closed:.0%} of the gap closed)"

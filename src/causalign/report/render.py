@@ -38,7 +38,7 @@ HEADLINES = {
 }
 COUNTED = {
     Verdict.FAIL: ("check failed", "checks failed"),
-    Verdict.WARN: ("warns", "warn"),
+    Verdict.WARN: ("warning", "warnings"),
     Verdict.PASS: ("passed", "passed"),
     Verdict.NOT_APPLICABLE: ("did not apply", "did not apply"),
 }
