@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from causalign.errors import ArtifactError
-from causalign.results import Figure, Finding, Section, Verdict
+from causalign.results import Figure, Finding, Section, Verdict, file_stem
 
 FORMAT = 1
 RECORDED_PACKAGES = ("causalign", "numpy", "scipy", "scikit-learn", "pyarrow", "torch")
@@ -109,10 +109,10 @@ def write_stage(
     if payload is not None:
         payload(partial)
     for name, table in section.tables.items():
-        pq.write_table(table, partial / f"{_file(name)}.parquet")
-        pacsv.write_csv(_flat(table), partial / f"{_file(name)}.csv")
+        pq.write_table(table, partial / f"{file_stem(name)}.parquet")
+        pacsv.write_csv(_flat(table), partial / f"{file_stem(name)}.csv")
     for figure in section.figures:
-        (partial / f"{_file(figure.name)}.svg").write_text(figure.svg, encoding="utf-8")
+        (partial / f"{file_stem(figure.name)}.svg").write_text(figure.svg, encoding="utf-8")
     (partial / "summary.md").write_text(_summary(section), encoding="utf-8")
     record = _record(section) | {
         "format": FORMAT,
@@ -138,9 +138,11 @@ def read_stage(folder: Path) -> Section:
             answer=record["answer"],
             assumption=record["assumption"],
             numbers=record["numbers"],
-            tables={n: pq.read_table(folder / f"{_file(n)}.parquet") for n in record["tables"]},
+            tables={n: pq.read_table(folder / f"{file_stem(n)}.parquet") for n in record["tables"]},
             figures=tuple(
-                Figure(svg=(folder / f"{_file(f['name'])}.svg").read_text(encoding="utf-8"), **f)
+                Figure(
+                    svg=(folder / f"{file_stem(f['name'])}.svg").read_text(encoding="utf-8"), **f
+                )
                 for f in record["figures"]
             ),
             findings=tuple(
@@ -232,7 +234,3 @@ def _flat(table: pa.Table) -> pa.Table:
             text = pa.array([json.dumps(v) for v in table.column(index).to_pylist()])
             table = table.set_column(index, table.column_names[index], text)
     return table
-
-
-def _file(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

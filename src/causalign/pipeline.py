@@ -16,7 +16,7 @@ from causalign import artifacts, config, deconfound, report, reward
 from causalign.audit import audit
 from causalign.errors import ArtifactError, SettingsError
 from causalign.evaluate import HeldOut, confounder_outcome, dependence, marker_effects, rank
-from causalign.lm import EmbeddingCache, Encoder, embed, load_encoder
+from causalign.lm import EmbeddingCache, Embeddings, Encoder, embed, load_encoder
 from causalign.logs import Logs
 from causalign.pairs import Pairs
 from causalign.recipe import Recipe
@@ -53,7 +53,8 @@ class _Work:
     test: Logs
     benchmark: Pairs | None
     judge: Pairs | None
-    vectors: Callable[[Sequence[str]], np.ndarray]
+    encoder: Encoder
+    embed: Callable[[Sequence[str]], Embeddings]
     reads_prompt: bool
     deconfounder: Any
     fitter: Any
@@ -137,7 +138,8 @@ def _prepare(recipe: Recipe) -> _Work:
         test=logs.take(held, "held out"),
         benchmark=benchmark,
         judge=judge,
-        vectors=partial(_vectors, encoder, EmbeddingCache()),
+        encoder=encoder,
+        embed=partial(_embed, encoder, EmbeddingCache()),
         reads_prompt=raw.roles.prompt is not None,
         deconfounder=method,
         fitter=fitter,
@@ -203,13 +205,19 @@ def _reward(work: _Work, target: Path) -> tuple[Section, Payload]:
         "naive": work.fitter.fit(features, work.train.outcome, groups=groups, weights=weights),
         "deconfounded": work.fitter.fit(features, adjusted, groups=groups, weights=weights),
     }
+    long = reward.truncated_texts(_texts(work, work.train))
+    fits = {name: fit.with_findings(long) for name, fit in fits.items()}
     if work.benchmark is not None:
         fits["experimental"] = reward.PairwiseReward(seed=work.recipe.seed).fit(
             *_sides(work, work.benchmark), groups=work.benchmark.group
         )
     models = {
         name: reward.RewardModel(
-            work.recipe.encoder, fit.head, units=fit.units, reads_prompt=work.reads_prompt
+            work.recipe.encoder,
+            fit.head,
+            units=fit.units,
+            reads_prompt=work.reads_prompt,
+            encoder_revision=work.encoder.revision,
         )
         for name, fit in fits.items()
     }
@@ -249,33 +257,37 @@ def _evaluate(work: _Work, target: Path) -> tuple[Section, Payload]:
     markers = None
     if work.recipe.evaluate.markers:
         markers = marker_effects(
-            {name: partial(_score, head, work.vectors) for name, head in heads.items()},
+            {name: partial(_score, head, work.embed) for name, head in heads.items()},
             work.test.completions,
             work.recipe.evaluate.markers,
         )
     return HeldOut(ranking, related, markers).section(), None
 
 
-def _vectors(encoder: Encoder, cache: EmbeddingCache, texts: Sequence[str]) -> np.ndarray:
-    found = embed(list(texts), encoder, cache, progress=sys.stderr.isatty())
-    return found.vectors.astype(np.float64)
+def _embed(encoder: Encoder, cache: EmbeddingCache, texts: Sequence[str]) -> Embeddings:
+    return embed(list(texts), encoder, cache, progress=sys.stderr.isatty())
+
+
+def _texts(work: _Work, logs: Logs) -> Embeddings:
+    return work.embed(reward.reward_texts(logs.prompts, logs.completions))
 
 
 def _features(work: _Work, logs: Logs) -> np.ndarray:
-    return work.vectors(reward.reward_texts(logs.prompts, logs.completions))
+    return _texts(work, logs).vectors.astype(np.float64)
 
 
 def _sides(work: _Work, pairs: Pairs) -> list[np.ndarray]:
     prompts = pairs.prompt if work.reads_prompt else None
     return [
-        work.vectors(reward.reward_texts(prompts, side)) for side in (pairs.chosen, pairs.rejected)
+        work.embed(reward.reward_texts(prompts, side)).vectors.astype(np.float64)
+        for side in (pairs.chosen, pairs.rejected)
     ]
 
 
 def _score(
-    head: reward.LinearHead, vectors: Callable[..., np.ndarray], texts: Sequence[str]
+    head: reward.LinearHead, encode: Callable[..., Embeddings], texts: Sequence[str]
 ) -> np.ndarray:
-    return head(vectors(texts))
+    return head(encode(texts).vectors)
 
 
 def _finish(target: Path, title: str) -> Run:

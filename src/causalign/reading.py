@@ -26,6 +26,8 @@ def read_table(path: str | os.PathLike[str]) -> pa.Table:
     """
     files = _files(path)
     tables = [_read_file(file) for file in files]
+    if len(tables) == 1:
+        return tables[0]
     _require_same_columns(files, tables)
     try:
         return pa.concat_tables(tables, promote_options="permissive")

@@ -1,5 +1,6 @@
 """What every stage returns: a result with a table, findings and a summary, told as a section."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -88,3 +89,8 @@ def worst(findings: tuple[Finding, ...]) -> Verdict:
     """Return the gravest verdict among the findings (``pass`` when there are none)."""
     order = [Verdict.FAIL, Verdict.WARN, Verdict.PASS]
     return next((v for v in order if any(f.verdict is v for f in findings)), Verdict.PASS)
+
+
+def file_stem(name: str) -> str:
+    """Return the name under which a table or figure of a stage is stored: ``a b`` → ``a-b``."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -98,8 +98,9 @@ def test_rows_alone_in_a_category_have_no_effect_of_their_own():
     effect = Additive().fit(logs, x)
     assert effect.observations == (~single).sum()
     np.testing.assert_array_equal(effect.predict(logs)[single], 0.0)
+    first = np.unique(week.values, return_index=True)[1]
     with pytest.raises(NotIdentified, match="alone"):
-        Additive().fit(logs.take(np.unique(week.values, return_index=True)[1], "one each"), x[:0])
+        Additive().fit(logs.take(first, "one row of each week"), x[first])
 
 
 def test_a_penalty_gives_the_ridge_solution_with_free_confounders():
@@ -118,9 +119,9 @@ def test_a_penalty_gives_the_ridge_solution_with_free_confounders():
 
 def test_a_penalty_helps_when_features_are_many_and_the_text_is_independent():
     errors = {None: [], 1.0: []}
-    for seed in range(20):
-        logs, _, truth = draw(n=150, levels=5, seed=seed)
-        noise = np.random.default_rng(seed).normal(size=(150, 120))
+    for seed in range(8):
+        logs, _, _ = draw(n=150, levels=5, seed=seed)
+        noise = np.random.default_rng(seed).normal(size=(150, 100))
         for penalty, found_errors in errors.items():
             effect = Additive(penalty=penalty).fit(logs, noise)
             plain = Additive().fit(logs, np.random.default_rng(0).normal(size=(150, 1)))

@@ -31,7 +31,7 @@ def test_ridge(features, outcomes, weighted):
     path = ridge_path(features, Y, folds=group_folds(300, 5), weights=w)
     for index in (0, path.best, -1):
         model = Ridge(alpha=path.penalties[index]).fit(features, Y, sample_weight=w)
-        assert path.coefficients[index].T == pytest.approx(model.coef_, abs=RIDGE)
+        np.testing.assert_allclose(path.coefficients[index].T, model.coef_, rtol=0, atol=RIDGE)
         assert path.intercepts[index] == pytest.approx(model.intercept_, abs=RIDGE)
 
 

@@ -82,7 +82,6 @@ def test_the_default_grid_scales_with_the_features():
     one, ten = (ridge_path(c * X, y, folds=folds) for c in (1.0, 10.0))
     assert ten.penalties == pytest.approx(100 * one.penalties)
     assert ten.cv_error == pytest.approx(one.cv_error)
-    assert 0 < one.best < len(one.penalties) - 1 or one.best == 0
 
 
 def test_noise_is_not_predicted_and_signal_is():

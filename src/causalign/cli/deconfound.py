@@ -9,7 +9,8 @@ import typer
 from causalign import config, deconfound
 from causalign.cli import options as given
 from causalign.cli.output import console, show_section
-from causalign.results import Verdict, worst
+from causalign.logs import Logs
+from causalign.results import Section, Verdict, worst
 
 
 def command(
@@ -51,18 +52,22 @@ def command(
         scale=scale,
         drop_incomplete=drop_incomplete,
     )
+    section = _deconfound(read, method, encoder, out)
+    show_section(section)
+    console.print(f"adjusted logs: {out / 'logs.parquet'}", markup=False, soft_wrap=True)
+    if strict and worst(section.findings) is Verdict.FAIL:
+        raise typer.Exit(1)
+
+
+def _deconfound(read: Logs, method: str, encoder: str, out: Path) -> Section:
     chosen = config.choose(deconfound.methods, {"method": method}, "method")
     features = None if method == "two-stage" else given.vectors(read.completions, encoder)
     effect = chosen.fit(read, text_features=features)
     adjusted = effect.subtract_from(read)
-    section = effect.section()
-    show_section(section)
     given.keep(
-        section,
+        effect.section(),
         out,
         {"method": method, "encoder": encoder, "roles": read.roles},
         lambda folder: pq.write_table(adjusted.data, folder / "logs.parquet"),
     )
-    console.print(f"adjusted logs: {out / 'logs.parquet'}", markup=False, soft_wrap=True)
-    if strict and worst(section.findings) is Verdict.FAIL:
-        raise typer.Exit(1)
+    return effect.section()

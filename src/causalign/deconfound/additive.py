@@ -46,7 +46,8 @@ class Additive:
     is given to confounders that travel with the text. ``shrink`` pulls the effects of categories
     towards their mean by empirical Bayes, ``d_l t^2/(t^2 + s^2/n_l)`` with the variance t^2 of the
     effects by moments, which predicts better when categories are many and small; their standard
-    errors are then posterior ones. ``covariance`` as in the other methods.
+    errors stay those before shrinking, which is cautious on average over the categories.
+    ``covariance`` as in the other methods.
     """
 
     covariance: Covariance = "auto"
@@ -119,14 +120,14 @@ class Additive:
         if not varies.any():
             raise InputError("Every text feature is constant: texts cannot be told apart by them.")
         if (varies & ~stays).any():
-            raise _tied([names[i] for i in np.flatnonzero(varies & ~stays)])
+            raise _tied([names[int(i)] for i in np.flatnonzero(varies & ~stays)])
         usable = np.flatnonzero(varies)
         if self.penalty:
             return usable
         before = usable[independent_columns(centred[:, usable])]
         after = usable[independent_columns(within[:, usable])]
         if len(after) < len(before):
-            raise _tied([names[i] for i in before if i not in set(after.tolist())])
+            raise _tied([names[int(i)] for i in before if i not in set(after.tolist())])
         return after
 
     def _regress(

@@ -49,7 +49,6 @@ def absorbed_terms(
     names: list[str] = []
     rows: list[np.ndarray] = []
     estimates: list[np.ndarray] = []
-    scales: list[np.ndarray] = []
     for one in confounders:
         if one.is_categorical:
             f = [c.name for c in absorbed.categories].index(one.name)
@@ -65,14 +64,13 @@ def absorbed_terms(
             place = first_slope + [c.name for c in numbers].index(one.name)
             block = np.zeros((1, total + absorbed.X.shape[1]))
             block[0, place] = 1.0
-            found, factor = fit.coefficients[[place - total]], np.ones(1)
+            found = fit.coefficients[[place - total]]
             mean = float(np.average(one.values, weights=weights))
             terms.append(Slope(one.name, float(found[0]), mean))
             names.append(one.name)
         rows.append(block)
         estimates.append(found)
-        scales.append(factor)
-    covariance = _covariance(absorbed, np.vstack(rows), np.concatenate(scales))
+    covariance = _covariance(absorbed, np.vstack(rows))
     return LinearTerms(tuple(terms), tuple(names), np.concatenate(estimates), covariance)
 
 
@@ -111,8 +109,8 @@ def _deviations(absorbed: Absorbed, f: int, effects: np.ndarray) -> tuple[np.nda
     return contrast, shrinkage(contrast @ effects, shares * n, noise)
 
 
-def _covariance(absorbed: Absorbed, rows: np.ndarray, scales: np.ndarray) -> np.ndarray:
-    """Return the covariance of the estimates; a posterior one where they were shrunk."""
+def _covariance(absorbed: Absorbed, rows: np.ndarray) -> np.ndarray:
+    """Return the covariance of the estimates, which is that before they were shrunk."""
     counts, redundant = absorbed.absorber.counts, absorbed.absorber.redundant
     total = sum(counts)
     # Where categories fall apart, a deviation from the common average has no meaning of its own.
@@ -128,7 +126,7 @@ def _covariance(absorbed: Absorbed, rows: np.ndarray, scales: np.ndarray) -> np.
     else:
         joint = np.zeros((rows.shape[1], rows.shape[1]))
         joint[total:, total:] = absorbed.fit.covariance
-    covariance = rows @ joint @ rows.T * np.sqrt(np.outer(scales, scales))
+    covariance: np.ndarray = rows @ joint @ rows.T
     if not known:
         unknown = np.abs(rows[:, :total]).sum(axis=1) > 0
         covariance[unknown, :] = covariance[:, unknown] = np.nan

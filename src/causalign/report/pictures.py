@@ -59,7 +59,8 @@ def _referenced(root: ElementTree.Element) -> list[str]:
             if key in ("href", f"{XLINK}href"):
                 names[value.removeprefix("#")] = None
             names.update(dict.fromkeys(REFERENCE.findall(value)))
-    return list(names)
+    present = {element.get("id") for element in root.iter()}
+    return [name for name in names if name in present]
 
 
 def _written(element: ElementTree.Element, names: dict[str, str]) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from typing import Any, TypeVar
 
 import jinja2
@@ -21,7 +22,7 @@ from markupsafe import Markup
 from causalign.figures import printable
 from causalign.report import wording
 from causalign.report.pictures import admit
-from causalign.results import Figure, Finding, Section, Verdict
+from causalign.results import Figure, Finding, Section, Verdict, file_stem
 
 __all__ = ["Page", "html", "markdown", "page"]
 
@@ -291,7 +292,7 @@ def _rest(file_name: str, table: pa.Table, shown: pa.Table) -> str:
         cut.append(f"{shown.num_rows} of {wording.number(table.num_rows)} rows")
     if shown.num_columns < table.num_columns:
         cut.append(f"{shown.num_columns} of {wording.number(table.num_columns)} columns")
-    where = f"{printable(file_name, 80)}.csv"
+    where = f"{file_stem(file_name)}.csv"
     return f"The first {wording.listed(cut)}; the whole table is in {where}." if cut else ""
 
 
@@ -323,9 +324,7 @@ def _verbatim(text: str) -> Markup:
 
 
 def _source(name: str) -> str:
-    environment = _environment("html")
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
+    return files("causalign.report").joinpath("templates", name).read_text("utf-8")
 
 
 @cache

@@ -4,7 +4,6 @@ import json
 import math
 import numbers
 import re
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from causalign.figures import printable
@@ -63,7 +62,8 @@ def column(values: Sequence[object]) -> list[str]:
     sizes = [abs(v) for v in values if isinstance(v, float) and 1e-12 <= abs(v) < math.inf]
     if not sizes or max(sizes) > WIDEST * min(sizes) or max(sizes) >= 1e6:
         return [cell(v) for v in values]
-    needed = min(DIGITS - 2 - math.floor(math.log10(statistics.median(sizes))), _decimals(sizes))
+    small = sorted(sizes)[len(sizes) // 4]  # three digits for all but the smallest quarter
+    needed = min(DIGITS - 2 - math.floor(math.log10(small)), _decimals(sizes))
     if needed > MOST_DECIMALS:
         return [cell(v) for v in values]
     return [

@@ -1,6 +1,7 @@
 """Reward models: what outcome a text is expected to earn. No deep-learning library is imported."""
 
 from causalign.reward.compare import compare
+from causalign.reward.findings import truncated_texts
 from causalign.reward.fitted import RewardFit
 from causalign.reward.head import LinearHead
 from causalign.reward.model import RewardModel, reward_texts
@@ -20,4 +21,5 @@ __all__ = [
     "methods",
     "pointwise_methods",
     "reward_texts",
+    "truncated_texts",
 ]

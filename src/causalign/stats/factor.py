@@ -46,11 +46,8 @@ def factorise(
         zero = int(np.argmin(length))
         raise NotIdentified(f"Column {_name(names, zero)} is zero in every row{_with(reason)}.")
     scale = 1 / length
-    try:
-        root: Floats = np.linalg.cholesky(gram * np.outer(scale, scale)).T.astype(np.float64)
-    except np.linalg.LinAlgError:
-        root = np.zeros((0, 0))
-    if not len(root) or np.square(np.diag(root)).min() < GRAM_IS_SAFE:
+    root = _safe_root(gram * np.outer(scale, scale))
+    if root is None:
         rows = X * scale
         if penalty is not None:
             rows = np.vstack([rows, np.diag(np.sqrt(penalty) * scale)])
@@ -62,10 +59,22 @@ def independent_columns(X: Floats) -> NDArray[np.int64]:
     """Return the positions of a largest set of columns of ``X (n, k)`` that are not redundant."""
     length = np.linalg.norm(X, axis=0)
     used = np.flatnonzero(length > COLLINEAR * length.max(initial=0.0))
-    root = np.linalg.qr(X[:, used] / length[used], mode="r")
+    scaled = X[:, used] / length[used]
+    if _safe_root(scaled.T @ scaled) is not None:
+        return used
+    root = np.linalg.qr(scaled, mode="r")
     triangle, order = linalg.qr(root, mode="r", pivoting=True)[-2:]
     rank = int((np.abs(np.diag(triangle)) > COLLINEAR).sum())
     return np.sort(used[order[:rank]])
+
+
+def _safe_root(gram: Floats) -> Floats | None:
+    """Return R with ``R'R = gram``, of unit diagonal, or None where it would lack digits."""
+    try:
+        root = np.linalg.cholesky(gram).T
+    except np.linalg.LinAlgError:
+        return None
+    return np.asarray(root) if np.square(np.diag(root)).min(initial=1.0) >= GRAM_IS_SAFE else None
 
 
 def _qr_root(X: Floats, names: Sequence[str] | None, reason: str) -> Floats:

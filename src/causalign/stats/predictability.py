@@ -73,7 +73,9 @@ def predictability(
     share = indicator.mean(axis=0)
     scores = [auc(predicted[:, k], indicator[:, k]) for k in range(classes)]
     centred = predicted - predicted.mean(axis=0)
-    p_value = _p_value(centred.ravel(), (indicator - share).ravel(), distinct)
+    # Without a relation the cells of different classes are almost independent draws.
+    draws = distinct * (classes - 1)
+    p_value = _p_value(centred.ravel(), (indicator - share).ravel(), draws)
     return Predictability("AUC", float(np.average(scores, weights=share)), p_value)
 
 
@@ -86,8 +88,8 @@ def auc(score: Array, label: Array) -> float:
     return float((rankdata(score)[positive].sum() - m * (m + 1) / 2) / (m * n))
 
 
-def _p_value(predicted: Array, target: Array, distinct: int) -> float:
+def _p_value(predicted: Array, target: Array, draws: int) -> float:
     if np.ptp(predicted) == 0 or np.ptp(target) == 0:
         return 1.0
     correlation = np.corrcoef(predicted, target)[0, 1]
-    return float(ndtr(-correlation * np.sqrt(distinct)))
+    return float(ndtr(-correlation * np.sqrt(draws)))
