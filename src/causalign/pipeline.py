@@ -1,8 +1,6 @@
 """The only file that knows the order: logs → audit → deconfound → reward → evaluate → report."""
 
-import resource
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from causalign import artifacts, config, deconfound, report, reward
+from causalign import artifacts, config, cost, deconfound, report, reward
 from causalign.audit import audit
 from causalign.errors import ArtifactError, SettingsError
 from causalign.evaluate import HeldOut, confounder_outcome, dependence, marker_effects, rank
@@ -78,10 +76,9 @@ def run(recipe: Recipe, folder: str | Path, *, redo: bool = False, say: Say = pr
             if artifacts.is_done(place, key, replace=redo):
                 say(f"{name}: done before")
                 continue
-            started = time.perf_counter()
-            section, payload = step(work, target)
-            artifacts.write_stage(place, section, key=key, settings=used, payload=payload)
-            _record_cost(target, name, time.perf_counter() - started)
+            with cost.recorded(target / "cost.json", name):
+                section, payload = step(work, target)
+                artifacts.write_stage(place, section, key=key, settings=used, payload=payload)
             say(f"{name}: {section.answer}")
         return _finish(target, recipe.name)
 
@@ -302,11 +299,3 @@ def _finish(target: Path, title: str) -> Run:
     written, _ = page.write(target / "6-report")
     return Run(target, sections, written, answer)
 
-
-def _record_cost(target: Path, stage: str, seconds: float) -> None:
-    """Keep wall time and peak memory beside the results, which must not depend on them."""
-    path = target / "cost.json"
-    known = artifacts.read_json(path) if path.exists() else {}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    known[stage] = {"seconds": round(seconds, 1), "peak memory so far, MiB": round(peak)}
-    artifacts.write_json(path, known)
