@@ -90,6 +90,17 @@ def is_done(folder: Path, key: str, *, replace: bool) -> bool:
     )
 
 
+def require_free(folder: Path) -> None:
+    """Raise `ArtifactError` when writing the folder would destroy what is not a stage's result."""
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"The output folder {str(folder)!r} is a file. Choose a folder.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "result.json").exists():
+        raise ArtifactError(
+            f"The output folder {str(folder)!r} holds other files, which would be lost. "
+            "Choose a new or an empty one."
+        )
+
+
 def write_stage(
     folder: Path,
     section: Section,
@@ -103,6 +114,7 @@ def write_stage(
     Everything goes to a hidden neighbour first and is renamed at the end, so a reader never meets
     half a stage. ``payload`` writes what only this stage knows (adjusted logs, models).
     """
+    require_free(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -298,4 +298,3 @@ def _finish(target: Path, title: str) -> Run:
     )
     written, _ = page.write(target / "6-report")
     return Run(target, sections, written, answer)
-

@@ -8,6 +8,7 @@ import typer
 from causalign.cli import options as given
 from causalign.cli.output import show_section
 from causalign.evaluate import rank
+from causalign.lm import EmbeddingCache
 from causalign.pairs import Pairs
 from causalign.results import Section
 from causalign.reward import RewardModel
@@ -28,12 +29,12 @@ def command(
     runs/demo/3-reward/deconfounded`
     """
     judge = Pairs.read(pairs)
+    short = len({place.name for place in models}) == len(models)
     differences = {}
     for place in models:
-        model = RewardModel.load(place)
-        differences[place.name] = model(judge.prompt, judge.chosen) - model(
-            judge.prompt, judge.rejected
-        )
+        model, cache = RewardModel.load(place), EmbeddingCache()
+        sides = [model(judge.prompt, s, cache) for s in (judge.chosen, judge.rejected)]
+        differences[place.name if short else str(place)] = sides[0] - sides[1]
     ranking = rank(differences, judge.group)
     best = max(ranking.rewards, key=lambda name: ranking.auc_of(name).estimate)
     section = Section(

@@ -99,4 +99,6 @@ def keep(
         return
     artifacts.open_run(out.parent)
     key = artifacts.fingerprint(section.stage, settings)
+    artifacts.require_free(out)
+    artifacts.is_done(out, key, replace=False)
     artifacts.write_stage(out, section, key=key, settings=settings, payload=payload)
