@@ -54,11 +54,8 @@ EVERY = {
 
 
 def test_methods_names_every_method():
-    assert {name: m().fit for name, m in methods.items()}.keys() == {
-        "ordinary",
-        "two-stage",
-        "additive",
-    }
+    assert {"ordinary", "two-stage", "additive"} <= set(methods)
+    assert all(callable(method().fit) for method in methods.values())
 
 
 @pytest.mark.parametrize("name", EVERY)
