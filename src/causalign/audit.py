@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from sklearn.preprocessing import SplineTransformer
 
 from causalign import figures
 from causalign.checks import confounding, data
@@ -181,4 +180,7 @@ def _basis(confounder: Covariate) -> np.ndarray:
     values = confounder.values[:, None]
     if len(np.unique(values)) < 10:
         return values
+    # Imported here: scikit-learn takes longer to import than most logs take to audit.
+    from sklearn.preprocessing import SplineTransformer
+
     return SplineTransformer(n_knots=6, knots="quantile").fit_transform(values)

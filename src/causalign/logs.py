@@ -150,6 +150,24 @@ class Logs:
             history=(*self.history, note),
         )
 
+    def with_weights(self, values: np.ndarray, note: str) -> "Logs":
+        """Return logs whose weight is ``values`` ``(n,)``; the old column stays in the table."""
+        given = np.asarray(values, dtype=np.float64)
+        usable = given.shape == (len(self),) and np.isfinite(given).all() and (given >= 0).all()
+        if not usable or given.sum() <= 0:
+            raise InputError(
+                f"The new weights must be {len(self)} numbers, none negative and not all zero."
+            )
+        name = self.roles.weight or "weight"
+        while name in self.data.column_names:
+            name += "_adjusted"
+        return replace(
+            self,
+            data=self.data.append_column(name, pa.array(given)),
+            roles=replace(self.roles, weight=name),
+            history=(*self.history, note),
+        )
+
     def pairs(
         self,
         by: str | Sequence[str] | None = None,

@@ -10,7 +10,7 @@ from causalign.covariates import Covariate, covariate
 from causalign.errors import InputError
 from causalign.logs import Logs
 
-__all__ = ["Categories", "LinearTerms", "Slope", "Term", "linear_terms"]
+__all__ = ["Average", "Categories", "LinearTerms", "Slope", "Term", "linear_terms", "terms_about"]
 
 
 class Term(Protocol):
@@ -94,13 +94,39 @@ class LinearTerms:
     covariance: np.ndarray
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Average:
+    """Hold what the terms need to know of a confounder: its mean, or its levels' shares."""
+
+    name: str
+    mean: float = 0.0
+    levels: tuple[str, ...] = ()
+    shares: np.ndarray | None = None
+
+
+def average(one: Covariate, weights: np.ndarray) -> Average:
+    """Summarise one confounder over the rows of a log."""
+    if not one.is_categorical:
+        return Average(one.name, float(np.average(one.values, weights=weights)))
+    shares = np.bincount(one.values, weights=weights, minlength=len(one.levels)) / weights.sum()
+    return Average(one.name, levels=one.levels, shares=shares)
+
+
 def linear_terms(
     covariates: Sequence[Covariate],
     coefficients: np.ndarray,
     covariance: np.ndarray,
     weights: np.ndarray,
 ) -> LinearTerms:
-    """Turn the coefficients of `covariates.design` into terms.
+    """Turn the coefficients of `covariates.design` into terms; see `terms_about`."""
+    averages = [average(one, weights) for one in covariates]
+    return terms_about(averages, coefficients, covariance)
+
+
+def terms_about(
+    averages: Sequence[Average], coefficients: np.ndarray, covariance: np.ndarray
+) -> LinearTerms:
+    """Turn the coefficients of a design into terms relative to the average row.
 
     ``coefficients (k,)`` and ``covariance (k, k)`` belong to the columns of the design, in order.
     Categories, coded against their first level, become deviations ``d_l = b_l - sum_m s_m b_m``
@@ -111,19 +137,17 @@ def linear_terms(
     names: list[str] = []
     blocks: list[np.ndarray] = []
     start = 0
-    for one in covariates:
-        if one.is_categorical:
+    for one in averages:
+        if one.shares is not None:
             width = len(one.levels) - 1
-            contrast = deviations_from_first(one, weights)
+            contrast = np.vstack([np.zeros(width), np.eye(width)]) - one.shares[1:]
             found = contrast @ coefficients[start : start + width]
-            effects = dict(zip(one.levels, found.tolist(), strict=True))
-            terms.append(Categories(one.name, effects))
+            terms.append(Categories(one.name, dict(zip(one.levels, found.tolist(), strict=True))))
             names += [f"{one.name}[{level}]" for level in one.levels]
         else:
             width = 1
             contrast = np.ones((1, 1))
-            mean = float(np.average(one.values, weights=weights))
-            terms.append(Slope(one.name, float(coefficients[start]), mean))
+            terms.append(Slope(one.name, float(coefficients[start]), one.mean))
             names.append(one.name)
         block = np.zeros((len(contrast), len(coefficients)))
         block[:, start : start + width] = contrast
@@ -136,10 +160,3 @@ def linear_terms(
         to_terms @ coefficients,
         to_terms @ covariance @ to_terms.T,
     )
-
-
-def deviations_from_first(one: Covariate, weights: np.ndarray) -> np.ndarray:
-    """Return ``(L, L - 1)``: from coefficients against the first level to deviations."""
-    shares = np.bincount(one.values, weights=weights, minlength=len(one.levels)) / weights.sum()
-    coded = np.vstack([np.zeros(len(one.levels) - 1), np.eye(len(one.levels) - 1)])
-    return coded - shares[1:]

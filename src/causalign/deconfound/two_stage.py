@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from causalign.checks.instruments import instrument_findings
 from causalign.covariates import Covariate, design
 from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.inference import (
@@ -20,6 +21,7 @@ from causalign.errors import NotIdentified, SettingsError, nearest
 from causalign.logs import Logs
 from causalign.results import Finding, Verdict
 from causalign.stats.least_squares import FirstStage, first_stage, two_stage
+from causalign.stats.partial import partial_out
 
 __all__ = ["TwoStageLeastSquares"]
 
@@ -61,20 +63,18 @@ class TwoStageLeastSquares:
         order = _order_condition(names, instrument_names)
         own_columns, own_names = design(own) if own else (np.zeros((len(logs), 0)), ())
         exogenous = np.column_stack([np.ones(len(logs)), own_columns])
+        columns = (endogenous, exogenous, instruments)
         fit = two_stage(
             logs.outcome,
-            endogenous,
-            exogenous,
-            instruments,
+            *columns,
             kappa=self.kappa,
             weights=weights,
             clusters=clusters,
             correction="min",
             names=("intercept", *own_names, *names, *instrument_names),
         )
-        strength = first_stage(
-            endogenous, exogenous, instruments, weights=weights, clusters=clusters
-        )
+        strength = first_stage(*columns, weights=weights, clusters=clusters)
+        parts = partial_out(logs.outcome, *columns, weights=weights, clusters=clusters)
         covariates = (*own, *moved)
         linear = linear_terms(covariates, fit.coefficients[1:], fit.covariance[1:, 1:], weights)
         return ConfounderEffect(
@@ -86,7 +86,12 @@ class TwoStageLeastSquares:
             observations=len(logs),
             outcome=logs.roles.outcome,
             assumption=_assumption(logs, moved),
-            findings=(order, _strength(strength, names), categories_seen_once(covariates)),
+            findings=(
+                order,
+                _strength(strength, names),
+                *instrument_findings(parts, names),
+                categories_seen_once(covariates),
+            ),
             degrees_of_freedom=interval_degrees_of_freedom(fit),
             numbers={"first_stage_f": float(strength.f.min()), "kappa": fit.kappa},
             settings=asdict(self),

@@ -9,7 +9,7 @@ from causalign.errors import SettingsError
 from causalign.logs import Logs
 from causalign.pairs import Pairs
 from causalign.roles import Roles
-from causalign.simulate.simulated import Simulated
+from causalign.simulate.simulated import Simulated, duels
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 DAY_EFFECTS = np.array([1.6, 0.4, 0.2, 0.0, -0.2, -0.9, -1.1])
@@ -101,16 +101,5 @@ class Newsletter:
             for _ in range(2)
         ]
         noise = generator.normal(0, self.noise * np.sqrt(2) / 4, self.pairs)
-        difference = sides[0][1] - sides[1][1] + noise
-        first = difference > 0
-        return Pairs(
-            chosen=[
-                a if won else b for a, b, won in zip(sides[0][0], sides[1][0], first, strict=True)
-            ],
-            rejected=[
-                b if won else a for a, b, won in zip(sides[0][0], sides[1][0], first, strict=True)
-            ],
-            margin=np.abs(difference),
-            weight=np.ones(self.pairs),
-            group=np.arange(self.pairs),
-        )
+        (first, value), second = sides
+        return duels((first, value + noise), second)

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 from causalign.logs import Logs
 from causalign.pairs import Pairs
 
+__all__ = ["Simulated", "SimulatedDesign", "duels"]
+
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
@@ -45,3 +47,33 @@ class Simulated:
             partial = path / f".{name}.partial"
             pq.write_table(content, partial)
             os.replace(partial, path / f"{name}.parquet")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SimulatedDesign:
+    """Hold simulated logs for estimators of h(C): nothing in them reads like a text.
+
+    ``coefficient`` is the effect of one unit of the confounder; ``text_effect`` ``(n,)`` g(T) and
+    ``confounder_effect`` ``(n,)`` h(C) are in units of the outcome; ``text_features`` ``(n, p)``
+    describe the texts, where the design knows such features.
+    """
+
+    logs: Logs
+    coefficient: float
+    text_effect: np.ndarray
+    confounder_effect: np.ndarray
+    text_features: np.ndarray | None = None
+
+
+def duels(first: tuple[list[str], np.ndarray], second: tuple[list[str], np.ndarray]) -> Pairs:
+    """Return pairs of texts ``(texts, outcomes)``: of each two, the better one is chosen."""
+    difference = first[1] - second[1]
+    won = difference > 0
+    sides = list(zip(first[0], second[0], won, strict=True))
+    return Pairs(
+        chosen=[a if better else b for a, b, better in sides],
+        rejected=[b if better else a for a, b, better in sides],
+        margin=np.abs(difference),
+        weight=np.ones(len(sides)),
+        group=np.arange(len(sides)),
+    )

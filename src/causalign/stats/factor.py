@@ -9,7 +9,7 @@ from scipy import linalg
 
 from causalign.errors import NotIdentified
 
-__all__ = ["COLLINEAR", "Factor", "factorise", "independent_columns"]
+__all__ = ["COLLINEAR", "Factor", "factorise", "factorise_gram", "independent_columns"]
 
 Floats = NDArray[np.float64]
 
@@ -53,6 +53,25 @@ def factorise(
             rows = np.vstack([rows, np.diag(np.sqrt(penalty) * scale)])
         root = _qr_root(rows, names, reason)
     return Factor(scale, root)
+
+
+def factorise_gram(gram: Floats, names: Sequence[str], *, reason: str = "") -> Factor:
+    """Factor ``X'X`` where the rows of X are no longer at hand; raise where digits are lacking."""
+    length = np.sqrt(np.diag(gram))
+    if not (length > 0).all():
+        zero = int(np.argmin(length))
+        raise NotIdentified(f"Column {_name(names, zero)} is zero in every row{_with(reason)}.")
+    scaled = gram / np.outer(length, length)
+    root = _safe_root(scaled)
+    if root is None:
+        # The first column whose leading block has no safe root is the redundant one.
+        sizes = range(1, len(gram) + 1)
+        bad = next(k for k in sizes if _safe_root(scaled[:k, :k]) is None) - 1
+        raise NotIdentified(
+            f"Column {_name(names, bad)} is a linear combination of the columns before it, or so "
+            f"nearly that one pass over the rows cannot tell{_with(reason)}. Leave it out."
+        )
+    return Factor(1 / length, root)
 
 
 def independent_columns(X: Floats) -> NDArray[np.int64]:

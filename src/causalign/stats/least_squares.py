@@ -147,9 +147,7 @@ def two_stage(
     y, X, w = _checked(y, np.hstack([exogenous, endogenous]), weights)
     root = np.sqrt(w)
     W = np.hstack([exogenous, excluded])  # (n, m + q)
-    Xw, yw = X, y
-    if weights is not None:
-        Xw, yw, W = X * root[:, None], y * root, W * root[:, None]
+    Xw, yw, W = (X, y, W) if weights is None else (X * root[:, None], y * root, W * root[:, None])
     labels = _labels(names, exogenous.shape[1], endogenous.shape[1], excluded.shape[1])
     _require_order(endogenous.shape[1], excluded.shape[1])
     fitted = _first_stage_fit(Xw, W, exogenous.shape[1], labels)

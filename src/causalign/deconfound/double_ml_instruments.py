@@ -1,0 +1,197 @@
+"""Double machine learning with instruments: the text is taken out of y, C and Z alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from causalign.checks.instruments import instrument_findings
+from causalign.covariates import Covariate, design
+from causalign.deconfound.effect import ConfounderEffect
+from causalign.deconfound.inference import (
+    Covariance,
+    clusters_for,
+    interval_degrees_of_freedom,
+    positive_weights,
+)
+from causalign.deconfound.nuisance import Nuisance, text_features_of
+from causalign.deconfound.overlap import categories_seen_once
+from causalign.deconfound.terms import linear_terms
+from causalign.errors import NotIdentified, SettingsError, nearest
+from causalign.logs import Logs
+from causalign.results import Finding, Verdict
+from causalign.stats.least_squares import FirstStage, LinearFit, first_stage, two_stage
+from causalign.stats.partial import partial_out
+
+__all__ = ["DoubleMLInstruments"]
+
+WEAK = 10.0
+NOTHING = 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class DoubleMLInstruments:
+    """Fit ``y = C b + g(text) + e`` with instruments Z that are clean only given the text.
+
+    With ``u, w, v`` what cross-fitted predictions from the text leave of y, C and Z, two-stage
+    least squares of u on w with instruments v: ``b = (w'P w)⁻¹ w'P u``, P the projection on v (and
+    on a column of ones when there are more instruments than confounders, as DoubleML does).
+    Assumption: among texts with the same features, Z moves the confounders and reaches the outcome
+    through them only. So Z may depend on the text, which two-stage least squares does not allow.
+
+    ``exogenous`` names confounders that need no instrument. The other settings are those of
+    `DoubleML`. Equal to DoubleMLPLIV of DoubleML with one confounder, the same folds and learners.
+    Reference: Chernozhukov et al. (2018), arXiv:1608.00060, section 4.2.
+    """
+
+    learner: Any = None
+    folds: int = 5
+    seed: int = 0
+    covariance: Covariance = "auto"
+    exogenous: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        Nuisance(self.learner, self.folds, self.seed)
+
+    def fit(self, logs: Logs, text_features: np.ndarray | None = None) -> ConfounderEffect:
+        """Estimate h(C) with ``text_features (n, p)``, or the columns of the role ``features``.
+
+        Raises `RoleNotDeclared`, `InputError`, `SettingsError`, and `NotIdentified` when there are
+        fewer instruments than confounders that need one, when the text determines an instrument,
+        or when columns are redundant.
+        """
+        logs.require("confounders", "instruments")
+        features, _ = text_features_of(logs, text_features, "double-ml-instruments")
+        own, moved = self._split(logs)
+        nuisance = Nuisance(self.learner, self.folds, self.seed)
+        weights, clusters = positive_weights(logs), clusters_for(logs, self.covariance)
+        blocks, names, left = _residuals(nuisance, logs, features, own, moved)
+        u, exogenous, endogenous, instruments = blocks
+        strength = first_stage(
+            endogenous, exogenous, instruments, weights=weights, clusters=clusters
+        )
+        with_ones = np.column_stack([np.ones(len(u)), exogenous])
+        parts = partial_out(
+            u, endogenous, with_ones, instruments, weights=weights, clusters=clusters
+        )
+        fit = _second_stage(blocks, names, weights, clusters)
+        covariates = (*own, *moved)
+        linear = linear_terms(covariates, fit.coefficients, fit.covariance, weights)
+        return ConfounderEffect(
+            method="double-ml-instruments",
+            names=linear.names,
+            estimates=linear.estimates,
+            covariance=linear.covariance,
+            terms=linear.terms,
+            observations=len(logs),
+            outcome=logs.roles.outcome,
+            assumption=_assumption(logs, moved),
+            findings=(
+                _strength(strength, names[1]),
+                *instrument_findings(parts, names[1]),
+                categories_seen_once(covariates),
+            ),
+            degrees_of_freedom=interval_degrees_of_freedom(fit),
+            numbers={
+                "first_stage_f": float(strength.f.min()),
+                "text_explains_outcome": float(1 - left[0]),
+                "text_explains_instruments": float(1 - left[-instruments.shape[1] :].min()),
+            },
+            settings={
+                **nuisance.settings(),
+                "covariance": self.covariance,
+                "exogenous": self.exogenous,
+            },
+        )
+
+    def _split(self, logs: Logs) -> tuple[tuple[Covariate, ...], tuple[Covariate, ...]]:
+        """Return the confounders that need no instrument and those that do."""
+        for name in self.exogenous:
+            if name not in logs.roles.confounders:
+                raise SettingsError(
+                    f"exogenous names {name!r}, which is no confounder; "
+                    f"{nearest(name, logs.roles.confounders)}"
+                )
+        own = tuple(c for c in logs.confounders if c.name in self.exogenous)
+        moved = tuple(c for c in logs.confounders if c.name not in self.exogenous)
+        if not moved:
+            raise SettingsError("Every confounder is exogenous: use DoubleML.")
+        return own, moved
+
+
+Blocks = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Names = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+
+def _residuals(
+    nuisance: Nuisance,
+    logs: Logs,
+    features: np.ndarray,
+    own: Sequence[Covariate],
+    moved: Sequence[Covariate],
+) -> tuple[Blocks, Names, np.ndarray]:
+    """Return what the text leaves of y, exogenous and endogenous confounders and instruments.
+
+    The names are those of the last three; ``left (m,)`` the shares of variance that remain.
+    """
+    own_columns, own_names = design(own) if own else (np.zeros((len(logs), 0)), ())
+    endogenous, names = design(moved)
+    instruments, instrument_names = design(logs.instruments)
+    parts = (logs.outcome[:, None], own_columns, endogenous, instruments)
+    out = nuisance.partial_out(logs, features, np.hstack(parts))
+    for name, share in zip((*own_names, *names, *instrument_names), out.left[1:], strict=True):
+        if share < NOTHING:
+            raise NotIdentified(
+                f"The text features determine {name!r}: nothing of it is left to compare. Leave "
+                "out the feature that copies it, or the column."
+            )
+    ends = np.cumsum([part.shape[1] for part in parts])[:-1]
+    u, *rest = np.hsplit(out.residuals, ends)
+    blocks = (u[:, 0], rest[0], rest[1], rest[2])
+    return blocks, (own_names, names, instrument_names), out.left
+
+
+def _second_stage(
+    blocks: Blocks, names: Names, weights: np.ndarray, clusters: np.ndarray | None
+) -> LinearFit:
+    u, exogenous, endogenous, instruments = blocks
+    labels = [*names[0], *names[1], *names[2]]
+    if instruments.shape[1] > endogenous.shape[1]:
+        instruments = np.column_stack([instruments, np.ones(len(u))])
+        labels.append("intercept")
+    return two_stage(
+        u, endogenous, exogenous, instruments, weights=weights, clusters=clusters, names=labels
+    )
+
+
+def _strength(strength: FirstStage, names: Sequence[str]) -> Finding:
+    """Judge the first stage, once the text is taken out, by the smallest F (ID201)."""
+    weakest = int(np.argmin(strength.f))
+    f, name = float(strength.f[weakest]), names[weakest]
+    numbers = {
+        "f": f,
+        "partial_r2": float(strength.partial_r2[weakest]),
+        "restrictions": float(strength.numerator),
+    }
+    title = "Strength of the instruments"
+    if f >= WEAK:
+        said = f"Given the text, the instruments move {name} (F = {f:.1f}, at least {WEAK:g})."
+        return Finding("ID201", title, Verdict.PASS, said, numbers)
+    return Finding(
+        "ID201",
+        title,
+        Verdict.FAIL,
+        f"Given the text, the instruments barely move {name} (F = {f:.1f}, below {WEAK:g}). The "
+        "interval is then too short and the estimate leans towards double-ml. Find stronger "
+        "instruments, or drop those that do nothing.",
+        numbers,
+    )
+
+
+def _assumption(logs: Logs, moved: Sequence[Covariate]) -> str:
+    return (
+        f"among texts with the same features, {', '.join(logs.roles.instruments)} moved the "
+        f"outcome only through {', '.join(c.name for c in moved)} and had nothing to do with its "
+        "other causes"
+    )

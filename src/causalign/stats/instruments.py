@@ -1,0 +1,217 @@
+"""Ask of instruments what logs can tell: are they strong, do they agree, were they needed?
+
+Every function takes the `causalign.stats.partial.Partialled` columns that `partial_out` returns.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from causalign.errors import NotIdentified
+from causalign.stats.partial import Partialled
+from causalign.stats.sandwich import group_rows, sandwich, summed
+
+__all__ = [
+    "Endogeneity",
+    "OverIdentification",
+    "Strength",
+    "Test",
+    "effective_f",
+    "endogeneity",
+    "over_identification",
+    "strength",
+]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """Hold a test: its statistic, F with two or chi-squared with one number of freedom degrees."""
+
+    __test__ = False
+
+    statistic: float
+    numerator: int
+    denominator: float = float("inf")
+
+    @property
+    def p_value(self) -> float:
+        """Return the probability of a statistic at least as large if the null holds."""
+        if np.isinf(self.denominator):
+            return float(stats.chi2.sf(self.statistic, self.numerator))
+        return float(stats.f.sf(self.statistic, self.numerator, self.denominator))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strength:
+    """Hold, for each endogenous column, how strongly the instruments move it: all ``(p,)``.
+
+    ``classical_f`` and ``robust_f`` test that the q instruments do nothing in the first stage,
+    the latter robust or clustered; ``partial_r2`` is the share of what the exogenous columns leave
+    that the instruments explain, ``shea_r2`` the share that they explain on their own, apart from
+    what moves the other endogenous columns.
+    """
+
+    classical_f: Floats
+    robust_f: Floats
+    partial_r2: Floats
+    shea_r2: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class OverIdentification:
+    """Hold the tests that all instruments tell the same effect, chi-squared with q - p degrees."""
+
+    sargan: Test
+    score: Test
+
+
+@dataclass(frozen=True, slots=True)
+class Endogeneity:
+    """Hold the tests that least squares would have done: F, and a robust Wald chi-squared."""
+
+    wu_hausman: Test
+    robust: Test
+
+
+def strength(parts: Partialled) -> Strength:
+    """Measure the first stage ``x = W g + Z d + v`` of each endogenous column.
+
+    Classical ``F = (d'Z'Z d / q) / (v'v / (n - m - q))``; robust ``F = d'V^-1 d / q`` with V the
+    robust or clustered covariance and the small-sample factor; ``partial R2 = 1 - v'v / x'x``;
+    Shea's ``R2_j = [(X'X)^-1]_jj / [(X^'X^)^-1]_jj``, all after the exogenous columns were removed.
+    Equal to the diagnostics of `linearmodels` with debiased=True (which reports q times the robust
+    F). Raises `NotIdentified` when instruments do not move a column at all or explain it wholly.
+    Reference: Shea (1997); Godfrey (1999).
+    """
+    q, count = parts.Z.shape[1], parts.X.shape[1]
+    classical, robust, partial = np.empty(count), np.empty(count), np.empty(count)
+    fitted = np.empty_like(parts.X)
+    for j in range(count):
+        x = parts.X[:, j]
+        slopes, left = parts.on_basis(x)
+        explained, unexplained = float(slopes @ slopes), float(left @ left)
+        total = float(x @ x)
+        _require_a_first_stage(explained, unexplained, total, j)
+        covariance, _ = parts.robust_covariance(left)
+        classical[j] = explained / q / (unexplained / parts.residual_degrees_of_freedom)
+        robust[j] = slopes @ np.linalg.lstsq(covariance, slopes, rcond=None)[0] / q
+        partial[j] = 1 - unexplained / total
+        fitted[:, j] = parts.basis @ slopes
+    shea = _inverse_diagonal(parts.X) / _inverse_diagonal(fitted)
+    return Strength(classical, robust, partial, shea)
+
+
+def effective_f(parts: Partialled) -> float:
+    """Return the effective F of Montiel Olea and Pflueger (2013) for one endogenous column.
+
+    ``F = d'Z'Z d / trace(V Z'Z)``, V the robust or clustered covariance of the first-stage
+    coefficients d, Z without what the exogenous columns explain. With one instrument it is the
+    robust F. Values below 10 are taken as weak; a worst-case bias of 10% of that of least squares
+    needs up to 23.1. Raises `NotIdentified` with several endogenous columns.
+    """
+    if parts.X.shape[1] != 1:
+        raise NotIdentified(
+            f"The effective F is defined for one endogenous column, not {parts.X.shape[1]}."
+        )
+    slopes, left = parts.on_basis(parts.X[:, 0])
+    covariance, _ = parts.robust_covariance(left)
+    return float(slopes @ slopes / np.trace(covariance))
+
+
+def over_identification(parts: Partialled) -> OverIdentification:
+    """Test that the q instruments agree about the p coefficients, which needs ``q > p``.
+
+    With e the residuals of two-stage least squares, Sargan's ``n e'P e / e'e`` assumes errors of
+    equal variance. ``score`` is Wooldridge's (1995) robust score test, first-order equivalent to
+    Hansen's J of two-step GMM: ``g'S^-1 g``, g the sum and S the sum of outer products (within
+    clusters first, one way) of ``r_i e_i``, with r what X^ leaves of q - p instruments.
+    Assumption: at least p instruments are valid; if all are invalid in the same proportion, no
+    test sees it. Equal to `linearmodels` ``sargan`` and, without clusters, ``wooldridge_overid``.
+
+    Raises `NotIdentified` when there are as many instruments as endogenous columns.
+    """
+    p, q = parts.X.shape[1], parts.Z.shape[1]
+    spare = q - p
+    if spare == 0:
+        raise NotIdentified(f"{q} instruments for {p} endogenous columns leave nothing to test.")
+    projected = parts.basis.T @ parts.X  # (q, p)
+    slopes = np.linalg.lstsq(projected, parts.basis.T @ parts.y, rcond=None)[0]
+    errors = parts.y - parts.X @ slopes
+    explained = parts.basis.T @ errors
+    sargan = len(errors) * float(explained @ explained) / float(errors @ errors)
+    # Any spare directions of the instruments, orthogonal to X^, give the same statistic.
+    rest = np.linalg.qr(projected, mode="complete")[0][:, p:]
+    scores = (parts.basis @ rest) * errors[:, None]
+    score = _uncentred_wald(scores, parts.clusters)
+    return OverIdentification(Test(sargan, spare), Test(score, spare))
+
+
+def endogeneity(parts: Partialled) -> Endogeneity:
+    """Test whether least squares and instruments tell different effects.
+
+    The residuals v of the first stage are added to ``y = X b + v g + e``; ``g = 0`` when X is
+    exogenous. ``wu_hausman`` is the F test with ``n - m - 2p`` degrees of freedom, ``robust`` the
+    Wald test with robust or clustered covariance. Assumption: the instruments are valid.
+    Equal to `linearmodels` ``wu_hausman`` and ``wooldridge_regression`` (robust, debiased=True).
+
+    Raises `NotIdentified` when the instruments explain a column wholly: it is exogenous then.
+    Reference: Hausman (1978); Wooldridge (1995).
+    """
+    p, n = parts.X.shape[1], len(parts.y)
+    left_over = parts.X - parts.basis @ (parts.basis.T @ parts.X)
+    for j in range(p):
+        total = float(np.square(parts.X[:, j]).sum())
+        _require_a_first_stage(total, float(np.square(left_over[:, j]).sum()), total, j)
+    both = np.hstack([parts.X, left_over])
+    basis, root = np.linalg.qr(both)
+    coefficients = np.linalg.solve(root, basis.T @ parts.y)
+    errors = parts.y - basis @ (basis.T @ parts.y)
+    short = parts.y - parts.X @ np.linalg.lstsq(parts.X, parts.y, rcond=None)[0]
+    freedom = n - parts.exogenous - 2 * p
+    gain = float(short @ short - errors @ errors) / p
+    bread = np.linalg.inv(root)  # on the basis, the bread of b is the inverse of the root
+    covariance, _ = sandwich(
+        basis * errors[:, None],
+        bread,
+        parts.clusters,
+        correction="conventional",
+        spent=parts.exogenous + 2 * p,
+    )
+    tested = coefficients[p:]
+    wald = float(tested @ np.linalg.solve(covariance[p:, p:], tested))
+    return Endogeneity(
+        Test(gain / (float(errors @ errors) / freedom), p, freedom),
+        Test(wald, p),
+    )
+
+
+def _uncentred_wald(scores: Floats, clusters: NDArray[np.generic] | None) -> float:
+    """Return ``g'S^-1 g`` with g the sum of the scores and S that of their outer products."""
+    if clusters is not None:
+        way = clusters if clusters.ndim == 1 else clusters[:, 0]
+        _, codes, count = group_rows(way, len(scores))[0]
+        if codes is not None:
+            scores = summed(scores, codes, count)
+    total = scores.sum(axis=0)
+    return float(total @ np.linalg.lstsq(scores.T @ scores, total, rcond=None)[0])
+
+
+def _inverse_diagonal(X: Floats) -> Floats:
+    inverse = np.linalg.inv(np.linalg.qr(X, mode="r"))
+    diagonal: Floats = np.square(inverse).sum(axis=1)
+    return diagonal
+
+
+def _require_a_first_stage(explained: float, unexplained: float, total: float, column: int) -> None:
+    # A share of 1e-18 is a ratio of 1e-9 in length: rounding, not data.
+    tiny = 1e-18 * total
+    if explained <= tiny:
+        raise NotIdentified(f"The instruments do not move endogenous column {column} at all.")
+    if unexplained <= tiny:
+        raise NotIdentified(
+            f"The instruments explain endogenous column {column} wholly: it is exogenous."
+        )

@@ -1,0 +1,190 @@
+"""Weights under which text and confounders are independent, from a real-or-shuffled classifier."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+
+from causalign.errors import InputError, SettingsError
+from causalign.stats.folds import check_folds
+from causalign.stats.predictability import auc
+
+__all__ = [
+    "CLASSIFIERS",
+    "PermutationWeights",
+    "effective_size",
+    "permutation_weights",
+    "weighted_correlations",
+]
+
+Floats = NDArray[np.float64]
+CLASSIFIERS = ("logistic", "boosting")
+# Odds beyond this are certainty; the cap only keeps them finite.
+MOST_CERTAIN = 1e-12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PermutationWeights:
+    """Hold the weights ``(n,)`` of mean 1, and what the classifier said on unseen rows.
+
+    ``auc`` is that of shuffled against real rows: .5 when text and confounders are independent
+    already, 1 when no weights can help. ``clipped`` is the share of rows whose weight was capped.
+    """
+
+    weights: Floats
+    auc: float
+    clipped: float
+
+
+def permutation_weights(
+    features: ArrayLike,
+    confounders: ArrayLike,
+    *,
+    folds: ArrayLike,
+    classifier: Any = "logistic",
+    repetitions: int = 4,
+    components: int | None = 32,
+    largest: float = 20.0,
+    weights: ArrayLike | None = None,
+    seed: int = 0,
+) -> PermutationWeights:
+    """Return ``w = p(T) p(C) / p(T, C)``, T and C the rows of ``features`` and ``confounders``.
+
+    Real rows (T_i, C_i) and rows (T_i, C_σ(i)) with shuffled confounders are told apart by a
+    classifier; if η is its probability of "shuffled", ``w = η / (1 - η)``. Each row's η comes from
+    a fit on other folds. ``features (n, p)`` and ``confounders (n, k)`` are standardised; the
+    classifier sees T, C, C² and all products T C. ``classifier`` is ``logistic``, ``boosting``
+    (gradient-boosted trees) or a scikit-learn classifier. Shuffles are repeated ``repetitions``
+    times; more than ``components`` features are first reduced to as many principal components;
+    weights are capped at ``largest`` times their mean. With ``weights (n,)`` of the rows, the
+    weighted distributions are made independent; the result does not contain them.
+
+    Assumption: wherever p(T) p(C) > 0, p(T, C) > 0 (overlap), and the classifier is calibrated.
+
+    Raises `SettingsError` and `InputError`. Reference: Arbour, Dimmery and Sondhi (2021),
+    arXiv:1901.01230.
+    """
+    _check_settings(classifier, repetitions, components, largest)
+    T, C = _standardised(features, "features"), _standardised(confounders, "confounders")
+    if len(T) != len(C):
+        raise InputError(f"There are {len(T)} rows of features and {len(C)} of confounders.")
+    base = np.ones(len(T)) if weights is None else np.asarray(weights, dtype=np.float64)
+    T = T if components is None else _reduced(T, components)
+    member = check_folds(folds, len(T))
+    generator = np.random.default_rng(seed)
+    odds, scores = np.empty(len(T)), []
+    for fold in range(int(member.max()) + 1):
+        train, held = member != fold, member == fold
+        model = _fit(classifier, T[train], C[train], base[train], repetitions, generator)
+        real = _shuffled_probability(model, T[held], C[held])
+        order = generator.permutation(int(held.sum()))
+        other = _shuffled_probability(model, T[held], C[held][order])
+        labels = np.repeat([0.0, 1.0], len(order))
+        scores.append(auc(np.concatenate([real, other]), labels))
+        odds[held] = real / (1 - real)
+    found, clipped = _capped(odds, base, largest)
+    return PermutationWeights(found, float(np.mean(scores)), clipped)
+
+
+def weighted_correlations(features: ArrayLike, confounders: ArrayLike, weights: Floats) -> Floats:
+    """Return the weighted correlation of each feature with each confounder, ``(p, k)``.
+
+    A column that does not vary under the weights correlates with nothing: 0.
+    """
+    share = weights / weights.sum()
+
+    def scaled(values: ArrayLike) -> Floats:
+        columns = np.asarray(values, dtype=np.float64)
+        columns = columns - share @ columns
+        spread = np.sqrt(share @ columns**2)
+        return np.divide(columns, spread, out=np.zeros_like(columns), where=spread > 1e-12)
+
+    return np.asarray((scaled(features) * share[:, None]).T @ scaled(confounders))
+
+
+def effective_size(weights: Floats) -> float:
+    """Return ``(Σ w)² / Σ w²``: as many equally weighted rows give as precise a mean."""
+    return float(weights.sum() ** 2 / (weights @ weights))
+
+
+def _fit(
+    classifier: Any,
+    T: Floats,
+    C: Floats,
+    base: Floats,
+    repetitions: int,
+    generator: np.random.Generator,
+) -> Any:
+    """Fit the classifier to real rows (0) and to shuffled ones (1), both of the same weight."""
+    orders = [generator.permutation(len(T)) for _ in range(repetitions)]
+    columns = np.vstack([_columns(T, C), *(_columns(T, C[o]) for o in orders)])
+    labels = np.repeat([0, 1], [len(T), repetitions * len(T)])
+    shuffled = [base * base[o] / base.mean() / repetitions for o in orders]
+    sample = np.concatenate([base, *shuffled])
+    return _model(classifier).fit(columns, labels, sample_weight=sample)
+
+
+def _model(classifier: Any) -> Any:
+    if classifier == "logistic":
+        return LogisticRegression(max_iter=1000)
+    if classifier == "boosting":
+        # Early stopping would hold out shuffled copies of rows that it trains on.
+        return HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=0)
+    return clone(classifier)
+
+
+def _columns(T: Floats, C: Floats) -> Floats:
+    """Return T, C, C² and all products of T and C, as columns."""
+    # Shuffling changes no column alone: trees, which split on one column at a time, would see
+    # nothing to gain without the products.
+    products = (T[:, :, None] * C[:, None, :]).reshape(len(T), -1)
+    return np.hstack([T, C, C**2, products])
+
+
+def _shuffled_probability(model: Any, T: Floats, C: Floats) -> Floats:
+    probability = model.predict_proba(_columns(T, C))[:, 1]
+    return np.clip(probability, MOST_CERTAIN, 1 - MOST_CERTAIN)
+
+
+def _capped(odds: Floats, base: Floats, largest: float) -> tuple[Floats, float]:
+    """Scale the odds to a weighted mean of 1, capped; return them and the share that was capped."""
+    scaled = odds / np.average(odds, weights=base)
+    above = scaled > largest
+    capped = np.minimum(scaled, largest)
+    return capped / np.average(capped, weights=base), float(above.mean())
+
+
+def _standardised(values: ArrayLike, name: str) -> Floats:
+    columns = np.asarray(values, dtype=np.float64)
+    if columns.ndim != 2 or columns.shape[1] == 0 or not np.isfinite(columns).all():
+        raise InputError(f"{name} must be finite numbers (n, columns), not {columns.shape}.")
+    centred = columns - columns.mean(axis=0)
+    spread = centred.std(axis=0)
+    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
+
+
+def _reduced(T: Floats, components: int) -> Floats:
+    """Return the leading principal components, each of unit variance, if there are too many."""
+    if T.shape[1] <= components:
+        return T
+    _, vectors = np.linalg.eigh(T.T @ T)
+    return _standardised(T @ vectors[:, ::-1][:, :components], "features")
+
+
+def _check_settings(
+    classifier: Any, repetitions: int, components: int | None, largest: float
+) -> None:
+    known = isinstance(classifier, str) and classifier in CLASSIFIERS
+    if not known and not (hasattr(classifier, "fit") and hasattr(classifier, "predict_proba")):
+        raise SettingsError(
+            f"classifier must be one of {', '.join(CLASSIFIERS)} or a scikit-learn classifier with "
+            f"predict_proba, not {classifier!r}."
+        )
+    if repetitions < 1 or (components is not None and components < 1):
+        raise SettingsError("repetitions and components must be at least 1.")
+    if not largest > 1:
+        raise SettingsError(f"largest must be above 1, the mean of the weights, not {largest!r}.")

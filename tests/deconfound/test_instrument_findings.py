@@ -1,0 +1,83 @@
+"""Findings about instruments: each verdict in logs that deserve it."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from causalign.deconfound import LimitedInformation, TwoStageLeastSquares
+from causalign.errors import NotIdentified
+from causalign.logs import Logs
+from causalign.results import Verdict
+from causalign.roles import Roles
+
+
+def logs(strength=1.0, direct=0.0, confounders=("price",), instruments=("z1", "z2")):
+    rng = np.random.default_rng(3)
+    n = 1000
+    text, z = rng.normal(size=n), rng.normal(size=(n, 3))
+    price = strength * z[:, 0] + strength * z[:, 1] + text + rng.normal(size=n)
+    demand = z[:, 2] - z[:, 0] + rng.normal(size=n)
+    data = pa.table(
+        {
+            "text": ["t"] * n,
+            "y": price + 2 * text + direct * z[:, 1] + 0.1 * rng.normal(size=n),
+            "price": price,
+            "demand": demand,
+            "price_in_cents": 100 * price,
+            "lottery": [7] * n,
+            **{f"z{i + 1}": z[:, i] for i in range(3)},
+        }
+    )
+    return Logs.of(data, Roles("text", "y", confounders=confounders, instruments=instruments))
+
+
+def found(given, code, method=LimitedInformation):
+    return next(f for f in method().fit(given).findings if f.code == code)
+
+
+@pytest.mark.parametrize("method", [LimitedInformation, TwoStageLeastSquares])
+def test_strong_valid_instruments_pass(method):
+    given = logs()
+    codes = ["ID202", "ID201", "ID203", "ID204", "ID205", "ID206", "ID207", "DE101"]
+    findings = method().fit(given).findings
+    assert [f.code for f in findings] == codes
+    assert {f.verdict for f in findings[:-1]} == {Verdict.PASS}
+    interval = found(given, "ID203", method)
+    assert interval.numbers["lower"] < 1 < interval.numbers["upper"]
+    assert "tells another effect" in found(given, "ID205", method).explanation
+    assert found(given, "ID207", method).numbers["breakdown"] > 0
+
+
+def test_weak_instruments_offer_the_other_interval():
+    finding = found(logs(strength=0.02), "ID203")
+    assert finding.verdict is Verdict.FAIL
+    assert "do not use the interval in the table" in finding.explanation
+    assert finding.numbers["effective_f"] < 10
+    assert finding.numbers["shape"] in ("whole line", "two rays")
+    assert found(logs(strength=0.0), "ID207").verdict is Verdict.NOT_APPLICABLE
+
+
+def test_instruments_that_contradict_each_other_warn():
+    given = logs(direct=3.0)
+    assert found(given, "ID204").verdict is Verdict.WARN
+    assert found(given, "ID203").numbers["shape"] == "empty"
+    assert found(given, "ID203").verdict is Verdict.WARN
+    assert found(logs(instruments=("z1",)), "ID204").verdict is Verdict.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize("method", [LimitedInformation, TwoStageLeastSquares])
+def test_a_copy_of_the_confounder_fails(method):
+    finding = found(logs(instruments=("z1", "price_in_cents")), "ID206", method)
+    assert finding.verdict is Verdict.FAIL
+    assert "determine price wholly" in finding.explanation
+
+
+def test_a_constant_instrument_is_refused_by_name():
+    with pytest.raises(NotIdentified, match="'lottery' is a linear combination of 'intercept'"):
+        LimitedInformation().fit(logs(instruments=("z1", "lottery")))
+
+
+def test_two_confounders_have_no_single_interval():
+    given = logs(confounders=("price", "demand"), instruments=("z1", "z2", "z3"))
+    assert found(given, "ID203").verdict is Verdict.NOT_APPLICABLE
+    assert "2 need instruments" in found(given, "ID203").explanation
