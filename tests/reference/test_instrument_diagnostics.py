@@ -70,6 +70,21 @@ class TestAgainstLinearmodels:
             np.testing.assert_allclose(our.p_value, their.pval, **TOLERANCE)
 
     @pytest.mark.parametrize("clustered", [False, True])
+    def test_hansen(self, sample, columns, weighted, clustered):
+        parts, _ = sample.both(columns, weighted, clustered)
+        weights = sample.weights if weighted else None
+        kind = {"weight_type": "robust"}
+        if clustered:
+            kind = {"weight_type": "clustered", "clusters": sample.clusters}
+        model = iv.IVGMM(
+            sample.y, sample.E, sample.X[:, :columns], sample.Z, weights=weights, **kind
+        )
+        theirs = model.fit(iter_limit=2, initial_weight=None).j_stat
+        ours = over_identification(parts).hansen
+        np.testing.assert_allclose(ours.statistic, theirs.stat, **TOLERANCE)
+        np.testing.assert_allclose(ours.p_value, theirs.pval, **TOLERANCE)
+
+    @pytest.mark.parametrize("clustered", [False, True])
     def test_endogeneity(self, sample, columns, weighted, clustered):
         parts, fit = sample.both(columns, weighted, clustered)
         ours, theirs = endogeneity(parts), fit.wu_hausman()

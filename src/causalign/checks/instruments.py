@@ -82,6 +82,8 @@ def agreement(parts: Partialled) -> Finding:
     numbers: dict[str, float | str] = {
         "score": tests.score.statistic,
         "score_p_value": p_value,
+        "hansen": tests.hansen.statistic,
+        "hansen_p_value": tests.hansen.p_value,
         "sargan": tests.sargan.statistic,
         "sargan_p_value": tests.sargan.p_value,
         "degrees_of_freedom": tests.score.numerator,

@@ -67,6 +67,7 @@ class OverIdentification:
 
     sargan: Test
     score: Test
+    hansen: Test
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +129,12 @@ def over_identification(parts: Partialled) -> OverIdentification:
     With e the residuals of two-stage least squares, Sargan's ``n e'P e / e'e`` assumes errors of
     equal variance. ``score`` is Wooldridge's (1995) robust score test, first-order equivalent to
     Hansen's J of two-step GMM: ``g'S^-1 g``, g the sum and S the sum of outer products (within
-    clusters first, one way) of ``r_i e_i``, with r what X^ leaves of q - p instruments.
+    clusters first, one way) of ``r_i e_i``, with r what X^ leaves of q - p instruments. ``hansen``
+    is that J itself, ``g'S^-1 g`` at the minimum over b, with g the sum of ``z_i (y_i - x_i b)``
+    and S from ``z_i e_i``.
     Assumption: at least p instruments are valid; if all are invalid in the same proportion, no
-    test sees it. Equal to `linearmodels` ``sargan`` and, without clusters, ``wooldridge_overid``.
+    test sees it. Equal to `linearmodels` ``sargan``, ``IVGMM(...).j_stat`` and, without clusters,
+    ``wooldridge_overid``.
 
     Raises `NotIdentified` when there are as many instruments as endogenous columns.
     """
@@ -147,7 +151,8 @@ def over_identification(parts: Partialled) -> OverIdentification:
     rest = np.linalg.qr(projected, mode="complete")[0][:, p:]
     scores = (parts.basis @ rest) * errors[:, None]
     score = _uncentred_wald(scores, parts.clusters)
-    return OverIdentification(Test(sargan, spare), Test(score, spare))
+    hansen = _two_step_minimum(parts, errors)
+    return OverIdentification(Test(sargan, spare), Test(score, spare), Test(hansen, spare))
 
 
 def endogeneity(parts: Partialled) -> Endogeneity:
@@ -191,13 +196,31 @@ def endogeneity(parts: Partialled) -> Endogeneity:
 
 def _uncentred_wald(scores: Floats, clusters: NDArray[np.generic] | None) -> float:
     """Return ``g'S^-1 g`` with g the sum of the scores and S that of their outer products."""
+    total = scores.sum(axis=0)
+    meat = _outer_products(scores, clusters)
+    return float(total @ np.linalg.lstsq(meat, total, rcond=None)[0])
+
+
+def _two_step_minimum(parts: Partialled, errors: Floats) -> float:
+    """Return the minimum over b of ``g(b)'S^-1 g(b)``, S from the errors of two-stage fits."""
+    meat = _outer_products(parts.basis * errors[:, None], parts.clusters)
+    projected, told = parts.basis.T @ parts.X, parts.basis.T @ parts.y
+    weighted = np.linalg.lstsq(meat, np.column_stack([projected, told]), rcond=None)[0]
+    weighing, target = weighted[:, :-1], weighted[:, -1]
+    slopes = np.linalg.solve(projected.T @ weighing, projected.T @ target)
+    moments = told - projected @ slopes
+    return float(moments @ (target - weighing @ slopes))
+
+
+def _outer_products(scores: Floats, clusters: NDArray[np.generic] | None) -> Floats:
+    """Return the sum of outer products ``(q, q)``, of sums within clusters where there are any."""
     if clusters is not None:
         way = clusters if clusters.ndim == 1 else clusters[:, 0]
         _, codes, count = group_rows(way, len(scores))[0]
         if codes is not None:
             scores = summed(scores, codes, count)
-    total = scores.sum(axis=0)
-    return float(total @ np.linalg.lstsq(scores.T @ scores, total, rcond=None)[0])
+    product: Floats = scores.T @ scores
+    return product
 
 
 def _inverse_diagonal(X: Floats) -> Floats:
