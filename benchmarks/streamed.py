@@ -23,7 +23,7 @@ started = time.perf_counter()
 effect = fit_parquet(method, sys.argv[1], roles)
 at = effect.names.index("d")
 print(f"{effect.observations:>12,} rows  {time.perf_counter() - started:6.1f} s  "
-      f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:6.0f} MiB  "
+      f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6:6.0f} MB  "
       f"d {effect.estimates[at]:.6f} ± {effect.covariance[at, at] ** 0.5:.6f}")
 """
 ROWS_AT_ONCE = 250_000

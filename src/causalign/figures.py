@@ -4,8 +4,11 @@ Every function returns a :class:`causalign.results.Figure`. The same numbers giv
 Words come from logs and are therefore made printable, never read as mathematics and never as
 markup. Text and axes take the colour of the page around them (``currentColor``), the series take
 colours that colour-blind readers can tell apart and that keep a contrast of 3:1 on white and on
-near-black; line styles and marker shapes repeat what the colours say.
+near-black; line styles and marker shapes repeat what the colours say. Matplotlib is imported when
+something is drawn: it takes as long to import, and as much memory, as all the rest.
 """
+
+from __future__ import annotations
 
 import io
 import re
@@ -13,18 +16,18 @@ import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure as Canvas
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError
 from causalign.results import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure as Canvas
 
 __all__ = ["bars", "curve", "forest", "printable", "scatter"]
 
@@ -153,8 +156,8 @@ def curve(
             axes.axvline(mark_x, color=INK, alpha=0.45, linewidth=1.0, linestyle=(0, (4, 3)))
         if log_x:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_formatter("")
         _plain_axes(axes, xlabel, ylabel, log_x=log_x)
         _legend(axes, len(series))
         return _finish(canvas, name, caption, alt)
@@ -263,6 +266,10 @@ def _span(arrays: Sequence[Floats], reference: float | None) -> tuple[float, flo
 
 @contextmanager
 def _canvas(height: float) -> Iterator[tuple[Canvas, Axes]]:
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as Canvas
+
     with matplotlib.rc_context(), warnings.catch_warnings():
         # The reader's own fonts draw the text, so a glyph that is missing here says nothing.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -314,7 +321,7 @@ def _rows(axes: Axes, labels: Sequence[str], xlabel: str, ylabel: str = "") -> N
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel(printable(xlabel, 90))
     axes.set_ylabel(printable(ylabel, 60))
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    _round_ticks(axes.xaxis)
     axes.grid(axis="x", color=INK, alpha=0.1, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
@@ -322,13 +329,19 @@ def _rows(axes: Axes, labels: Sequence[str], xlabel: str, ylabel: str = "") -> N
 
 def _plain_axes(axes: Axes, xlabel: str, ylabel: str, *, log_x: bool) -> None:
     if not log_x:
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        _round_ticks(axes.xaxis)
+    _round_ticks(axes.yaxis)
     axes.set_xlabel(printable(xlabel, 90))
     axes.set_ylabel(printable(ylabel, 60))
     axes.grid(axis="y", color=INK, alpha=0.1, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
+
+
+def _round_ticks(axis: Axis) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 
 def _legend(axes: Axes, count: int) -> None:

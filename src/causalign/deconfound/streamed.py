@@ -32,7 +32,7 @@ Method = OrdinaryLeastSquares | TwoStageLeastSquares | LimitedInformation | Addi
 
 
 def fit_parquet(
-    method: Method, path: str | os.PathLike[str], roles: Roles, *, batch_rows: int = 16_384
+    method: Method, path: str | os.PathLike[str], roles: Roles, *, batch_rows: int = 8_192
 ) -> ConfounderEffect:
     """Fit a linear method on a Parquet file or a folder of them, in memory that rows do not grow.
 
@@ -43,9 +43,11 @@ def fit_parquet(
     (first-stage F, categories seen once) are not computed. Clusters are one sum each in memory.
 
     Raises `UnreadableFile`, `ColumnNotFound`, `InputError`, `NotIdentified`, and `SettingsError`
-    for settings that need all rows at once (``penalty``, ``shrink``, ``fuller``).
+    for what needs all rows at once (``penalty``, ``shrink``, ``fuller``, formulas, two clusters).
     """
     kappa = _kappa(method)
+    if len(roles.cluster_columns()) > 1 and method.covariance != "robust":
+        raise SettingsError("Clustering two ways needs all rows at once. Name one column.")
     files = _files(path)
     for file in files:
         _require_columns(file, roles)
@@ -99,6 +101,8 @@ def _text_columns(method: Method, roles: Roles) -> tuple[str, ...]:
 
 
 def _kappa(method: Method) -> Any:
+    if method.formula is not None or getattr(method, "instrument_formula", None) is not None:
+        raise SettingsError("A formula needs all rows at once, for its knots and combinations.")
     if isinstance(method, Additive) and (method.penalty is not None or method.shrink):
         raise SettingsError("Additive(penalty=..., shrink=...) needs all rows at once.")
     if isinstance(method, LimitedInformation):
@@ -197,7 +201,8 @@ def _blocks(
     method: Method,
 ) -> Iterator[Block]:
     roles = source.roles
-    cluster = None if method.covariance == "robust" else roles.cluster or roles.group
+    ways = () if method.covariance == "robust" else roles.cluster_columns()
+    cluster = ways[0] if ways else None
     for table in _batches(source.files, source.columns(), source.batch_rows):
         y = numeric(roles.outcome, table[roles.outcome])
         if roles.trials is not None:

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
-from sklearn.base import clone
-from sklearn.utils.validation import has_fit_parameter
 
 from causalign.errors import InputError, SettingsError
 from causalign.stats.folds import check_folds
@@ -87,6 +85,10 @@ def learner_cross_fit(
     ``learner`` is a scikit-learn regressor; each target gets its own copy. Raises `SettingsError`
     when it is none, or when there are ``weights`` and its ``fit`` takes no ``sample_weight``.
     """
+    # Here, because scikit-learn takes more time and memory to import than the rest together.
+    from sklearn.base import clone
+    from sklearn.utils.validation import has_fit_parameter
+
     X, T, w = _checked(features, targets, weights)
     member = check_folds(folds, len(X))
     if not (hasattr(learner, "fit") and hasattr(learner, "predict")):

@@ -5,9 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
 
 from causalign.errors import InputError, SettingsError
 from causalign.stats.folds import check_folds
@@ -129,6 +126,11 @@ def _fit(
 
 
 def _model(classifier: Any) -> Any:
+    # Here, because scikit-learn takes more time and memory to import than the rest together.
+    from sklearn.base import clone
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.linear_model import LogisticRegression
+
     if classifier == "logistic":
         return LogisticRegression(max_iter=1000)
     if classifier == "boosting":
