@@ -1,14 +1,19 @@
 """Time the deconfounders against named peers on the same arrays in the same run; print ratios.
 
 python benchmarks/deconfound.py [--rows 1000000] [--repeat 3]
+
+Two-stage least squares first, then double machine learning (`double_ml.py`) and the memory of fits
+by record batches (`streamed.py`), which also run on their own.
 """
 
 import time
 import warnings
 from collections.abc import Callable
 
+import double_ml
 import numpy as np
 import pandas as pd
+import streamed
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -90,6 +95,8 @@ def main(rows: int = 1_000_000, repeat: int = 3) -> None:
             name, f"{seconds:.2f}", f"{seconds / first:.1f}", f"{estimate:.10f}", f"{error:.10f}"
         )
     Console().print(shown)
+    double_ml.main()
+    streamed.main()
 
 
 if __name__ == "__main__":

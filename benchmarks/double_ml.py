@@ -3,8 +3,8 @@
 python benchmarks/double_ml.py [--rows 20000] [--features 384] [--repeat 1]
 
 The learner is ridge with its penalty chosen inside the training folds from 30 values: by folds in
-ours, by leave-one-out in `RidgeCV`, the fastest that scikit-learn has. The last row gives DoubleML a
-`Ridge` whose penalty is already known, so that it chooses nothing.
+ours, by leave-one-out in `RidgeCV`, the fastest that scikit-learn has. The last row gives DoubleML
+a `Ridge` whose penalty is already known, so that it chooses nothing.
 """
 
 import time

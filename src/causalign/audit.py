@@ -1,12 +1,13 @@
 """What can these logs support? Findings on the data, and what travels with the texts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from causalign import figures
 from causalign.checks import confounding, data
+from causalign.checks.advice import Advice, advise
 from causalign.covariates import Covariate
 from causalign.logs import Logs
 from causalign.results import Figure, Finding, Section, Verdict
@@ -33,11 +34,15 @@ class ConfounderAudit:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Hold the audit of a log; `findings` first, then one row for each confounder."""
+    """Hold the audit of a log: one row for each confounder, findings, and what to use.
+
+    ``advice`` names the estimators that fit what the log contains, the first choice first.
+    """
 
     rows: int
     confounders: tuple[ConfounderAudit, ...]
     findings: tuple[Finding, ...]
+    advice: tuple[Advice, ...] = ()
 
     @property
     def confounded_by(self) -> tuple[str, ...]:
@@ -60,9 +65,10 @@ class Audit:
         )
 
     def summary(self) -> str:
-        """Return the answer and the findings that did not pass."""
+        """Return the answer, the findings that did not pass, and which estimators to use."""
         grave = [f.line() for f in self.findings if f.verdict in (Verdict.WARN, Verdict.FAIL)]
-        return "\n".join([self._answer(), *grave])
+        use = [f"Use {a.method} ({a.take_it}): {a.because}." for a in self.advice]
+        return "\n".join([self._answer(), *grave, *use])
 
     def section(self) -> Section:
         """Return the audit as a section of a report."""
@@ -91,10 +97,20 @@ class Audit:
                 "rows": self.rows,
                 "confounded_by": ", ".join(self.confounded_by) or "nothing",
             },
-            tables={"confounders": self.table()} if self.confounders else {},
+            tables=self._tables(),
             figures=drawn,
             findings=self.findings,
         )
+
+    def _tables(self) -> dict[str, pa.Table]:
+        if not self.confounders:
+            return {}
+        use = {
+            "use": [a.method for a in self.advice],
+            "when": [a.take_it for a in self.advice],
+            "because": [a.because for a in self.advice],
+        }
+        return {"confounders": self.table(), "what to use": pa.table(use)}
 
     def _answer(self) -> str:
         if not self.confounders:
@@ -139,7 +155,8 @@ def audit(
     checks += [c.finding for c in seen if c.finding is not None]
     if not logs.roles.confounders:
         checks.append(confounding.no_confounders())
-    return Audit(len(logs), seen, tuple(checks))
+    found = Audit(len(logs), seen, tuple(checks))
+    return replace(found, advice=advise(logs, found.confounded_by, features is not None))
 
 
 def _audit_confounder(

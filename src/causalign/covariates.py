@@ -13,6 +13,9 @@ from causalign.errors import InputError
 Kind = Literal["numeric", "boolean", "datetime", "categorical"]
 
 MICROSECONDS_PER_DAY = 86_400_000_000.0
+# Floats hold every integer up to here; sums of squares of numbers up to LARGEST stay finite.
+EXACT = 2**53
+LARGEST = 1e100
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ def numeric(name: str, column: pa.ChunkedArray) -> np.ndarray:
             f"Column {name!r} is not numeric but {kind}{_example(column)}. "
             "Convert it to numbers, or give it a role that takes text."
         )
+    _require_exact(name, column)
     values = column.cast(pa.float64()).to_numpy()
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
@@ -86,6 +90,12 @@ def numeric(name: str, column: pa.ChunkedArray) -> np.ndarray:
         raise InputError(
             f"Column {name!r} has {bad.size} values that are NaN or infinite; row {bad[0]} is "
             f"{shown}. Correct them, or read with drop_incomplete=True."
+        )
+    size = float(np.abs(values).max(initial=0.0))
+    if size > LARGEST or 0 < size < 1 / LARGEST:
+        raise InputError(
+            f"Column {name!r} holds numbers up to {size:.3g}, whose squares no computer number "
+            "holds. Change the unit."
         )
     return np.ascontiguousarray(values)
 
@@ -111,6 +121,20 @@ def design(covariates: Sequence[Covariate]) -> tuple[np.ndarray, tuple[str, ...]
     """Stack covariates into one matrix ``(n, k)`` with the names of its columns."""
     parts = [c.columns() for c in covariates]
     return np.hstack([p[0] for p in parts]), tuple(n for p in parts for n in p[1])
+
+
+def _require_exact(name: str, column: pa.ChunkedArray) -> None:
+    """Raise when integers are so large that they would be rounded, as identifiers may be."""
+    if not pa.types.is_integer(column.type) or column.type.bit_width < 64:
+        return
+    ends = pc.min_max(column)
+    for value in (ends["min"].as_py(), ends["max"].as_py()):
+        if value is not None and abs(value) > EXACT:
+            raise InputError(
+                f"Column {name!r} holds the integer {value}, beyond 2^53, where numbers are "
+                "rounded. If it is an identifier, name it in `Roles(categorical=...)`; otherwise "
+                "subtract an offset or change the unit."
+            )
 
 
 def _categorical(name: str, column: pa.ChunkedArray) -> Covariate:

@@ -104,9 +104,20 @@ class Logs:
 
     @property
     def clusters(self) -> np.ndarray | None:
-        """Return integer codes ``(n,)`` of the clusters (else groups), or None."""
-        name = self.roles.cluster or self.roles.group
-        return None if name is None else self._codes_or_rows(name)
+        """Return integer codes ``(n,)`` of the clusters (else groups), or None.
+
+        Of two ways to cluster the first: it is the one that folds and splits keep together.
+        """
+        names = self.roles.cluster_columns()
+        return self.codes_of(names[0]) if names else None
+
+    @property
+    def cluster_ways(self) -> np.ndarray | None:
+        """Return integer codes of the clusters, ``(n,)`` or ``(n, 2)`` for two ways, or None."""
+        ways = [self.codes_of(name) for name in self.roles.cluster_columns()]
+        if not ways:
+            return None
+        return ways[0] if len(ways) == 1 else np.column_stack(ways)
 
     def numbers(self, name: str) -> np.ndarray:
         """Return any column as floats ``(n,)``."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from causalign.errors import SettingsError
 
@@ -19,9 +20,10 @@ class Roles:
     ``prompt``, ``confounders`` (moved the outcome and travelled with the text), ``instruments``
     (moved a confounder and reach the outcome only through it), ``propensity`` (probability with
     which the text was chosen), ``group`` (texts that compete: one test, one question),
-    ``cluster`` (rows that are not independent), ``time``, ``weight``, ``features`` (numbers that
-    describe the text), ``objective`` (what a labeller judged by), ``categorical`` (columns whose
-    numbers are names: week numbers, postcodes).
+    ``cluster`` (rows that are not independent, in one way or in two: ``("author", "week")``),
+    ``time``, ``weight``, ``features`` (numbers that describe the text), ``objective`` (what a
+    labeller judged by), ``categorical`` (columns whose numbers are names: week numbers,
+    postcodes).
     """
 
     completion: str
@@ -32,7 +34,7 @@ class Roles:
     instruments: tuple[str, ...] = ()
     propensity: str | None = None
     group: str | None = None
-    cluster: str | None = None
+    cluster: str | tuple[str, ...] | None = None
     time: str | None = None
     weight: str | None = None
     features: tuple[str, ...] = ()
@@ -42,11 +44,11 @@ class Roles:
     def __post_init__(self) -> None:
         taken: dict[str, str] = {}
         for field in fields(self):
-            value = getattr(self, field.name)
+            names = _names(getattr(self, field.name))
             if field.name in MANY:
-                value = (value,) if isinstance(value, str) else tuple(value or ())
-                object.__setattr__(self, field.name, value)
-            names = value if field.name in MANY else (value,) if value is not None else ()
+                object.__setattr__(self, field.name, names)
+            if field.name == "cluster":
+                self._settle_clusters(names)
             for name in names:
                 if not isinstance(name, str) or not name:
                     raise SettingsError(
@@ -58,8 +60,18 @@ class Roles:
             if field.name not in MAY_REPEAT:
                 self._claim(taken, field.name, names)
         for name in (self.completion, self.outcome):
-            if any(name == getattr(self, f) for f in ("group", "cluster", "time", "objective")):
+            splits = (self.group, *_names(self.cluster), self.time, self.objective)
+            if name in splits:
                 raise SettingsError(f"Column {name!r} cannot also group, cluster or order rows.")
+
+    def _settle_clusters(self, names: tuple[Any, ...]) -> None:
+        """Keep one column as a string and two as a tuple; more are not combined."""
+        if len(names) > 2:
+            raise SettingsError(
+                f"Role 'cluster' names {len(names)} columns; errors are clustered by one or two."
+            )
+        settled = names if len(names) == 2 else names[0] if names else None
+        object.__setattr__(self, "cluster", settled)
 
     @staticmethod
     def _claim(taken: dict[str, str], role: str, names: Sequence[str]) -> None:
@@ -75,8 +87,17 @@ class Roles:
         """Return every named column with the first role that names it."""
         found: dict[str, str] = {}
         for field in fields(self):
-            value = getattr(self, field.name)
-            for name in value if field.name in MANY else (value,):
-                if name is not None:
-                    found.setdefault(name, field.name)
+            for name in _names(getattr(self, field.name)):
+                found.setdefault(name, field.name)
         return found
+
+    def cluster_columns(self) -> tuple[str, ...]:
+        """Return the one or two columns by which rows cluster: ``cluster``, else ``group``."""
+        return _names(self.cluster) or _names(self.group)
+
+
+def _names(value: Any) -> tuple[Any, ...]:
+    """Return the columns that a role names: none, one or several."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list | tuple) else (value,)

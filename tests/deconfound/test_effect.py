@@ -150,7 +150,10 @@ def test_every_method_asks_for_confounders(method):
         method().fit(given)
 
 
-@pytest.mark.parametrize("method", methods.values())
+LINEAR = [method for method in methods.values() if "covariance" in method.__dataclass_fields__]
+
+
+@pytest.mark.parametrize("method", LINEAR)
 def test_covariance_is_clustered_when_the_logs_say_so(method):
     data = table().append_column("author", pa.array(np.arange(120) // 6))
     roles = {"confounders": ("price",), "features": ("x",), "instruments": ("z",)}

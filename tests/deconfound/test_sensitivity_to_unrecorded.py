@@ -115,4 +115,12 @@ def test_bad_settings_are_named():
     with pytest.raises(RoleNotDeclared, match="confounders"):
         UnrecordedConfounding("price").fit(logs(confounders=()))
     with pytest.raises(NotIdentified, match="linear combination"):
-        UnrecordedConfounding("price").fit(logs(), np.ones((600, 1)))
+        UnrecordedConfounding("price").fit(logs(), logs().numbers("price")[:, None])
+
+
+def test_features_that_say_nothing_new_change_nothing():
+    features = np.random.default_rng(4).normal(size=(600, 2))
+    more = np.column_stack([features, np.ones(600), features.sum(axis=1)])
+    plain, redundant = (UnrecordedConfounding("price").fit(logs(), X) for X in (features, more))
+    assert redundant.coefficient.estimate == pytest.approx(plain.coefficient.estimate, rel=1e-9)
+    assert redundant.robustness == pytest.approx(plain.robustness, rel=1e-9)

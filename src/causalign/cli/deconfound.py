@@ -12,6 +12,9 @@ from causalign.cli.output import console, show_section
 from causalign.logs import Logs
 from causalign.results import Section, Verdict, worst
 
+# Instruments stand in for the text: these methods do not read it.
+TEXT_FREE = ("two-stage", "limited-information", "adversarial-gmm", "neural-instruments")
+
 
 def command(
     logs: given.LogsPath,
@@ -20,9 +23,11 @@ def command(
     confounder: given.Confounders,
     out: Annotated[Path, typer.Option("--out", help="Folder for the result and adjusted logs.")],
     method: Annotated[
-        str, typer.Option("--method", help="additive, two-stage or ordinary.")
+        str, typer.Option("--method", help=f"One of: {', '.join(deconfound.methods)}.")
     ] = "additive",
     instrument: given.Instruments = None,
+    formula: given.Formula = None,
+    instrument_formula: given.InstrumentFormula = None,
     trials: given.Trials = None,
     categorical: given.Categorical = None,
     group: given.Group = None,
@@ -34,10 +39,14 @@ def command(
 ) -> None:
     """Estimate what the confounders did to the outcome and subtract it.
 
-    Writes `logs.parquet` with the adjusted outcome in its last column.
+    Writes `logs.parquet` with the adjusted outcome (for permutation-weighting: the weight of each
+    row) in its last column. `causalign audit` says which method fits a log.
 
     Example: `causalign deconfound mails.csv --completion mail --outcome minutes
     --confounder weekday --out runs/adjusted`
+
+    Example: `causalign deconfound flats.csv --completion title --outcome nights
+    --confounder price --instrument tax --method two-stage --out runs/adjusted`
     """
     read = given.read_logs(
         logs,
@@ -52,22 +61,26 @@ def command(
         scale=scale,
         drop_incomplete=drop_incomplete,
     )
-    section = _deconfound(read, method, encoder, out)
+    asked = {"method": method, "formula": formula, "instrument_formula": instrument_formula}
+    settings = {key: value for key, value in asked.items() if value is not None}
+    section = _deconfound(read, settings, encoder, out)
     show_section(section)
     console.print(f"adjusted logs: {out / 'logs.parquet'}", markup=False, soft_wrap=True)
     if strict and worst(section.findings) is Verdict.FAIL:
         raise typer.Exit(1)
 
 
-def _deconfound(read: Logs, method: str, encoder: str, out: Path) -> Section:
-    chosen = config.choose(deconfound.methods, {"method": method}, "method")
-    features = None if method == "two-stage" else given.vectors(read.completions, encoder)
-    effect = chosen.fit(read, text_features=features)
-    adjusted = effect.subtract_from(read)
+def _deconfound(read: Logs, settings: dict[str, str], encoder: str, out: Path) -> Section:
+    chosen = config.choose(deconfound.methods, settings, "method")
+    needs_text = settings["method"] not in TEXT_FREE
+    features = given.vectors(read.completions, encoder) if needs_text else None
+    found = chosen.fit(read, text_features=features)
+    adjusted = deconfound.adjusted(found, read)
+    section = deconfound.with_sensitivity(found.section(), read, features)
     given.keep(
-        effect.section(),
+        section,
         out,
-        {"method": method, "encoder": encoder, "roles": read.roles},
+        {**settings, "encoder": encoder, "roles": read.roles},
         lambda folder: pq.write_table(adjusted.data, folder / "logs.parquet"),
     )
-    return effect.section()
+    return section

@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from causalign import artifacts, lm
+from causalign.cli.output import warn
 from causalign.logs import Logs
 from causalign.results import Section
 from causalign.roles import Roles
@@ -36,7 +37,15 @@ Group = Annotated[
     str | None, typer.Option("--group", help="Column of texts that compete: a test, a question.")
 ]
 Cluster = Annotated[
-    str | None, typer.Option("--cluster", help="Column of rows that are not independent.")
+    list[str] | None,
+    typer.Option("--cluster", help="Column of rows that are not independent (once or twice)."),
+]
+Formula = Annotated[
+    str | None,
+    typer.Option("--formula", help='What h is made of: "spline(price, 5) + season * region".'),
+]
+InstrumentFormula = Annotated[
+    str | None, typer.Option("--instrument-formula", help='Of instruments: "spline(cost, 6)".')
 ]
 ScaleOption = Annotated[
     str, typer.Option("--scale", help="Scale on which effects add up: identity, log, logit.")
@@ -45,7 +54,12 @@ DropIncomplete = Annotated[
     bool, typer.Option("--drop-incomplete", help="Leave out rows that miss a value.")
 ]
 Encoder = Annotated[
-    str, typer.Option("--encoder", help="Text encoder: minilm, or a local model folder.")
+    str,
+    typer.Option(
+        "--encoder",
+        help="Text encoder: minilm, smollm2, smollm2:mean, tfidf, hashing, a local model folder, "
+        "or owner/name on a hub.",
+    ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder to write the result to.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 when a finding failed.")]
@@ -56,25 +70,27 @@ def read_logs(
     *,
     completion: str,
     outcome: str,
+    prompt: str | None = None,
     trials: str | None = None,
     confounders: list[str] | None = None,
     instruments: list[str] | None = None,
     categorical: list[str] | None = None,
     group: str | None = None,
-    cluster: str | None = None,
+    cluster: list[str] | None = None,
     scale: str = "identity",
     drop_incomplete: bool = False,
 ) -> Logs:
     """Read logs as the shared options say."""
     roles = Roles(
         completion=completion,
+        prompt=prompt,
         outcome=outcome,
         trials=trials,
         confounders=tuple(confounders or ()),
         instruments=tuple(instruments or ()),
         categorical=tuple(categorical or ()),
         group=group,
-        cluster=cluster,
+        cluster=tuple(cluster) if cluster else None,
     )
     logs = Logs.read(path, roles, drop_incomplete=drop_incomplete)
     chosen: Scale = scale  # type: ignore[assignment]
@@ -83,9 +99,16 @@ def read_logs(
 
 def vectors(texts: Sequence[str], encoder: str) -> np.ndarray:
     """Embed texts with the named encoder and the cache on disk."""
-    loaded = lm.load_encoder(encoder)
-    found = lm.embed(texts, loaded, lm.EmbeddingCache(), progress=sys.stderr.isatty())
-    return found.vectors.astype(np.float64)
+    loaded = lm.load_encoder(encoder, training_texts=texts)
+    return embedded(texts, loaded).vectors.astype(np.float64)
+
+
+def embedded(texts: Sequence[str], encoder: lm.Encoder) -> lm.Embeddings:
+    """Embed texts with the cache on disk; say so where it cannot be used."""
+    found = lm.embed(texts, encoder, lm.EmbeddingCache(), progress=sys.stderr.isatty())
+    if found.cache_problem is not None:
+        warn(found.cache_problem)
+    return found
 
 
 def keep(

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from causalign.covariates import Covariate, design
+from causalign.covariates import Covariate
 from causalign.deconfound.effect import ConfounderEffect
+from causalign.deconfound.expansion import expand_confounders
 from causalign.deconfound.inference import (
     Covariance,
     clusters_for,
@@ -14,8 +15,9 @@ from causalign.deconfound.inference import (
     positive_weights,
 )
 from causalign.deconfound.levels import Absorbed, absorbed_terms
+from causalign.deconfound.nuisance import text_features_of
 from causalign.deconfound.overlap import categories_seen_once
-from causalign.errors import InputError, NotIdentified, RoleNotDeclared, SettingsError
+from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.logs import Logs
 from causalign.results import Finding, Verdict
 from causalign.stats.absorb import Absorber, absorb, degrees_of_freedom, singletons
@@ -47,12 +49,14 @@ class Additive:
     towards their mean by empirical Bayes, ``d_l t^2/(t^2 + s^2/n_l)`` with the variance t^2 of the
     effects by moments, which predicts better when categories are many and small; their standard
     errors stay those before shrinking, which is cautious on average over the categories.
-    ``covariance`` as in the other methods.
+    ``covariance`` as in the other methods. ``formula`` says what h(C) is made of, as in
+    ``"spline(price, 5) + season * region"``: combinations of categories are absorbed too.
     """
 
     covariance: Covariance = "auto"
     penalty: float | None = None
     shrink: bool = False
+    formula: str | None = None
 
     def __post_init__(self) -> None:
         if self.penalty is not None and not (0 <= self.penalty < float("inf")):
@@ -66,10 +70,10 @@ class Additive:
         confounder cannot be told from the text or from the other confounders.
         """
         logs.require("confounders")
-        features, feature_names = _features(logs, text_features)
-        categories = [c for c in logs.confounders if c.is_categorical]
-        numbers = [c for c in logs.confounders if not c.is_categorical]
+        features, feature_names = text_features_of(logs, text_features, "additive")
         weights = positive_weights(logs)
+        h = expand_confounders(logs, self.formula, weights)
+        categories = [c.covariate() for part in h.parts if (c := part.category) is not None]
         # Without categories, one category of all rows is absorbed: the intercept.
         codes = [c.values for c in categories] or [np.zeros(len(logs), dtype=np.int64)]
         kept = _kept(codes)
@@ -77,14 +81,14 @@ class Additive:
             *(np.unique(code[kept], return_inverse=True) for code in codes), strict=True
         )
         absorber = absorb(compact, weights[kept])
-        columns, names = design(numbers) if numbers else (np.zeros((len(logs), 0)), ())
+        columns, names = h.without_categories()
         clusters = clusters_for(logs.take(kept, "kept"), self.covariance)
         used = self._usable(absorber, features[kept], feature_names)
         X = np.column_stack([features[kept][:, used], columns[kept]])
         y, all_names = logs.outcome[kept], (*(feature_names[i] for i in used), *names)
         fit = self._regress(y, X, absorber, clusters, len(used), all_names)
-        absorbed = Absorbed(categories, levels, absorber, X, y, fit, clusters, self.shrink)
-        linear = absorbed_terms(absorbed, numbers, logs.confounders, weights)
+        absorbed = Absorbed(levels, absorber, X, y, fit, clusters, self.shrink)
+        linear = absorbed_terms(absorbed, h)
         return ConfounderEffect(
             method="additive",
             names=linear.names,
@@ -95,7 +99,7 @@ class Additive:
             outcome=logs.roles.outcome,
             assumption=ASSUMPTION,
             findings=(
-                categories_seen_once(categories),
+                categories_seen_once(h.categories),
                 _connected(categories, absorber),
                 _crowded(fit, len(used), self.penalty),
             ),
@@ -182,24 +186,6 @@ def _kept(codes: Sequence[np.ndarray]) -> np.ndarray:
     if not kept.any():
         raise NotIdentified("Every row is alone in some category. Use coarser confounders.")
     return kept
-
-
-def _features(logs: Logs, text_features: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the text features ``(n, p)`` and their names."""
-    if text_features is None:
-        if not logs.roles.features:
-            raise RoleNotDeclared(
-                "The additive method compares texts by their features, and these logs declare "
-                "none. Name columns in `Roles(features=...)`, or pass text_features, an array "
-                "(n, p) such as embeddings of the completions."
-            )
-        return design([logs.covariate(name) for name in logs.roles.features])
-    features = np.asarray(text_features, dtype=np.float64)
-    if features.ndim != 2 or len(features) != len(logs) or not np.isfinite(features).all():
-        raise InputError(
-            f"text_features must be finite numbers ({len(logs)}, p), not {features.shape}."
-        )
-    return features, tuple(f"text feature {i}" for i in range(features.shape[1]))
 
 
 def _connected(categories: Sequence[Covariate], absorber: Absorber) -> Finding:

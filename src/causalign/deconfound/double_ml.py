@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from causalign.covariates import design
 from causalign.deconfound.effect import ConfounderEffect
+from causalign.deconfound.expansion import expand_confounders
 from causalign.deconfound.inference import (
     Covariance,
     clusters_for,
@@ -15,7 +15,6 @@ from causalign.deconfound.inference import (
 )
 from causalign.deconfound.nuisance import Nuisance, confounder_left, text_features_of
 from causalign.deconfound.overlap import categories_seen_once
-from causalign.deconfound.terms import linear_terms
 from causalign.logs import Logs
 from causalign.stats.least_squares import ordinary
 
@@ -40,8 +39,10 @@ class DoubleML:
 
     ``learner``: a scikit-learn regressor, or None for ridge with the penalty chosen inside the
     training folds, all from one pass over the data. ``folds`` and ``seed`` cut the folds, which
-    keep clusters (else rows of equal text) together. ``covariance`` as in the other methods, from
-    the influence function ``J⁻¹ v_i (u_i - v_i b)``, without small-sample factor.
+    keep clusters (of two ways the first; else rows of equal text) together. ``covariance`` as in
+    the other methods, from the influence function ``J⁻¹ v_i (u_i - v_i b)``, without small-sample
+    factor. ``formula`` says what h(C) is made of, as in ``"spline(price, 5) + season * region"``;
+    each of its columns is partialled out.
 
     Equal to DoubleMLPLR of DoubleML with one confounder, the same folds and learners. Reference:
     Robinson (1988); Chernozhukov et al. (2018), arXiv:1608.00060.
@@ -51,6 +52,7 @@ class DoubleML:
     folds: int = 5
     seed: int = 0
     covariance: Covariance = "auto"
+    formula: str | None = None
 
     def __post_init__(self) -> None:
         Nuisance(self.learner, self.folds, self.seed)
@@ -63,19 +65,21 @@ class DoubleML:
         """
         logs.require("confounders")
         features, _ = text_features_of(logs, text_features, "double-ml")
-        covariates, weights = logs.confounders, positive_weights(logs)
-        columns, names = design(covariates)
+        weights = positive_weights(logs)
+        h = expand_confounders(logs, self.formula, weights)
+        # Each column is predicted with its own penalty, which would hide that two are copies.
+        h.require_independent()
         nuisance = Nuisance(self.learner, self.folds, self.seed)
-        out = nuisance.partial_out(logs, features, np.column_stack([logs.outcome, columns]))
-        overlap = confounder_left(out.left[1:], names)
+        out = nuisance.partial_out(logs, features, np.column_stack([logs.outcome, h.columns]))
+        overlap = confounder_left(out.left[1:], h.names)
         fit = ordinary(
             out.residuals[:, 0],
             out.residuals[:, 1:],
             weights=weights,
             clusters=clusters_for(logs, self.covariance),
-            names=names,
+            names=h.names,
         )
-        linear = linear_terms(covariates, fit.coefficients, fit.covariance, weights)
+        linear = h.terms(fit.coefficients, fit.covariance)
         return ConfounderEffect(
             method="double-ml",
             names=linear.names,
@@ -85,11 +89,15 @@ class DoubleML:
             observations=len(logs),
             outcome=logs.roles.outcome,
             assumption=ASSUMPTION,
-            findings=(overlap, categories_seen_once(covariates)),
+            findings=(overlap, categories_seen_once(h.categories)),
             degrees_of_freedom=interval_degrees_of_freedom(fit),
             numbers={
                 "text_explains_outcome": float(1 - out.left[0]),
                 "text_explains_confounders": float(1 - out.left[1:].min()),
             },
-            settings={**nuisance.settings(), "covariance": self.covariance},
+            settings={
+                **nuisance.settings(),
+                "covariance": self.covariance,
+                "formula": self.formula,
+            },
         )

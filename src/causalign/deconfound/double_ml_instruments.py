@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from causalign.checks.instruments import instrument_findings
-from causalign.covariates import Covariate, design
 from causalign.deconfound.effect import ConfounderEffect
+from causalign.deconfound.expansion import Expansion, expand_confounders, expand_instruments
 from causalign.deconfound.inference import (
     Covariance,
     clusters_for,
@@ -17,8 +17,8 @@ from causalign.deconfound.inference import (
 )
 from causalign.deconfound.nuisance import Nuisance, text_features_of
 from causalign.deconfound.overlap import categories_seen_once
-from causalign.deconfound.terms import linear_terms
-from causalign.errors import NotIdentified, SettingsError, nearest
+from causalign.deconfound.two_stage import moved_by_instruments, order_condition
+from causalign.errors import NotIdentified
 from causalign.logs import Logs
 from causalign.results import Finding, Verdict
 from causalign.stats.least_squares import FirstStage, LinearFit, first_stage, two_stage
@@ -40,8 +40,9 @@ class DoubleMLInstruments:
     Assumption: among texts with the same features, Z moves the confounders and reaches the outcome
     through them only. So Z may depend on the text, which two-stage least squares does not allow.
 
-    ``exogenous`` names confounders that need no instrument. The other settings are those of
-    `DoubleML`. Equal to DoubleMLPLIV of DoubleML with one confounder, the same folds and learners.
+    ``exogenous`` names confounders that need no instrument; ``formula`` and
+    ``instrument_formula`` as in `TwoStageLeastSquares`. The other settings are those of `DoubleML`.
+    Equal to DoubleMLPLIV of DoubleML with one confounder, the same folds and learners.
     Reference: Chernozhukov et al. (2018), arXiv:1608.00060, section 4.2.
     """
 
@@ -50,6 +51,8 @@ class DoubleMLInstruments:
     seed: int = 0
     covariance: Covariance = "auto"
     exogenous: tuple[str, ...] = ()
+    formula: str | None = None
+    instrument_formula: str | None = None
 
     def __post_init__(self) -> None:
         Nuisance(self.learner, self.folds, self.seed)
@@ -63,10 +66,12 @@ class DoubleMLInstruments:
         """
         logs.require("confounders", "instruments")
         features, _ = text_features_of(logs, text_features, "double-ml-instruments")
-        own, moved = self._split(logs)
+        moved = moved_by_instruments(logs, self.exogenous, "DoubleML")
         nuisance = Nuisance(self.learner, self.folds, self.seed)
         weights, clusters = positive_weights(logs), clusters_for(logs, self.covariance)
-        blocks, names, left = _residuals(nuisance, logs, features, own, moved)
+        h, Z = self._expanded(logs, weights)
+        order = order_condition(h.names[h.exogenous :], Z.names)
+        blocks, names, left = _residuals(nuisance, logs, features, h, Z)
         u, exogenous, endogenous, instruments = blocks
         strength = first_stage(
             endogenous, exogenous, instruments, weights=weights, clusters=clusters
@@ -76,8 +81,7 @@ class DoubleMLInstruments:
             u, endogenous, with_ones, instruments, weights=weights, clusters=clusters
         )
         fit = _second_stage(blocks, names, weights, clusters)
-        covariates = (*own, *moved)
-        linear = linear_terms(covariates, fit.coefficients, fit.covariance, weights)
+        linear = h.terms(fit.coefficients, fit.covariance)
         return ConfounderEffect(
             method="double-ml-instruments",
             names=linear.names,
@@ -90,7 +94,8 @@ class DoubleMLInstruments:
             findings=(
                 _strength(strength, names[1]),
                 *instrument_findings(parts, names[1]),
-                categories_seen_once(covariates),
+                order,
+                categories_seen_once(h.categories),
             ),
             degrees_of_freedom=interval_degrees_of_freedom(fit),
             numbers={
@@ -98,26 +103,26 @@ class DoubleMLInstruments:
                 "text_explains_outcome": float(1 - left[0]),
                 "text_explains_instruments": float(1 - left[-instruments.shape[1] :].min()),
             },
-            settings={
-                **nuisance.settings(),
-                "covariance": self.covariance,
-                "exogenous": self.exogenous,
-            },
+            settings=self._settings(nuisance),
         )
 
-    def _split(self, logs: Logs) -> tuple[tuple[Covariate, ...], tuple[Covariate, ...]]:
-        """Return the confounders that need no instrument and those that do."""
-        for name in self.exogenous:
-            if name not in logs.roles.confounders:
-                raise SettingsError(
-                    f"exogenous names {name!r}, which is no confounder; "
-                    f"{nearest(name, logs.roles.confounders)}"
-                )
-        own = tuple(c for c in logs.confounders if c.name in self.exogenous)
-        moved = tuple(c for c in logs.confounders if c.name not in self.exogenous)
-        if not moved:
-            raise SettingsError("Every confounder is exogenous: use DoubleML.")
-        return own, moved
+    def _settings(self, nuisance: Nuisance) -> dict[str, Any]:
+        return {
+            **nuisance.settings(),
+            "covariance": self.covariance,
+            "exogenous": self.exogenous,
+            "formula": self.formula,
+            "instrument_formula": self.instrument_formula,
+        }
+
+    def _expanded(self, logs: Logs, weights: np.ndarray) -> tuple[Expansion, Expansion]:
+        """Return the columns of h and the instruments; raise when one follows from others."""
+        h = expand_confounders(logs, self.formula, weights, self.exogenous)
+        Z = expand_instruments(logs, self.instrument_formula, weights, self.exogenous)
+        # Each column is predicted with its own penalty, which would hide that two are copies.
+        h.require_independent()
+        Z.require_independent()
+        return h, Z
 
 
 Blocks = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -128,19 +133,18 @@ def _residuals(
     nuisance: Nuisance,
     logs: Logs,
     features: np.ndarray,
-    own: Sequence[Covariate],
-    moved: Sequence[Covariate],
+    h: Expansion,
+    Z: Expansion,
 ) -> tuple[Blocks, Names, np.ndarray]:
     """Return what the text leaves of y, exogenous and endogenous confounders and instruments.
 
     The names are those of the last three; ``left (m,)`` the shares of variance that remain.
     """
-    own_columns, own_names = design(own) if own else (np.zeros((len(logs), 0)), ())
-    endogenous, names = design(moved)
-    instruments, instrument_names = design(logs.instruments)
-    parts = (logs.outcome[:, None], own_columns, endogenous, instruments)
+    own_names, names = h.names[: h.exogenous], h.names[h.exogenous :]
+    own, endogenous = np.hsplit(h.columns, [h.exogenous])
+    parts = (logs.outcome[:, None], own, endogenous, Z.columns)
     out = nuisance.partial_out(logs, features, np.hstack(parts))
-    for name, share in zip((*own_names, *names, *instrument_names), out.left[1:], strict=True):
+    for name, share in zip((*h.names, *Z.names), out.left[1:], strict=True):
         if share < NOTHING:
             raise NotIdentified(
                 f"The text features determine {name!r}: nothing of it is left to compare. Leave "
@@ -149,7 +153,7 @@ def _residuals(
     ends = np.cumsum([part.shape[1] for part in parts])[:-1]
     u, *rest = np.hsplit(out.residuals, ends)
     blocks = (u[:, 0], rest[0], rest[1], rest[2])
-    return blocks, (own_names, names, instrument_names), out.left
+    return blocks, (own_names, names, Z.names), out.left
 
 
 def _second_stage(
@@ -189,9 +193,9 @@ def _strength(strength: FirstStage, names: Sequence[str]) -> Finding:
     )
 
 
-def _assumption(logs: Logs, moved: Sequence[Covariate]) -> str:
+def _assumption(logs: Logs, moved: Sequence[str]) -> str:
     return (
         f"among texts with the same features, {', '.join(logs.roles.instruments)} moved the "
-        f"outcome only through {', '.join(c.name for c in moved)} and had nothing to do with its "
+        f"outcome only through {', '.join(moved)} and had nothing to do with its "
         "other causes"
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy import stats
+from scipy.special import stdtrit
 
 from causalign.deconfound.terms import Term
 from causalign.errors import SettingsError
@@ -56,7 +56,7 @@ class ConfounderEffect:
         """
         if not 0 < level < 1:
             raise SettingsError(f"level must lie between 0 and 1, not {level!r}.")
-        half = stats.t.ppf((1 + level) / 2, self.degrees_of_freedom) * self.standard_errors
+        half = stdtrit(self.degrees_of_freedom, (1 + level) / 2) * self.standard_errors
         return pa.table(
             {
                 "name": pa.array(self.names, pa.string()),

@@ -11,19 +11,22 @@ from causalign.stats.least_squares import LinearFit
 __all__ = ["Covariance", "clusters_for", "interval_degrees_of_freedom", "positive_weights"]
 
 Covariance = Literal["auto", "robust", "clustered"]
+# Below the worth of so many equally weighted rows, one row says what the estimate is.
+FEWEST = 1.5
 
 
 def clusters_for(logs: Logs, covariance: Covariance) -> np.ndarray | None:
-    """Return the clusters ``(n,)`` that the covariance asks for, or None for a robust one.
+    """Return the clusters that the covariance asks for, or None for a robust one.
 
-    ``auto`` clusters when the logs declare ``cluster`` or ``group``. Raises `RoleNotDeclared` when
+    They are ``(n,)``, or ``(n, 2)`` where the role ``cluster`` names two columns. ``auto`` clusters
+    when the logs declare ``cluster`` or ``group``. Raises `RoleNotDeclared` when
     ``clustered`` is asked of logs that declare neither.
     """
     if covariance not in get_args(Covariance):
         raise SettingsError(
             f"covariance must be 'auto', 'robust' or 'clustered', not {covariance!r}."
         )
-    clusters = None if covariance == "robust" else logs.clusters
+    clusters = None if covariance == "robust" else logs.cluster_ways
     if covariance == "clustered" and clusters is None:
         raise RoleNotDeclared(
             "These logs declare neither cluster nor group, so that errors cannot be clustered. "
@@ -40,12 +43,22 @@ def interval_degrees_of_freedom(fit: LinearFit) -> float:
 
 
 def positive_weights(logs: Logs) -> np.ndarray:
-    """Return the row weights ``(n,)``, ones when the logs declare none; raise unless positive."""
+    """Return the row weights ``(n,)``, ones when the logs declare none; raise unless positive.
+
+    Weights of which nearly all lies on one row raise `InputError` too.
+    """
     weights = np.ones(len(logs)) if logs.weights is None else logs.weights
     bad = np.flatnonzero(weights <= 0)
     if bad.size:
         raise InputError(
             f"{bad.size} weights in {logs.roles.weight!r} are not positive (first at row "
             f"{bad[0]}). Leave those rows out with `logs.take(...)`."
+        )
+    share = weights / weights.max()
+    worth = share.sum() ** 2 / (share @ share)
+    if worth < FEWEST:
+        raise InputError(
+            f"The weights in {logs.roles.weight!r} leave the worth of {worth:.2f} rows: row "
+            f"{int(np.argmax(share))} carries {1 / share.sum():.1%} of them. Check the column."
         )
     return weights

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from causalign.covariates import Covariate
-from causalign.deconfound.terms import Categories, LinearTerms, Slope, Term
+from causalign.deconfound.expansion import Expansion
+from causalign.deconfound.terms import LinearTerms, Term
 from causalign.stats.absorb import Absorber, level_covariance
 from causalign.stats.least_squares import LinearFit
 
@@ -20,10 +20,9 @@ MOST_LEVELS = 1000
 class Absorbed:
     """Hold a regression with absorbed categories: rows ``(n,)``, columns ``X (n, k)``, their fit.
 
-    ``levels`` holds, for each categorical confounder, the codes that were kept.
+    ``levels`` holds, for each part of h that is absorbed, the codes that were kept.
     """
 
-    categories: Sequence[Covariate]
     levels: Sequence[np.ndarray]
     absorber: Absorber
     X: np.ndarray
@@ -33,41 +32,41 @@ class Absorbed:
     shrink: bool
 
 
-def absorbed_terms(
-    absorbed: Absorbed,
-    numbers: Sequence[Covariate],
-    confounders: Sequence[Covariate],
-    weights: np.ndarray,
-) -> LinearTerms:
-    """Return one term for each confounder, in their order; ``weights (n,)`` of all rows."""
+def absorbed_terms(absorbed: Absorbed, h: Expansion) -> LinearTerms:
+    """Return one term for each part of h, in their order; the columns of ``X`` end with its own."""
     absorber, fit = absorbed.absorber, absorbed.fit
-    levels = absorber.split(absorber.effects(absorbed.y - absorbed.X @ fit.coefficients))
-    total = sum(absorber.counts)
+    effects = absorber.split(absorber.effects(absorbed.y - absorbed.X @ fit.coefficients))
+    means = np.average(h.columns, axis=0, weights=h.weights)
     starts = np.concatenate([[0], np.cumsum(absorber.counts)])
-    first_slope = total + absorbed.X.shape[1] - len(numbers)
+    width = int(starts[-1]) + absorbed.X.shape[1]
+    place = width - h.without_categories()[0].shape[1]
     terms: list[Term] = []
     names: list[str] = []
     rows: list[np.ndarray] = []
     estimates: list[np.ndarray] = []
-    for one in confounders:
-        if one.is_categorical:
-            f = [c.name for c in absorbed.categories].index(one.name)
-            contrast, factor = _deviations(absorbed, f, levels[f])
-            found = factor * (contrast @ levels[f])
+    f = column = 0
+    for part in h.parts:
+        size, category = len(part.names), part.category
+        if category is not None:
+            contrast, factor = _deviations(absorbed, f, effects[f])
+            found = factor * (contrast @ effects[f])
             found -= _shares(absorber, f) @ found
-            block = np.zeros((len(found), total + absorbed.X.shape[1]))
-            block[:, starts[f] : starts[f + 1]] = contrast
-            labels = [one.levels[code] for code in absorbed.levels[f]]
-            terms.append(Categories(one.name, dict(zip(labels, found.tolist(), strict=True))))
-            names += [f"{one.name}[{label}]" for label in labels]
+            own = slice(int(starts[f]), int(starts[f + 1]))
+            labels = [category.level_names[code] for code in absorbed.levels[f]]
+            told: tuple[str, ...] = tuple(f"{part.label}[{label}]" for label in labels)
+            terms.append(category.effects(absorbed.levels[f], found))
+            f += 1
         else:
-            place = first_slope + [c.name for c in numbers].index(one.name)
-            block = np.zeros((1, total + absorbed.X.shape[1]))
-            block[0, place] = 1.0
-            found = fit.coefficients[[place - total]]
-            mean = float(np.average(one.values, weights=weights))
-            terms.append(Slope(one.name, float(found[0]), mean))
-            names.append(one.name)
+            own = slice(place, place + size)
+            coefficients = fit.coefficients[own.start - starts[-1] : own.stop - starts[-1]]
+            told, contrast = part.reading()
+            found = contrast @ coefficients
+            terms.append(part.term(coefficients, means[column : column + size]))
+            place += size
+        column += size
+        names += told
+        block = np.zeros((len(contrast), width))
+        block[:, own] = contrast
         rows.append(block)
         estimates.append(found)
     covariance = _covariance(absorbed, np.vstack(rows))

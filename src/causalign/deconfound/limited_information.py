@@ -4,9 +4,9 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from causalign.covariates import design
 from causalign.deconfound.effect import ConfounderEffect
-from causalign.deconfound.inference import Covariance
+from causalign.deconfound.expansion import expand_confounders, expand_instruments
+from causalign.deconfound.inference import Covariance, positive_weights
 from causalign.deconfound.two_stage import TwoStageLeastSquares
 from causalign.errors import SettingsError
 from causalign.logs import Logs
@@ -29,12 +29,15 @@ class LimitedInformation:
 
     ``covariance``: ``auto`` clusters standard errors when the logs declare ``cluster`` or
     ``group``; ``robust``; ``clustered``. ``exogenous`` names confounders that need no instrument.
+    ``formula`` and ``instrument_formula`` as in `TwoStageLeastSquares`.
     Reference: Anderson and Rubin (1949); Fuller (1977).
     """
 
     covariance: Covariance = "auto"
     exogenous: tuple[str, ...] = ()
     fuller: float = 0.0
+    formula: str | None = None
+    instrument_formula: str | None = None
 
     def fit(self, logs: Logs, text_features: np.ndarray | None = None) -> ConfounderEffect:
         """Estimate h(C) from logs with ``confounders`` and ``instruments``.
@@ -44,7 +47,9 @@ class LimitedInformation:
         leaves kappa positive.
         """
         del text_features
-        plain = TwoStageLeastSquares(self.covariance, self.exogenous, kappa="liml")
+        plain = TwoStageLeastSquares(
+            self.covariance, self.exogenous, "liml", self.formula, self.instrument_formula
+        )
         effect = plain.fit(logs)
         if self.fuller != 0:
             kappa = self._reduced(effect.numbers["kappa"], logs)
@@ -53,8 +58,10 @@ class LimitedInformation:
 
     def _reduced(self, kappa: float, logs: Logs) -> float:
         """Return ``kappa - fuller / (n - q)``, q the columns of the first stage with intercept."""
-        own = [c for c in logs.confounders if c.name in self.exogenous]
-        columns = design([*own, *logs.instruments])[0].shape[1] + 1
+        weights = positive_weights(logs)
+        own = expand_confounders(logs, self.formula, weights, self.exogenous).exogenous
+        Z = expand_instruments(logs, self.instrument_formula, weights, self.exogenous)
+        columns = 1 + own + len(Z.names)
         reduced = kappa - self.fuller / (len(logs) - columns)
         if not (self.fuller >= 0 and reduced > 0):
             raise SettingsError(

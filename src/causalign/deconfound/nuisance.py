@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from causalign.covariates import design
+from causalign.covariates import LARGEST, design
 from causalign.errors import InputError, NotIdentified, RoleNotDeclared, SettingsError
 from causalign.logs import Logs
 from causalign.results import Finding, Verdict
@@ -102,15 +102,21 @@ def text_features_of(
                 "none. Name columns in `Roles(features=...)`, or pass text_features, an array "
                 "(n, p) such as embeddings of the completions."
             )
-        return design([logs.covariate(name) for name in logs.roles.features])
-    features = np.asarray(given, dtype=np.float64)
-    if features.ndim != 2 or len(features) != len(logs) or not np.isfinite(features).all():
-        raise InputError(
-            f"text_features must be finite numbers ({len(logs)}, p), not {features.shape}."
-        )
+        features, names = design([logs.covariate(name) for name in logs.roles.features])
+    else:
+        features = np.asarray(given, dtype=np.float64)
+        if features.ndim != 2 or len(features) != len(logs) or not np.isfinite(features).all():
+            raise InputError(
+                f"text_features must be finite numbers ({len(logs)}, p), not {features.shape}."
+            )
+        names = tuple(f"text feature {i}" for i in range(features.shape[1]))
     if features.shape[1] == 0:
         raise InputError("text_features has no columns: texts cannot be told apart by them.")
-    return features, tuple(f"text feature {i}" for i in range(features.shape[1]))
+    if np.abs(features).max() > LARGEST:
+        raise InputError(f"text_features holds numbers beyond {LARGEST:g}. Change their units.")
+    if (features == features[0]).all():
+        raise InputError("Every text feature is constant: texts cannot be told apart by them.")
+    return features, names
 
 
 def confounder_left(left: np.ndarray, names: Sequence[str]) -> Finding:

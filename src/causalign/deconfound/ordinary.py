@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from causalign.covariates import design
 from causalign.deconfound.effect import ConfounderEffect
+from causalign.deconfound.expansion import expand_confounders
 from causalign.deconfound.inference import (
     Covariance,
     clusters_for,
@@ -13,7 +13,6 @@ from causalign.deconfound.inference import (
     positive_weights,
 )
 from causalign.deconfound.overlap import categories_seen_once
-from causalign.deconfound.terms import linear_terms
 from causalign.logs import Logs
 from causalign.stats.least_squares import ordinary
 
@@ -31,28 +30,32 @@ class OrdinaryLeastSquares:
 
     ``covariance``: ``auto`` clusters standard errors when the logs declare ``cluster`` or
     ``group``; ``robust``; ``clustered``. Small-sample factor ``(n - 1)/(n - k) G/(G - 1)``.
+    ``formula`` says what h(C) is made of, as in ``"spline(price, 5) + season * region"``; without
+    it every confounder enters as it is.
     """
 
     covariance: Covariance = "auto"
+    formula: str | None = None
 
     def fit(self, logs: Logs, text_features: np.ndarray | None = None) -> ConfounderEffect:
         """Estimate h(C) from logs with the role ``confounders``; ``text_features`` is not used.
 
-        Raises `RoleNotDeclared` and, naming the column, `NotIdentified` for redundant confounders.
+        Raises `RoleNotDeclared`, `SettingsError` for a formula that does not fit and, naming the
+        column, `NotIdentified` for redundant confounders.
         """
         del text_features
         logs.require("confounders")
-        covariates, weights = logs.confounders, positive_weights(logs)
-        columns, names = design(covariates)
+        weights = positive_weights(logs)
+        expansion = expand_confounders(logs, self.formula, weights)
         fit = ordinary(
             logs.outcome,
-            np.column_stack([np.ones(len(logs)), columns]),
+            np.column_stack([np.ones(len(logs)), expansion.columns]),
             weights=weights,
             clusters=clusters_for(logs, self.covariance),
             correction="min",
-            names=("intercept", *names),
+            names=("intercept", *expansion.names),
         )
-        linear = linear_terms(covariates, fit.coefficients[1:], fit.covariance[1:, 1:], weights)
+        linear = expansion.terms(fit.coefficients[1:], fit.covariance[1:, 1:])
         return ConfounderEffect(
             method="ordinary",
             names=linear.names,
@@ -63,7 +66,7 @@ class OrdinaryLeastSquares:
             outcome=logs.roles.outcome,
             assumption="the confounders are independent of the text and of all else that moves "
             "the outcome",
-            findings=(categories_seen_once(covariates),),
+            findings=(categories_seen_once(expansion.categories),),
             degrees_of_freedom=interval_degrees_of_freedom(fit),
             numbers={"condition": fit.condition},
             settings=asdict(self),

@@ -12,6 +12,7 @@ from causalign.errors import InputError, SettingsError, nearest
 from causalign.figures import curve
 from causalign.logs import Logs
 from causalign.results import Figure, Finding, Section, Verdict
+from causalign.stats.factor import independent_columns
 from causalign.stats.least_squares import LinearFit, ordinary
 from causalign.stats.sensitivity import (
     Adjusted,
@@ -53,8 +54,7 @@ class UnrecordedConfounding:
         """
         logs.require("confounders")
         treated, others, chosen = self._columns(logs)
-        features = logs.features if text_features is None else np.asarray(text_features)
-        features = np.zeros((len(logs), 0)) if features is None else features
+        features = _told_apart(logs.features if text_features is None else text_features, len(logs))
         weights = positive_weights(logs)
         matrix = _Regressors(treated, others, features, weights)
         full = matrix.outcome_fit(logs.outcome)
@@ -248,6 +248,14 @@ class Sensitivity:
             f"{self.confounder} and {self.outcome} to bring the effect to zero, and "
             f"{self.robustness_of_interval:.1%} for its interval to hold zero."
         )
+
+
+def _told_apart(text_features: np.ndarray | None, rows: int) -> np.ndarray:
+    """Return the features ``(n, p)`` that the others do not determine: the rest changes nothing."""
+    if text_features is None:
+        return np.zeros((rows, 0))
+    features = np.asarray(text_features, dtype=np.float64)
+    return features[:, independent_columns(features - features.mean(axis=0))]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from causalign.covariates import Covariate, covariate
 from causalign.errors import InputError
 from causalign.logs import Logs
 
-__all__ = ["Average", "Categories", "LinearTerms", "Slope", "Term", "linear_terms", "terms_about"]
+__all__ = ["Average", "Categories", "LinearTerms", "Slope", "Term", "terms_about"]
 
 
 class Term(Protocol):
@@ -102,25 +102,6 @@ class Average:
     mean: float = 0.0
     levels: tuple[str, ...] = ()
     shares: np.ndarray | None = None
-
-
-def average(one: Covariate, weights: np.ndarray) -> Average:
-    """Summarise one confounder over the rows of a log."""
-    if not one.is_categorical:
-        return Average(one.name, float(np.average(one.values, weights=weights)))
-    shares = np.bincount(one.values, weights=weights, minlength=len(one.levels)) / weights.sum()
-    return Average(one.name, levels=one.levels, shares=shares)
-
-
-def linear_terms(
-    covariates: Sequence[Covariate],
-    coefficients: np.ndarray,
-    covariance: np.ndarray,
-    weights: np.ndarray,
-) -> LinearTerms:
-    """Turn the coefficients of `covariates.design` into terms; see `terms_about`."""
-    averages = [average(one, weights) for one in covariates]
-    return terms_about(averages, coefficients, covariance)
 
 
 def terms_about(

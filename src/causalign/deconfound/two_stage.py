@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 
 from causalign.checks.instruments import instrument_findings
-from causalign.covariates import Covariate, design
 from causalign.deconfound.effect import ConfounderEffect
+from causalign.deconfound.expansion import expand_confounders, expand_instruments
 from causalign.deconfound.inference import (
     Covariance,
     clusters_for,
@@ -16,14 +16,13 @@ from causalign.deconfound.inference import (
     positive_weights,
 )
 from causalign.deconfound.overlap import categories_seen_once
-from causalign.deconfound.terms import linear_terms
 from causalign.errors import NotIdentified, SettingsError, nearest
 from causalign.logs import Logs
 from causalign.results import Finding, Verdict
 from causalign.stats.least_squares import FirstStage, first_stage, two_stage
 from causalign.stats.partial import partial_out
 
-__all__ = ["TwoStageLeastSquares"]
+__all__ = ["TwoStageLeastSquares", "moved_by_instruments", "order_condition"]
 
 WEAK = 10.0
 
@@ -40,12 +39,17 @@ class TwoStageLeastSquares:
     ``covariance``: ``auto`` clusters standard errors when the logs declare ``cluster`` or
     ``group``; ``robust``; ``clustered``. ``exogenous`` names confounders that need no instrument.
     ``kappa``: 1 for two-stage least squares, ``"liml"`` for limited-information maximum likelihood,
-    which is less biased when instruments are many or weak.
+    which is less biased when instruments are many or weak. ``formula`` says what h(C) is made of,
+    as in ``"spline(price, 5) + season"``, and ``instrument_formula`` the same of the instruments,
+    which may be multiplied with exogenous confounders; a curve needs as many instrument columns as
+    it has itself: ``"spline(cost, 6)"``.
     """
 
     covariance: Covariance = "auto"
     exogenous: tuple[str, ...] = ()
     kappa: float | Literal["liml"] = 1.0
+    formula: str | None = None
+    instrument_formula: str | None = None
 
     def fit(self, logs: Logs, text_features: np.ndarray | None = None) -> ConfounderEffect:
         """Estimate h(C) from logs with ``confounders`` and ``instruments``.
@@ -56,14 +60,14 @@ class TwoStageLeastSquares:
         """
         del text_features
         logs.require("confounders", "instruments")
-        own, moved = self._split(logs)
+        moved = moved_by_instruments(logs, self.exogenous)
         weights, clusters = positive_weights(logs), clusters_for(logs, self.covariance)
-        endogenous, names = design(moved)
-        instruments, instrument_names = design(logs.instruments)
-        order = _order_condition(names, instrument_names)
-        own_columns, own_names = design(own) if own else (np.zeros((len(logs), 0)), ())
-        exogenous = np.column_stack([np.ones(len(logs)), own_columns])
-        columns = (endogenous, exogenous, instruments)
+        h = expand_confounders(logs, self.formula, weights, self.exogenous)
+        Z = expand_instruments(logs, self.instrument_formula, weights, self.exogenous)
+        names = h.names[h.exogenous :]
+        order = order_condition(names, Z.names)
+        exogenous = np.column_stack([np.ones(len(logs)), h.columns[:, : h.exogenous]])
+        columns = (h.columns[:, h.exogenous :], exogenous, Z.columns)
         fit = two_stage(
             logs.outcome,
             *columns,
@@ -71,12 +75,11 @@ class TwoStageLeastSquares:
             weights=weights,
             clusters=clusters,
             correction="min",
-            names=("intercept", *own_names, *names, *instrument_names),
+            names=("intercept", *h.names, *Z.names),
         )
         strength = first_stage(*columns, weights=weights, clusters=clusters)
         parts = partial_out(logs.outcome, *columns, weights=weights, clusters=clusters)
-        covariates = (*own, *moved)
-        linear = linear_terms(covariates, fit.coefficients[1:], fit.covariance[1:, 1:], weights)
+        linear = h.terms(fit.coefficients[1:], fit.covariance[1:, 1:])
         return ConfounderEffect(
             method="two-stage",
             names=linear.names,
@@ -90,29 +93,31 @@ class TwoStageLeastSquares:
                 order,
                 _strength(strength, names),
                 *instrument_findings(parts, names),
-                categories_seen_once(covariates),
+                categories_seen_once(h.categories),
             ),
             degrees_of_freedom=interval_degrees_of_freedom(fit),
             numbers={"first_stage_f": float(strength.f.min()), "kappa": fit.kappa},
             settings=asdict(self),
         )
 
-    def _split(self, logs: Logs) -> tuple[tuple[Covariate, ...], tuple[Covariate, ...]]:
-        """Return the confounders that need no instrument and those that do."""
-        for name in self.exogenous:
-            if name not in logs.roles.confounders:
-                raise SettingsError(
-                    f"exogenous names {name!r}, which is no confounder; "
-                    f"{nearest(name, logs.roles.confounders)}"
-                )
-        own = tuple(c for c in logs.confounders if c.name in self.exogenous)
-        moved = tuple(c for c in logs.confounders if c.name not in self.exogenous)
-        if not moved:
-            raise SettingsError("Every confounder is exogenous: use OrdinaryLeastSquares.")
-        return own, moved
+
+def moved_by_instruments(
+    logs: Logs, exogenous: Sequence[str], without: str = "OrdinaryLeastSquares"
+) -> tuple[str, ...]:
+    """Return the confounders that need an instrument: all but the ``exogenous`` ones."""
+    confounders = logs.roles.confounders
+    for name in exogenous:
+        if name not in confounders:
+            raise SettingsError(
+                f"exogenous names {name!r}, which is no confounder; {nearest(name, confounders)}"
+            )
+    moved = tuple(name for name in confounders if name not in exogenous)
+    if not moved:
+        raise SettingsError(f"Every confounder is exogenous: use {without}.")
+    return moved
 
 
-def _order_condition(confounders: Sequence[str], instruments: Sequence[str]) -> Finding:
+def order_condition(confounders: Sequence[str], instruments: Sequence[str]) -> Finding:
     """Count instruments against confounders (ID202); raise when there are too few."""
     have, need = len(instruments), len(confounders)
     if have < need:
@@ -120,7 +125,7 @@ def _order_condition(confounders: Sequence[str], instruments: Sequence[str]) -> 
             f"{have} instrument columns ({_few(instruments)}) cannot identify {need} confounder "
             f"columns ({_few(confounders)}): at least {need} are needed (ID202). Declare more "
             "instruments, merge categories, or name confounders that need no instrument in "
-            "`TwoStageLeastSquares(exogenous=...)`."
+            "the setting `exogenous`."
         )
     return Finding(
         "ID202",
@@ -151,10 +156,10 @@ def _strength(strength: FirstStage, names: Sequence[str]) -> Finding:
     )
 
 
-def _assumption(logs: Logs, moved: Sequence[Covariate]) -> str:
+def _assumption(logs: Logs, moved: Sequence[str]) -> str:
     return (
         f"{', '.join(logs.roles.instruments)} moved the outcome only through "
-        f"{', '.join(c.name for c in moved)} and had nothing to do with the text"
+        f"{', '.join(moved)} and had nothing to do with the text"
     )
 
 

@@ -3,6 +3,7 @@
 from causalign.simulate.entangled_news import EntangledNews
 from causalign.simulate.interacting import Interacting
 from causalign.simulate.newsletter import Newsletter
+from causalign.simulate.nonlinear_instruments import NonlinearInstruments
 from causalign.simulate.partially_linear import PartiallyLinear
 from causalign.simulate.pricing import Pricing
 from causalign.simulate.simulated import Simulated, SimulatedDesign
@@ -14,6 +15,7 @@ __all__ = [
     "EntangledNews",
     "Interacting",
     "Newsletter",
+    "NonlinearInstruments",
     "PartiallyLinear",
     "Pricing",
     "Simulated",

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, stats
+from scipy import linalg, special
 
 from causalign.errors import NotIdentified, SettingsError
 from causalign.stats.partial import Partialled
@@ -87,7 +87,7 @@ class AndersonRubin:
 
     def p_value(self, value: float) -> float:
         """Return the probability of a larger statistic if the coefficient is ``value``."""
-        return float(stats.f.sf(self.statistic(value), len(self.moments), self.denominator))
+        return float(special.fdtrc(len(self.moments), self.denominator, self.statistic(value)))
 
     def confidence_set(self, level: float = 0.95) -> ConfidenceSet:
         """Return all values that the test does not reject, exactly, without a grid.
@@ -99,7 +99,7 @@ class AndersonRubin:
         if not 0 < level < 1:
             raise SettingsError(f"level must lie between 0 and 1, not {level!r}.")
         q = len(self.moments)
-        critical = float(stats.f.ppf(level, q, self.denominator))
+        critical = float(special.fdtri(q, self.denominator, level))
         roots = self._roots(critical * q)
         edges = [-np.inf, *roots.tolist(), np.inf]
         held: list[tuple[float, float]] = []

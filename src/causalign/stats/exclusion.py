@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from causalign.errors import InputError, SettingsError
 from causalign.stats.partial import Partialled
@@ -65,7 +65,7 @@ def exclusion_sensitivity(
     moved = bread @ projected.T @ (parts.root / typical)  # (p, q)
     variance, direct = np.diag(covariance), np.square(moved).sum(axis=1)
     freedom = min(counts) - 1 if counts else len(parts.y) - spent
-    critical = float(stats.t.ppf((1 + level) / 2, freedom))
+    critical = float(stdtrit(freedom, (1 + level) / 2))
     half = critical * np.sqrt(variance + np.square(given)[:, None] * direct)
     with np.errstate(divide="ignore"):
         slack = np.square(estimates / critical) - variance

@@ -3,11 +3,11 @@
 Every function takes the `causalign.stats.partial.Partialled` columns that `partial_out` returns.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from causalign.errors import NotIdentified
 from causalign.stats.partial import Partialled
@@ -41,8 +41,8 @@ class Test:
     def p_value(self) -> float:
         """Return the probability of a statistic at least as large if the null holds."""
         if np.isinf(self.denominator):
-            return float(stats.chi2.sf(self.statistic, self.numerator))
-        return float(stats.f.sf(self.statistic, self.numerator, self.denominator))
+            return float(special.chdtrc(self.numerator, self.statistic))
+        return float(special.fdtrc(self.numerator, self.denominator, self.statistic))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +138,7 @@ def over_identification(parts: Partialled) -> OverIdentification:
 
     Raises `NotIdentified` when there are as many instruments as endogenous columns.
     """
+    parts = _of_unit_length(parts)
     p, q = parts.X.shape[1], parts.Z.shape[1]
     spare = q - p
     if spare == 0:
@@ -166,6 +167,7 @@ def endogeneity(parts: Partialled) -> Endogeneity:
     Raises `NotIdentified` when the instruments explain a column wholly: it is exogenous then.
     Reference: Hausman (1978); Wooldridge (1995).
     """
+    parts = _of_unit_length(parts)
     p, n = parts.X.shape[1], len(parts.y)
     left_over = parts.X - parts.basis @ (parts.basis.T @ parts.X)
     for j in range(p):
@@ -187,7 +189,8 @@ def endogeneity(parts: Partialled) -> Endogeneity:
         spent=parts.exogenous + 2 * p,
     )
     tested = coefficients[p:]
-    wald = float(tested @ np.linalg.solve(covariance[p:, p:], tested))
+    # With fewer clusters than coefficients the covariance has no inverse.
+    wald = float(tested @ np.linalg.lstsq(covariance[p:, p:], tested, rcond=None)[0])
     return Endogeneity(
         Test(gain / (float(errors @ errors) / freedom), p, freedom),
         Test(wald, p),
@@ -221,6 +224,12 @@ def _outer_products(scores: Floats, clusters: NDArray[np.generic] | None) -> Flo
             scores = summed(scores, codes, count)
     product: Floats = scores.T @ scores
     return product
+
+
+def _of_unit_length(parts: Partialled) -> Partialled:
+    """Scale the endogenous columns, so that the units of none decide what rounding is."""
+    length = np.linalg.norm(parts.X, axis=0)
+    return replace(parts, X=parts.X / np.where(length > 0, length, 1.0))
 
 
 def _inverse_diagonal(X: Floats) -> Floats:

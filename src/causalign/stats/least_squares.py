@@ -199,11 +199,19 @@ def first_stage(
             target, W, weights=weights, clusters=clusters, kind=kind, correction="conventional"
         )
         effect, spread = fit.coefficients[m:], fit.covariance[m:, m:]
-        f[j] = effect @ np.linalg.lstsq(spread, effect, rcond=None)[0] / numerator
+        f[j] = _wald(effect, spread) / numerator
         left = target if m == 0 else ordinary(target, exogenous, weights=weights).residuals
         w = np.ones(len(target)) if weights is None else np.asarray(weights, dtype=np.float64)
         partial[j] = 1 - (w @ fit.residuals**2) / (w @ left**2)
     return FirstStage(f, partial, numerator)
+
+
+def _wald(effect: Floats, covariance: Floats) -> float:
+    """Return ``b'V^-1 b`` with a pseudo-inverse that no coefficient's unit decides about."""
+    unit = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    unit = np.where(unit > 0, unit, 1.0)
+    scaled = effect / unit
+    return float(scaled @ np.linalg.lstsq(covariance / np.outer(unit, unit), scaled, rcond=None)[0])
 
 
 def _first_stage_fit(
@@ -229,11 +237,13 @@ def _k_class_bread(factor: Factor, Xw: Floats, fitted: Floats, kappa: float) -> 
     bread = factor.solve(np.eye(Xw.shape[1]))
     if kappa == 1.0:
         return bread
-    off = Xw - fitted
-    # X'X = X^'X^ + off'off, so that the sum is X^'X^ + (1 - kappa) off'off.
-    inner = np.eye(Xw.shape[1]) + (1 - kappa) * factor.solve(off.T @ off)
-    inverse = np.linalg.solve(inner, bread)
-    return (inverse + inverse.T) / 2
+    # X'X = X^'X^ + off'off, so that the sum is X^'X^ + (1 - kappa) off'off, and with the factor
+    # X^'X^ = S^-1 R'R S^-1 its inverse is S R^-1 (I + (1 - kappa) G)^-1 R^-T S, free of units.
+    unit = linalg.solve_triangular(factor.root, np.diag(factor.scale), trans="T")  # R^-T S
+    off = (Xw - fitted) @ unit.T
+    inner = np.eye(Xw.shape[1]) + (1 - kappa) * (off.T @ off)
+    inverse = unit.T @ np.linalg.solve(inner, unit)
+    return np.asarray((inverse + inverse.T) / 2)
 
 
 def _liml(yw: Floats, Xw: Floats, W: Floats, m: int) -> float:
@@ -247,6 +257,12 @@ def _liml(yw: Floats, Xw: Floats, W: Floats, m: int) -> float:
             "outcome and confounders perfectly. Use kappa=1 (two-stage least squares)."
         )
     within, short = within / scale, short / scale
+    if np.linalg.svd(np.linalg.qr(within, mode="r"), compute_uv=False)[-1] < COLLINEAR:
+        raise NotIdentified(
+            "Once the instruments are known, the outcome is an exact combination of the "
+            "confounders, or they are of each other: LIML has no answer. Use kappa=1 (two-stage "
+            "least squares), and ask where such an outcome comes from."
+        )
     return float(linalg.eigh(short.T @ short, within.T @ within, eigvals_only=True)[0])
 
 

@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from scipy.stats import rankdata
 
 from causalign.stats.folds import group_folds
 from causalign.stats.ridge_path import ridge_path
@@ -81,6 +80,9 @@ def predictability(
 
 def auc(score: Array, label: Array) -> float:
     """Return P(score of a 1 > score of a 0), ties counting half; .5 when a class is absent."""
+    # Here, because all of scipy.stats takes a while to import and one function is needed.
+    from scipy.stats import rankdata
+
     positive = label > 0.5
     m, n = int(positive.sum()), int((~positive).sum())
     if m == 0 or n == 0:

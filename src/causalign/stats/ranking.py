@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from causalign.errors import InputError, SettingsError
 
@@ -158,6 +158,6 @@ def _interval(
         raise InputError("A standard error needs at least two clusters of pairs; there is one.")
     sums = np.bincount(member, weights=influence)
     error = float(np.sqrt(count / (count - 1) * (sums @ sums)) / n)
-    reach = float(student.ppf(0.5 + level / 2, count - 1)) * error
+    reach = float(stdtrit(count - 1, 0.5 + level / 2)) * error
     lower, upper = max(estimate - reach, smallest), min(estimate + reach, 1.0)
     return RankingMetric(name, estimate, error, lower, upper, n, count)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from causalign.errors import InputError, SettingsError
 
@@ -171,11 +171,14 @@ def stable_share(rewards: ArrayLike, told: ArrayLike, bias: float) -> float:
         raise InputError("Rewards and what texts tell must be finite, (n,) both, of two or more.")
     if not 0 <= bias < np.inf:
         raise InputError(f"bias must be finite and 0 or more, not {bias!r}.")
-    tau = float(stats.kendalltau(r - bias * m, r + bias * m).statistic)
+    # Here, because all of scipy.stats takes a while to import and one function is needed.
+    from scipy.stats import kendalltau
+
+    tau = float(kendalltau(r - bias * m, r + bias * m).statistic)
     return (1 + tau) / 2
 
 
 def _critical(level: float, freedom: float) -> float:
     if not 0 < level < 1:
         raise SettingsError(f"level must lie between 0 and 1, not {level!r}.")
-    return float(stats.t.ppf((1 + level) / 2, freedom))
+    return float(stdtrit(freedom, (1 + level) / 2))

@@ -191,7 +191,13 @@ def _liml(G: Floats, exogenous: int, p: int, q: int) -> float:
     own = np.arange(exogenous)
     both = np.r_[own, exogenous + p : exogenous + p + q]
     short, within = (_left_over(G, stacked, columns) for columns in (own, both))
-    return float(linalg.eigh(short, within, eigvals_only=True)[0])
+    try:
+        return float(linalg.eigh(short, within, eigvals_only=True)[0])
+    except linalg.LinAlgError as error:
+        raise NotIdentified(
+            "Once the instruments are known, the outcome is an exact combination of the "
+            "confounders, or they are of each other: LIML has no answer. Use kappa=1."
+        ) from error
 
 
 def _left_over(G: Floats, of: NDArray, given: NDArray) -> Floats:

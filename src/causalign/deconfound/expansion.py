@@ -1,0 +1,276 @@
+"""The columns of h(C) that a formula asks for, and the terms that their coefficients make."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from causalign.covariates import Covariate
+from causalign.deconfound.factors import FittedFactor, Levels, Reader, curve, levels, line
+from causalign.deconfound.formula import Factor, require_columns, terms_in
+from causalign.deconfound.terms import LinearTerms, Term
+from causalign.errors import InputError, NotIdentified
+from causalign.logs import Logs
+from causalign.stats.factor import factorise
+
+__all__ = ["Expansion", "Part", "Product", "expand_confounders", "expand_instruments"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Hold one factor, or the product of several, each less its mean: a part of h(C)."""
+
+    factors: tuple[FittedFactor, ...]
+
+    @property
+    def label(self) -> str:
+        """Return the factors in words."""
+        return " × ".join(factor.label for factor in self.factors)
+
+    @property
+    def category(self) -> Levels | None:
+        """Return the levels of a part that is nothing but categories, else None."""
+        only = self.factors[0] if len(self.factors) == 1 else None
+        return only if isinstance(only, Levels) else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the k columns."""
+        return _products([factor.names for factor in self.factors])
+
+    def columns(self, read: Reader) -> np.ndarray:
+        """Return the columns ``(n, k)``; what is no category is centred.
+
+        So a slope is that of the average row, and a large offset costs no digits.
+        """
+        found = self.factors[0].columns(read)
+        if self.category is not None:
+            return found
+        found = found - self.factors[0].means
+        for factor in self.factors[1:]:
+            centred = factor.columns(read) - factor.means
+            found = (found[:, :, None] * centred[:, None, :]).reshape(len(found), -1)
+        return found
+
+    def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
+        """Return names ``(r,)`` and the matrix ``(r, k)`` from coefficients to what is told."""
+        told = [factor.reading() for factor in self.factors]
+        matrix = np.ones((1, 1))
+        for _, one in told:
+            matrix = np.kron(matrix, one)
+        return _products([names for names, _ in told]), matrix
+
+    def unknown(self, read: Reader) -> int:
+        """Return how many rows hold categories that the fitted logs did not."""
+        named = [factor for factor in self.factors if isinstance(factor, Levels)]
+        return int(np.any([f.unknown(read) for f in named], axis=0).sum())
+
+    def term(self, coefficients: np.ndarray, means: np.ndarray) -> Term:
+        """Return the term of these ``coefficients (k,)``; ``means (k,)`` of the columns."""
+        simple = self.factors[0].term(coefficients) if len(self.factors) == 1 else None
+        return simple or Product(self, coefficients, float(means @ coefficients))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Product:
+    """Contribute ``columns @ coefficients - average``, the average that of the fitted logs."""
+
+    part: Part
+    coefficients: np.ndarray
+    average: float
+
+    @property
+    def column(self) -> str:
+        """Return the factors in words."""
+        return self.part.label
+
+    def contribution(self, logs: Logs) -> np.ndarray:
+        """Return the contributions ``(n,)`` in units of the outcome."""
+        contribution: np.ndarray = (
+            self.part.columns(Reader(logs)) @ self.coefficients - self.average
+        )
+        return contribution
+
+    def unknown(self, logs: Logs) -> int:
+        """Return how many rows hold categories that the fitted logs did not."""
+        return self.part.unknown(Reader(logs))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expansion:
+    """Hold the parts of h(C), their columns ``(n, k)`` and names; ``weights (n,)`` of the rows.
+
+    The first ``exogenous`` columns belong to parts that need no instrument.
+    """
+
+    parts: tuple[Part, ...]
+    columns: np.ndarray
+    weights: np.ndarray
+    exogenous: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the k columns."""
+        return tuple(name for part in self.parts for name in part.names)
+
+    @property
+    def categories(self) -> tuple[Covariate, ...]:
+        """Return the categories and combinations of categories that have effects."""
+        found = [f for part in self.parts for f in part.factors if isinstance(f, Levels)]
+        return tuple({level.label: level.covariate() for level in found}.values())
+
+    def without_categories(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Return columns and names of the parts that are more than categories."""
+        kept = [np.full(len(part.names), part.category is None) for part in self.parts]
+        chosen = np.concatenate(kept)
+        named = tuple(name for name, use in zip(self.names, chosen, strict=True) if use)
+        return self.columns[:, chosen], named
+
+    def require_independent(self) -> None:
+        """Raise `NotIdentified`, naming the column, when one column follows from the others."""
+        factorise(
+            np.column_stack([np.ones(len(self.columns)), self.columns]), ("intercept", *self.names)
+        )
+
+    def terms(self, coefficients: np.ndarray, covariance: np.ndarray) -> LinearTerms:
+        """Turn ``coefficients (k,)`` and ``covariance (k, k)`` into terms and what is told of them.
+
+        Categories become deviations from their average and curves values at their knots, so that
+        no category is special and every estimate is read against the average row.
+        """
+        means = np.average(self.columns, axis=0, weights=self.weights)
+        terms: list[Term] = []
+        names: list[str] = []
+        blocks: list[np.ndarray] = []
+        start = 0
+        for part in self.parts:
+            told, matrix = part.reading()
+            own = slice(start, start + matrix.shape[1])
+            terms.append(part.term(coefficients[own], means[own]))
+            names += told
+            block = np.zeros((len(matrix), len(coefficients)))
+            block[:, own] = matrix
+            blocks.append(block)
+            start = own.stop
+        to_terms = np.vstack(blocks)
+        return LinearTerms(
+            tuple(terms),
+            tuple(names),
+            to_terms @ coefficients,
+            to_terms @ covariance @ to_terms.T,
+        )
+
+
+def expand_confounders(
+    logs: Logs, formula: str | None, weights: np.ndarray, exogenous: Sequence[str] = ()
+) -> Expansion:
+    """Write h(C) as columns: as ``formula`` says, or every confounder as it is.
+
+    Parts that read ``exogenous`` confounders only come first. Raises `SettingsError` when the
+    formula cannot be read or does not fit the role, `InputError` when the values do not, and
+    `NotIdentified` for a confounder that does not vary.
+    """
+    confounders = logs.roles.confounders
+    terms: tuple[tuple[Factor, ...], ...] = tuple((Factor(name),) for name in confounders)
+    if formula is not None:
+        terms = terms_in(formula)
+        require_columns(formula, terms, confounders, confounders, "confounders")
+    read = Reader(logs)
+    _require_change(read, confounders, "confounder")
+    parts = _parts(read, terms, weights)
+    own = [part for part in parts if _reads_only(part, exogenous)]
+    moved = [part for part in parts if not _reads_only(part, exogenous)]
+    return _expansion(read, (*own, *moved), weights, own)
+
+
+def expand_instruments(
+    logs: Logs, formula: str | None, weights: np.ndarray, exogenous: Sequence[str] = ()
+) -> Expansion:
+    """Write the instruments as columns: as ``formula`` says, or every instrument as it is.
+
+    The formula may multiply instruments with ``exogenous`` confounders; parts without any
+    instrument are left out, because an exogenous confounder is no instrument. Raises as
+    `expand_confounders`.
+    """
+    instruments = logs.roles.instruments
+    terms: tuple[tuple[Factor, ...], ...] = tuple((Factor(name),) for name in instruments)
+    if formula is not None:
+        terms = terms_in(formula)
+        require_columns(formula, terms, (*instruments, *exogenous), instruments, "instruments")
+    read = Reader(logs)
+    _require_change(read, instruments, "instrument")
+    parts = _parts(read, terms, weights)
+    kept = tuple(part for part in parts if not _reads_only(part, exogenous))
+    return _expansion(read, kept, weights, ())
+
+
+def _require_change(read: Reader, names: Sequence[str], role: str) -> None:
+    for name in names:
+        values = read.covariate(name).values
+        if (values == values[0]).all():
+            raise NotIdentified(
+                f"The {role} {name!r} has the same value in every row, so that nothing can be "
+                "learned of it. Leave it out."
+            )
+
+
+def _expansion(
+    read: Reader, parts: tuple[Part, ...], weights: np.ndarray, own: Sequence[Part]
+) -> Expansion:
+    columns = [part.columns(read) for part in parts]
+    return Expansion(parts, np.hstack(columns), weights, sum(len(part.names) for part in own))
+
+
+def _parts(
+    read: Reader, terms: Sequence[Sequence[Factor]], weights: np.ndarray
+) -> tuple[Part, ...]:
+    """Spell out ``a * b`` as a, b and a × b; categories of a term combine into one factor."""
+    kinds = {f.column: read.covariate(f.column).is_categorical for term in terms for f in term}
+    wanted: dict[tuple[frozenset[Factor], frozenset[str]], tuple[str, ...]] = {}
+    for term in terms:
+        numbers = [f for f in term if not kinds[f.column]]
+        named = [f for f in term if kinds[f.column]]
+        for factor in named:
+            if factor.function:
+                raise InputError(f"{factor}: {factor.column!r} is a category, not a number.")
+        combined = tuple(f.column for f in named)
+        for size in range(2 ** len(numbers)):
+            chosen = frozenset(f for j, f in enumerate(numbers) if size >> j & 1)
+            for together in ((), combined) if combined else ((),):
+                if chosen or together:
+                    wanted.setdefault((chosen, frozenset(together)), together)
+    # A combination of categories holds each of them alone, for the same numbers.
+    kept = {
+        (numbers, categories): order
+        for (numbers, categories), order in wanted.items()
+        if not any(other == numbers and more > categories > set() for other, more in wanted)
+    }
+    return tuple(_part(read, numbers, order, weights) for (numbers, _), order in kept.items())
+
+
+def _part(
+    read: Reader, numbers: frozenset[Factor], categories: tuple[str, ...], weights: np.ndarray
+) -> Part:
+    found: list[FittedFactor] = [
+        curve(read, f.column, f.columns, weights)
+        if f.function == "spline"
+        else line(read, f.column, f.function, weights)
+        for f in sorted(numbers, key=str)
+    ]
+    if categories:
+        found.append(levels(read, categories, weights))
+    return Part(tuple(found))
+
+
+def _reads_only(part: Part, columns: Sequence[str]) -> bool:
+    read: set[str] = set()
+    for factor in part.factors:
+        read |= set(factor.read) if isinstance(factor, Levels) else {factor.column}
+    return read <= set(columns)
+
+
+def _products(names: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    found: list[str] = [""]
+    for one in names:
+        found = [f"{left} × {right}" if left else right for left in found for right in one]
+    return tuple(found)

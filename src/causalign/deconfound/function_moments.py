@@ -1,0 +1,221 @@
+"""What both estimators of a function of confounders share: columns, held-out moments, findings."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from causalign.checks.nonlinear_instruments import (
+    enough_for_a_function,
+    held_out_moments,
+    own_function,
+    strength_for_a_function,
+)
+from causalign.covariates import Covariate, design
+from causalign.deconfound.inference import positive_weights
+from causalign.deconfound.overlap import categories_seen_once
+from causalign.deconfound.surfaces import ColumnsOfLogs, columns_of
+from causalign.deconfound.two_stage import moved_by_instruments
+from causalign.errors import InputError, SettingsError
+from causalign.logs import Logs
+from causalign.results import Finding
+from causalign.stats.folds import group_folds
+from causalign.stats.kernel_instruments import FirstStage, kernel_first_stage, linear_instruments
+from causalign.stats.kernels import KernelFeatures, kernel_features, mixed_kernel
+from causalign.stats.moment_sums import (
+    Block,
+    Blocks,
+    MomentSums,
+    held_out_violation,
+    sums_by_fold,
+    sums_of,
+)
+
+__all__ = [
+    "FunctionMoments",
+    "Problem",
+    "assumption",
+    "findings",
+    "moments_of",
+    "numbers",
+    "problem_of",
+]
+
+# Regressors of some rows: x (b, q).
+Regressors = Callable[[slice], np.ndarray]
+FEWEST_ROWS = 50
+BLOCK = 8192
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """Hold one estimation: confounders ``rows (n, d)``, test functions ψ of the instruments, y.
+
+    ``linear (n, c)`` and ``linear_instruments (n, e)`` are the columns of a linear model; weights
+    have mean 1.
+    """
+
+    covariates: tuple[Covariate, ...]
+    instruments: tuple[Covariate, ...]
+    read: ColumnsOfLogs
+    rows: np.ndarray
+    instrument_rows: np.ndarray
+    test_functions: KernelFeatures
+    y: np.ndarray
+    weights: np.ndarray
+    folds: np.ndarray
+    linear: np.ndarray
+    linear_names: tuple[str, ...]
+    linear_instruments: np.ndarray
+    moved: np.ndarray
+
+    def blocks(self, regressors: Regressors) -> Blocks:
+        """Return a function that walks through the rows, block by block."""
+
+        def walk() -> Iterator[Block]:
+            for start in range(0, len(self.y), BLOCK):
+                rows = slice(start, start + BLOCK)
+                x = np.hstack([regressors(rows), self.linear[rows]])
+                yield rows, self.test_functions(self.instrument_rows[rows]), x, self.y[rows]
+
+        return walk
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FunctionMoments:
+    """Hold the sums of k folds, the first stage, and the violations ``(k,)`` of two-stage."""
+
+    folds: tuple[MomentSums, ...]
+    first_stage: FirstStage
+    of_line: np.ndarray
+
+
+def problem_of(
+    logs: Logs, exogenous: Sequence[str], folds: int, landmarks: int, seed: int
+) -> Problem:
+    """Lay out the estimation; exogenous confounders serve as their own instruments.
+
+    Raises `RoleNotDeclared`, `SettingsError`, `InputError` for fewer than 50 rows, and
+    `NotIdentified` for a confounder or an instrument with one value.
+    """
+    logs.require("confounders", "instruments")
+    moved = moved_by_instruments(logs, exogenous, "DoubleML with a flexible learner")
+    if folds < 2:
+        raise SettingsError(f"folds must be at least 2, not {folds!r}.")
+    if len(logs) < FEWEST_ROWS:
+        raise InputError(
+            f"A function cannot be learned from {len(logs)} rows: at least {FEWEST_ROWS} are "
+            "needed. Use TwoStageLeastSquares, which fits a line."
+        )
+    weights = positive_weights(logs)
+    weights = weights / weights.mean()
+    own = tuple(c for c in logs.confounders if c.name in exogenous)
+    instruments = (*logs.instruments, *own)
+    read, rows = columns_of(logs.confounders)
+    read_instruments, Z = columns_of(instruments)
+    kernel = mixed_kernel(Z, read_instruments.counts, weights)
+    linear, names = design(logs.confounders)
+    groups = len(logs) if logs.clusters is None else logs.clusters
+    return Problem(
+        covariates=logs.confounders,
+        instruments=instruments,
+        read=read,
+        rows=rows,
+        instrument_rows=Z,
+        test_functions=kernel_features(Z, kernel, landmarks=landmarks, seed=seed),
+        y=logs.outcome,
+        weights=weights,
+        folds=group_folds(groups, folds, seed),
+        linear=_standardised(linear, weights),
+        linear_names=names,
+        linear_instruments=_standardised(design(instruments)[0], weights),
+        moved=np.array([name.split("[")[0] in moved for name in names]),
+    )
+
+
+def moments_of(problem: Problem, regressors: Regressors) -> FunctionMoments:
+    """Sum the moments of ``regressors`` and of the linear columns, which come after them."""
+    sums = sums_by_fold(problem.blocks(regressors), problem.folds, problem.weights)
+    last = slice(len(sums[0].squares) - problem.linear.shape[1], None)
+
+    def linear_blocks() -> Iterator[Block]:
+        yield slice(None), problem.linear_instruments, problem.linear, problem.y
+
+    lines = linear_instruments(sums_by_fold(linear_blocks, problem.folds, problem.weights))
+    total = sums_of(sums)
+    left = [
+        float(held_out_violation(total.without(held), held, last, line[:, None])[0])
+        for held, line in zip(sums, lines, strict=True)
+    ]
+    return FunctionMoments(sums, kernel_first_stage(sums, last), np.array(left))
+
+
+def findings(
+    problem: Problem, moments: FunctionMoments, violations: np.ndarray, of_nothing: np.ndarray
+) -> tuple[Finding, ...]:
+    """Return what the logs tell about the instruments and about a function.
+
+    ``violations (k,)`` are those of the function on k held-out folds, ``of_nothing`` of h = 0.
+    """
+    names = [n for n, moved in zip(problem.linear_names, problem.moved, strict=True) if moved]
+    f, r2 = moments.first_stage.f[problem.moved], moments.first_stage.r2[problem.moved]
+    return (
+        strength_for_a_function(f, r2, names),
+        enough_for_a_function(
+            len(np.unique(problem.instrument_rows, axis=0)),
+            len(problem.instruments),
+            sum(not one.is_categorical for one in problem.covariates),
+            problem.linear.shape[1],
+            len(problem.covariates),
+        ),
+        own_function(np.maximum(r2, _same_order(problem)[problem.moved]), names),
+        held_out_moments(violations, of_nothing, moments.of_line),
+        categories_seen_once(problem.covariates),
+    )
+
+
+def numbers(
+    problem: Problem, moments: FunctionMoments, violations: np.ndarray, of_nothing: np.ndarray
+) -> dict[str, float]:
+    """Return the figures that both estimators tell: see `findings`."""
+    return {
+        "violation": float(violations.mean()),
+        "violation_of_nothing": float(of_nothing.mean()),
+        "violation_of_line": float(moments.of_line.mean()),
+        "first_stage_f": float(moments.first_stage.f[problem.moved].min()),
+    }
+
+
+def assumption(logs: Logs, exogenous: Sequence[str]) -> str:
+    """Say under which condition the function is causal."""
+    moved = [name for name in logs.roles.confounders if name not in exogenous]
+    return (
+        f"{', '.join(logs.roles.instruments)} moved the outcome only through {', '.join(moved)}, "
+        "had nothing to do with the text, and moved them in enough ways to tell every part of the "
+        "function (completeness)"
+    )
+
+
+def _same_order(problem: Problem) -> np.ndarray:
+    """Return the largest squared rank correlation of each linear column with an instrument.
+
+    It is 1 for a monotone function of an instrument, however curved; 0 is told of categories.
+    """
+    # Here, because all of scipy.stats takes a while to import and one function is needed.
+    from scipy.stats import rankdata
+
+    numbers = [j for j, one in enumerate(problem.instruments) if not one.is_categorical]
+    ranks = rankdata(problem.instrument_rows[:, numbers], axis=0)
+    found = np.zeros(problem.linear.shape[1])
+    for one in problem.covariates:
+        if not one.is_categorical and numbers:
+            own = rankdata(one.values)
+            found[problem.linear_names.index(one.name)] = max(
+                np.corrcoef(own, other)[0, 1] ** 2 for other in ranks.T
+            )
+    return found
+
+
+def _standardised(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    centred = columns - np.average(columns, axis=0, weights=weights)
+    return centred / np.sqrt(np.average(centred**2, axis=0, weights=weights))
