@@ -1,5 +1,6 @@
 """The only file that knows the order: logs → audit → deconfound → reward → evaluate → report."""
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +20,10 @@ from causalign.logs import Logs
 from causalign.pairs import Pairs
 from causalign.recipe import Recipe
 from causalign.results import Section, Verdict, worst
+from causalign.roles import Roles
 from causalign.scales import rescaled
 from causalign.splits import held_out_rows, one_per_group
+from causalign.stats.strata import crossed, quantile_strata
 
 __all__ = ["Run", "rebuild_report", "run"]
 
@@ -120,7 +123,8 @@ def _prepare(recipe: Recipe) -> _Work:
     train = logs.take(~held, f"set aside {held.sum()} rows to judge by")
     if recipe.data.one_per_group:
         train = one_per_group(train, recipe.seed)
-    encoder = load_encoder(recipe.encoder)
+    read = reward.reward_texts(train.prompts, train.completions)
+    encoder = load_encoder(recipe.encoder, training_texts=read)
     key = artifacts.fingerprint(
         replace(recipe.data, path=""),
         recipe.seed,
@@ -177,8 +181,9 @@ def _audit(work: _Work, _: Path) -> tuple[Section, Payload]:
 
 
 def _deconfound(work: _Work, _: Path) -> tuple[Section, Payload]:
-    effect = work.deconfounder.fit(work.train, text_features=_features(work, work.train))
-    adjusted = effect.subtract_from(work.train)
+    features = _features(work, work.train)
+    found = work.deconfounder.fit(work.train, text_features=features)
+    adjusted = deconfound.adjusted(found, work.train)
 
     def payload(folder: Path) -> None:
         pq.write_table(adjusted.data, folder / "logs.parquet")
@@ -186,7 +191,7 @@ def _deconfound(work: _Work, _: Path) -> tuple[Section, Payload]:
             folder / "logs.json", {"roles": adjusted.roles, "history": adjusted.history}
         )
 
-    return effect.section(), payload
+    return deconfound.with_sensitivity(found.section(), work.train, features), payload
 
 
 def _reward(work: _Work, target: Path) -> tuple[Section, Payload]:
@@ -195,13 +200,15 @@ def _reward(work: _Work, target: Path) -> tuple[Section, Payload]:
     groups = work.train.clusters
     if groups is None:
         groups = work.train.codes_of(work.train.roles.completion)
-    table = pq.read_table(target / "2-deconfound" / "logs.parquet")
-    adjusted = table[table.column_names[-1]].to_numpy()
-    weights = work.train.weights
+    logs = {"naive": work.train, "deconfounded": _adjusted_logs(target / "2-deconfound")}
+    equal = {}
+    if work.recipe.reward.get("choose") == "ranking":
+        equal["environment"] = _environment(work.train)
     fits = {
-        "naive": work.fitter.fit(features, work.train.outcome, groups=groups, weights=weights),
-        "deconfounded": work.fitter.fit(features, adjusted, groups=groups, weights=weights),
+        name: work.fitter.fit(features, read.outcome, groups=groups, weights=read.weights, **equal)
+        for name, read in logs.items()
     }
+    diagnosed = {name: _diagnosed(fit, logs[name], work) for name, fit in fits.items()}
     long = reward.truncated_texts(_texts(work, work.train))
     fits = {name: fit.with_findings(long) for name, fit in fits.items()}
     if work.benchmark is not None:
@@ -210,11 +217,11 @@ def _reward(work: _Work, target: Path) -> tuple[Section, Payload]:
         )
     models = {
         name: reward.RewardModel(
-            work.recipe.encoder,
+            work.encoder.name,
             fit.head,
             units=fit.units,
             reads_prompt=work.reads_prompt,
-            encoder_revision=work.encoder.revision,
+            encoder=work.encoder,
         )
         for name, fit in fits.items()
     }
@@ -223,7 +230,30 @@ def _reward(work: _Work, target: Path) -> tuple[Section, Payload]:
         for name, model in models.items():
             model.save(folder / name)
 
-    return reward.compare(fits), payload
+    return reward.with_diagnostics(reward.compare(fits), diagnosed), payload
+
+
+def _adjusted_logs(place: Path) -> Logs:
+    stored = json.loads((place / "logs.json").read_text(encoding="utf-8"))
+    roles = {name: value for name, value in stored["roles"].items() if name != "type"}
+    return Logs(pq.read_table(place / "logs.parquet"), config.construct(Roles, roles))
+
+
+def _diagnosed(fit: reward.RewardFit, logs: Logs, work: _Work) -> reward.Diagnostics:
+    return reward.diagnose(
+        fit.out_of_fold,
+        logs.outcome,
+        confounders=work.train.confounders,
+        clusters=work.train.clusters,
+        seed=work.recipe.seed,
+    )
+
+
+def _environment(logs: Logs) -> np.ndarray:
+    """Return which rows had equal conditions: confounders crossed, numbers cut at their deciles."""
+    return crossed(
+        [c.values if c.is_categorical else quantile_strata(c.values) for c in logs.confounders]
+    )
 
 
 def _evaluate(work: _Work, target: Path) -> tuple[Section, Payload]:
@@ -282,7 +312,7 @@ def _sides(work: _Work, pairs: Pairs) -> list[np.ndarray]:
 
 
 def _score(
-    head: reward.LinearHead, encode: Callable[..., Embeddings], texts: Sequence[str]
+    head: reward.Head, encode: Callable[..., Embeddings], texts: Sequence[str]
 ) -> np.ndarray:
     return head(encode(texts).vectors)
 

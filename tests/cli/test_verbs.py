@@ -40,7 +40,9 @@ def test_audit_deconfound_reward_evaluate(data, tiny_encoder_folder, tmp_path, c
 
     for outcome in ("minutes_read", name):
         place = tmp_path / outcome
-        code, said = call(capsys, "reward", adjusted, *shared, "--outcome", outcome, "--out", place)
+        code, said = call(
+            capsys, "reward", "fit", adjusted, *shared, "--outcome", outcome, "--out", place
+        )
         assert code == 0, said
     models = [tmp_path / n / "model" for n in ("minutes_read", name)]
     code, said = call(capsys, "evaluate", data / "experiment.parquet", *models)
@@ -49,7 +51,7 @@ def test_audit_deconfound_reward_evaluate(data, tiny_encoder_folder, tmp_path, c
 
 
 def test_reward_from_pairs_within_groups(data, tiny_encoder_folder, tmp_path, capsys):
-    arguments = ["reward", data / "logs.parquet", "--completion", "mail", "--outcome",
+    arguments = ["reward", "fit", data / "logs.parquet", "--completion", "mail", "--outcome",
                  "minutes_read", "--group", "weekday", "--method", "pairwise", "--encoder",
                  tiny_encoder_folder, "--out", tmp_path / "r"]  # fmt: skip
     code, said = call(capsys, *arguments)
@@ -63,7 +65,7 @@ def test_nothing_of_the_user_is_overwritten(data, tiny_encoder_folder, tmp_path,
     (precious / "thesis.tex").write_text("years of work")
     logs = [data / "logs.parquet", "--completion", "mail", "--outcome", "minutes_read",
             "--encoder", tiny_encoder_folder, "--out", precious]  # fmt: skip
-    code, said = call(capsys, "reward", *logs)
+    code, said = call(capsys, "reward", "fit", *logs)
     assert code == 2
     assert "holds other files" in said.err
     assert (precious / "thesis.tex").read_text() == "years of work"

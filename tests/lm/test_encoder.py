@@ -6,7 +6,7 @@ import pytest
 
 from causalign.errors import ArtifactError, ExtraNotInstalled, InputError, SettingsError
 from causalign.lm import embed, load_encoder, minilm
-from causalign.lm.encoder import _batches
+from causalign.lm.transformer_encoder import _batches
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -109,7 +109,7 @@ def test_altered_weights_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, "format version 2"),
+        ({"version": 3}, "format version 3"),
         ({"format": "other"}, "does not describe"),
         ({"encoder": None}, "incomplete"),
         ({"weights": "../../secret"}, "cannot be read"),

@@ -44,9 +44,6 @@ def command(
 
     Example: `causalign deconfound mails.csv --completion mail --outcome minutes
     --confounder weekday --out runs/adjusted`
-
-    Example: `causalign deconfound flats.csv --completion title --outcome nights
-    --confounder price --instrument tax --method two-stage --out runs/adjusted`
     """
     read = given.read_logs(
         logs,
@@ -61,8 +58,7 @@ def command(
         scale=scale,
         drop_incomplete=drop_incomplete,
     )
-    asked = {"method": method, "formula": formula, "instrument_formula": instrument_formula}
-    settings = {key: value for key, value in asked.items() if value is not None}
+    settings = {"method": method, "formula": formula, "instrument_formula": instrument_formula}
     section = _deconfound(read, settings, encoder, out)
     show_section(section)
     console.print(f"adjusted logs: {out / 'logs.parquet'}", markup=False, soft_wrap=True)
@@ -70,7 +66,8 @@ def command(
         raise typer.Exit(1)
 
 
-def _deconfound(read: Logs, settings: dict[str, str], encoder: str, out: Path) -> Section:
+def _deconfound(read: Logs, asked: dict[str, str | None], encoder: str, out: Path) -> Section:
+    settings = {key: value for key, value in asked.items() if value is not None}
     chosen = config.choose(deconfound.methods, settings, "method")
     needs_text = settings["method"] not in TEXT_FREE
     features = given.vectors(read.completions, encoder) if needs_text else None

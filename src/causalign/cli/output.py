@@ -25,6 +25,11 @@ def complain(message: str) -> None:
     errors.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
 
 
+def warn(message: str) -> None:
+    """Print what went wrong without stopping the work."""
+    errors.print(f"[yellow]warning:[/yellow] {escape(message)}", soft_wrap=True)
+
+
 def show_section(section: Section) -> None:
     """Print the answer, the tables and the findings of a stage."""
     console.print(f"[bold]{escape(section.answer)}[/bold]", soft_wrap=True)

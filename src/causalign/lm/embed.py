@@ -45,6 +45,8 @@ def embed(
     Raises ``InputError`` if something is not a text, ``SettingsError`` if the encoder returns
     vectors of the wrong shape or values that are not finite.
     """
+    if not getattr(encoder, "worth_caching", True):
+        cache = None
     distinct = list(dict.fromkeys(checked_texts(texts)))
     keys = text_keys(encoder.name, encoder.revision, encoder.dimension, distinct)
     known, problem = _read(cache, keys, encoder.dimension)

@@ -7,7 +7,14 @@ from causalign.errors import SettingsError
 from causalign.lm.embed import Embeddings
 from causalign.results import Finding, Verdict
 
-__all__ = ["check_chooser", "dropped_pairs", "no_signal", "penalty_at_edge", "truncated_texts"]
+__all__ = [
+    "check_chooser",
+    "dropped_pairs",
+    "no_signal",
+    "penalty_at_edge",
+    "texts_read_whole",
+    "truncated_texts",
+]
 
 
 def check_chooser(choose: str) -> None:
@@ -42,13 +49,17 @@ def penalty_at_edge(penalties: NDArray[np.float64], best: int) -> Finding:
 
 def truncated_texts(embeddings: Embeddings) -> Finding:
     """Warn if the encoder did not read some texts to their end (RM102)."""
-    total = len(embeddings.vectors)
-    numbers = {"truncated": float(embeddings.truncated), "texts": float(total)}
-    if embeddings.truncated == 0:
+    return texts_read_whole(embeddings.truncated, len(embeddings.vectors))
+
+
+def texts_read_whole(truncated: int, total: int) -> Finding:
+    """Warn if ``truncated`` of ``total`` texts were not read to their end (RM102)."""
+    numbers = {"truncated": float(truncated), "texts": float(total)}
+    if truncated == 0:
         explanation = f"The encoder read all {total:,} texts to their end."
         return Finding("RM102", "Texts read whole", Verdict.PASS, explanation, numbers)
     explanation = (
-        f"The encoder did not read the end of {embeddings.truncated:,} of {total:,} texts; what "
+        f"The encoder did not read the end of {truncated:,} of {total:,} texts; what "
         "stands there cannot move the reward. Use shorter texts or an encoder that reads more."
     )
     return Finding("RM102", "Texts read whole", Verdict.WARN, explanation, numbers)

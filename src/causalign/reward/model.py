@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,17 +17,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from causalign.errors import ArtifactError, CausalignError, InputError, SettingsError
+from causalign.errors import ArtifactError, InputError, SettingsError
 from causalign.lm.cache import EmbeddingCache
-from causalign.lm.embed import embed
-from causalign.lm.encoder import Encoder, load_encoder
-from causalign.reward.head import LinearHead
+from causalign.lm.embed import Embeddings, embed
+from causalign.lm.encoder import Encoder, Storable, load_encoder
+from causalign.reward.heads import Head, built_head
 
 __all__ = ["RewardModel", "reward_texts"]
 
 _DESCRIPTION = "reward_model.json"
 _FORMAT = "causalign-reward-model"
-_VERSION = 1
+_VERSION = 2
 
 
 def reward_texts(prompts: Sequence[str] | None, completions: Sequence[str]) -> list[str]:
@@ -46,11 +48,12 @@ class RewardModel:
     ``units`` says what a difference of one means. ``reads_prompt`` must be what the head was fitted
     with: vectors of :func:`reward_texts` with prompts, or of completions alone. Without ``encoder``
     the named one is loaded when texts are first scored; its revision must be
-    ``encoder_revision``, if that is recorded.
+    ``encoder_revision``, if that is recorded. The head is any that keeps to
+    :class:`causalign.reward.heads.Head`.
     """
 
     encoder_name: str
-    head: LinearHead
+    head: Head
     units: str = "units of the outcome"
     reads_prompt: bool = False
     encoder_revision: str | None = None
@@ -59,11 +62,10 @@ class RewardModel:
     def __post_init__(self) -> None:
         if self.encoder is None:
             return
-        if self.encoder.dimension != len(self.head.coefficients):
+        if self.encoder.dimension != self.head.dimension:
             raise SettingsError(
                 f"The encoder {self.encoder.name!r} gives vectors of length "
-                f"{self.encoder.dimension}; the head was fitted on "
-                f"{len(self.head.coefficients)}."
+                f"{self.encoder.dimension}; the head was fitted on {self.head.dimension}."
             )
         if self.encoder_revision not in (None, self.encoder.revision):
             raise SettingsError(
@@ -83,13 +85,23 @@ class RewardModel:
         Raises ``InputError`` if the model reads prompts and none are given, or their number
         differs from that of the completions.
         """
+        return self.scored(prompts, completions, cache)[0]
+
+    def scored(
+        self,
+        prompts: Sequence[str] | None,
+        completions: Sequence[str],
+        cache: EmbeddingCache | None = None,
+    ) -> tuple[NDArray[np.float64], Embeddings]:
+        """Return the rewards ``(n,)`` and how the texts were read; see :meth:`__call__`."""
         if self.reads_prompt and prompts is None:
             raise InputError("This reward model reads prompts; give one for each completion.")
         texts = reward_texts(prompts if self.reads_prompt else None, completions)
         if self.encoder is None:
-            encoder = _encoder(self.encoder_name)
-            return replace(self, encoder=encoder)(prompts, completions, cache)
-        return self.head(embed(texts, self.encoder, cache).vectors)
+            ready = replace(self, encoder=_encoder(self.encoder_name))
+            return ready.scored(prompts, completions, cache)
+        found = embed(texts, self.encoder, cache)
+        return self.head(found.vectors), found
 
     def save(self, folder: str | Path) -> Path:
         """Write the head as safetensors and the rest as JSON; return the folder.
@@ -99,36 +111,38 @@ class RewardModel:
         cannot be written.
         """
         target = Path(folder)
-        weights = save_tensors(
-            {
-                "coefficients": np.ascontiguousarray(self.head.coefficients, dtype=np.float64),
-                "intercept": np.array([self.head.intercept], dtype=np.float64),
-            }
-        )
+        tensors = {name: np.ascontiguousarray(t) for name, t in self.head.tensors().items()}
+        weights = save_tensors(tensors)
         digest = hashlib.sha256(weights).hexdigest()
-        name = f"head-{digest[:16]}.safetensors"
+        kept = {f"head-{digest[:16]}.safetensors"}
         try:
             target.mkdir(parents=True, exist_ok=True)
-            _replace(target / name, weights)
-            _replace(target / _DESCRIPTION, self._described(name, digest).encode())
-            for old in target.glob("head-*.safetensors"):
-                if old.name != name:
-                    old.unlink(missing_ok=True)
+            _replace(target / f"head-{digest[:16]}.safetensors", weights)
+            if isinstance(self.encoder, Storable):
+                kept.add(f"encoder-{self.encoder.revision}")
+                self.encoder.save(target / f"encoder-{self.encoder.revision}")
+            _replace(target / _DESCRIPTION, self._described(digest).encode())
+            _remove_others(target, kept)
         except OSError as failure:
             raise ArtifactError(
                 f"The reward model cannot be saved in {target}: {failure}."
             ) from failure
         return target
 
-    def _described(self, weights: str, digest: str) -> str:
+    def _described(self, digest: str) -> str:
         revision = self.encoder.revision if self.encoder else self.encoder_revision
         description = {
             "format": _FORMAT,
             "version": _VERSION,
-            "encoder": {"name": self.encoder_name, "revision": revision},
+            "encoder": {
+                "name": self.encoder.name if self.encoder else self.encoder_name,
+                "revision": revision,
+                "stored": isinstance(self.encoder, Storable),
+            },
+            "head": {"kind": self.head.kind, "settings": dict(self.head.settings)},
             "units": self.units,
             "reads_prompt": self.reads_prompt,
-            "weights": weights,
+            "weights": f"head-{digest[:16]}.safetensors",
             "sha256": digest,
         }
         return json.dumps(description, indent=2, ensure_ascii=False) + "\n"
@@ -143,12 +157,15 @@ class RewardModel:
         description = _description(source)
         head = _head(source, description)
         try:
+            used = description["encoder"]
+            if used["stored"] and encoder is None:
+                encoder = load_encoder(source / f"encoder-{Path(str(used['revision'])).name}")
             return cls(
-                encoder_name=str(description["encoder"]["name"]),
+                encoder_name=str(used["name"]),
                 head=head,
                 units=str(description["units"]),
                 reads_prompt=bool(description["reads_prompt"]),
-                encoder_revision=description["encoder"]["revision"],
+                encoder_revision=used["revision"],
                 encoder=encoder,
             )
         except (KeyError, TypeError) as missing:
@@ -183,7 +200,7 @@ def _description(source: Path) -> dict[str, Any]:
     return found
 
 
-def _head(source: Path, description: dict[str, Any]) -> LinearHead:
+def _head(source: Path, description: dict[str, Any]) -> Head:
     path = source / Path(str(description.get("weights"))).name
     try:
         data = path.read_bytes()
@@ -196,15 +213,25 @@ def _head(source: Path, description: dict[str, Any]) -> LinearHead:
             f"The weights {path} are not those that were saved: their SHA-256 differs from the one "
             f"in {_DESCRIPTION}. Copy the folder again, or save the model again."
         )
+    described = description.get("head")
+    if not isinstance(described, dict):
+        raise ArtifactError(f"{source / _DESCRIPTION} is incomplete: it describes no head.")
     try:
         tensors = load_tensors(data)
-        return LinearHead(
-            tensors["coefficients"].astype(np.float64), float(tensors["intercept"][0])
-        )
-    except CausalignError:
-        raise
-    except Exception as damage:  # the library raises its own errors, KeyError and ValueError
-        raise ArtifactError(f"The weights {path} hold no linear head: {damage}.") from damage
+    except Exception as damage:  # the library raises errors of its own, KeyError and ValueError
+        raise ArtifactError(f"The weights {path} cannot be read: {damage}.") from damage
+    return built_head(str(described.get("kind")), described.get("settings") or {}, tensors)
+
+
+def _remove_others(target: Path, kept: set[str]) -> None:
+    """Remove the weights and encoders of models that were saved here before."""
+    for old in target.iterdir():
+        if old.name in kept:
+            continue
+        if re.fullmatch(r"head-[0-9a-f]{16}\.safetensors", old.name):
+            old.unlink(missing_ok=True)
+        elif re.fullmatch(r"encoder-[0-9a-f]{32}", old.name):
+            shutil.rmtree(old)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from causalign.reward.findings import check_chooser, no_signal, penalty_at_edge
+from causalign.reward.findings import no_signal, penalty_at_edge
 from causalign.reward.fitted import RewardFit, path_table
 from causalign.reward.head import LinearHead
+from causalign.reward.selection import Choice, PenaltyRule, check_rule, choose_from_path
 from causalign.stats.folds import group_folds
 from causalign.stats.penalties import check_penalties
 from causalign.stats.ridge_path import RidgePath, ridge_path
@@ -27,7 +28,9 @@ class RidgeReward:
     """Fit ``r(x) = a + x'b`` by least squares with penalty ``λ‖b‖²``, λ by cross-validation.
 
     ``penalties`` are the λ to try (default: 33 scaled to the data); ``choose`` takes the one with
-    the smallest cross-validated error, or the largest within one standard error of it.
+    the smallest cross-validated error ("minimum"), the largest within one standard error of it
+    ("one-standard-error"), or the one that best ranks unseen rows of equal conditions ("ranking"),
+    which stays right when the outcome is still confounded.
 
     Assumption: the outcome, deconfounded, is the effect of the text plus noise independent of it.
 
@@ -37,13 +40,13 @@ class RidgeReward:
 
     penalties: Sequence[float] | None = None
     folds: int = 5
-    choose: Literal["minimum", "one-standard-error"] = "minimum"
+    choose: PenaltyRule = "minimum"
     seed: int = 0
 
     name: ClassVar[str] = "ridge"
 
     def __post_init__(self) -> None:
-        check_chooser(self.choose)
+        check_rule(self.choose)
         if self.penalties is not None:
             check_penalties(self.penalties)
 
@@ -54,28 +57,34 @@ class RidgeReward:
         *,
         groups: ArrayLike | None = None,
         weights: ArrayLike | None = None,
+        environment: ArrayLike | None = None,
     ) -> RewardFit:
         """Fit on features ``(n, d)`` and outcome ``(n,)``; rows of a group share a fold.
 
         Put into one group what must not be in training and validation at once: the same text,
-        test or user. Raises ``InputError`` if shapes or values do not fit, ``NotIdentified`` if the
-        features do not vary.
+        test or user. ``environment`` ``(n,)`` says which rows had equal conditions (the same week,
+        the same place); only ``choose="ranking"`` reads it. Raises ``InputError`` if shapes or
+        values do not fit, ``NotIdentified`` if the features do not vary, or no rows of one
+        environment can be ranked.
         """
         X = np.asarray(features, dtype=np.float64)
         cut = group_folds(len(X) if groups is None else groups, self.folds, self.seed)
         path = ridge_path(X, outcome, folds=cut, penalties=self.penalties, weights=weights)
-        index = path.best if self.choose == "minimum" else path.one_standard_error
-        return _result(X, path, index)
+        choice = choose_from_path(path, X, outcome, self.choose, environment)
+        return _result(X, path, choice)
 
 
-def _result(X: np.ndarray, path: RidgePath, index: int) -> RewardFit:
-    best = index == path.best
+def _result(X: np.ndarray, path: RidgePath, choice: Choice) -> RewardFit:
+    index, best = choice.index, choice.index == path.best
     r2 = 1 - float(path.cv_error[index]) / path.null_error if path.null_error > 0 else 0.0
+    table = path_table(path.penalties, path.cv_error, path.cv_standard_error, index)
+    if choice.ranking is not None:
+        table = table.append_column("rank_correlation", [choice.ranking])
     return RewardFit(
         method=RidgeReward.name,
         head=LinearHead(path.coefficients[index], float(path.intercepts[index])),
         penalty=float(path.penalties[index]),
-        path=path_table(path.penalties, path.cv_error, path.cv_standard_error, index),
+        path=table,
         error_name="mean squared error",
         units="units of the outcome",
         assumption=_ASSUMPTION,
@@ -89,7 +98,7 @@ def _result(X: np.ndarray, path: RidgePath, index: int) -> RewardFit:
             "cv_r2": r2,
         },
         findings=(
-            penalty_at_edge(path.penalties, path.best),
+            penalty_at_edge(path.penalties, choice.optimum),
             no_signal(r2, "the share of variance explained (R²)"),
         ),
     )

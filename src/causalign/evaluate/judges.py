@@ -1,0 +1,142 @@
+"""Judges of generated texts: a reward model, or a command that reads and writes JSON lines."""
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causalign.errors import InputError, SettingsError, UnreadableFile
+
+__all__ = ["CommandJudge", "Judge", "RewardJudge", "Score"]
+
+Floats = NDArray[np.float64]
+Score = Callable[[Sequence[str] | None, Sequence[str]], Any]
+PREFERENCES = {"first": 1.0, "tie": 0.5, "second": 0.0}
+
+
+class Judge(Protocol):
+    """Say of each pair of texts which one is better."""
+
+    def __call__(
+        self, prompts: Sequence[str] | None, first: Sequence[str], second: Sequence[str]
+    ) -> Floats:
+        """Return preferences ``(n,)``: 1 for the first text, 0 for the second, 0.5 for a tie."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RewardJudge:
+    """Prefer the text with the higher score: ``score(prompts, texts) -> (n,)``.
+
+    Any reward model serves. Its verdict does not depend on the order of the texts.
+    """
+
+    score: Score
+
+    def __call__(
+        self, prompts: Sequence[str] | None, first: Sequence[str], second: Sequence[str]
+    ) -> Floats:
+        """Return preferences ``(n,)``; raise ``InputError`` for scores that are not finite."""
+        sides = [np.asarray(self.score(prompts, list(texts)), float) for texts in (first, second)]
+        for side in sides:
+            if side.shape != (len(first),) or not np.isfinite(side).all():
+                raise InputError(
+                    f"A judge must return one finite score for each of {len(first)} texts; it "
+                    f"returned an array of shape {side.shape}."
+                )
+        return np.asarray(0.5 + 0.5 * np.sign(sides[0] - sides[1]), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandJudge:
+    """Ask a program: one JSON object a line in, one a line out, in any order.
+
+    In: ``{"id": 0, "prompt": "...", "first": "...", "second": "..."}`` (``prompt`` may be null).
+    Out: ``{"id": 0, "preference": "first"}``, or ``"second"`` or ``"tie"``. The ``command`` is
+    started once for all pairs, without a shell, so that no text can become a command; after
+    ``timeout`` seconds it is killed. Anything else than one answer for each id is an error.
+    """
+
+    command: tuple[str, ...]
+    timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.command, str) or not self.command:
+            raise SettingsError(
+                "command must be a program and its arguments as a tuple, such as "
+                "('python', 'judge.py'); no shell reads it."
+            )
+        if not self.timeout > 0:
+            raise SettingsError(f"timeout must be above 0 seconds; found {self.timeout}.")
+
+    def __call__(
+        self, prompts: Sequence[str] | None, first: Sequence[str], second: Sequence[str]
+    ) -> Floats:
+        """Return preferences ``(n,)``; raise ``InputError`` when the answers break the protocol."""
+        asked = [
+            {"id": i, "prompt": None if prompts is None else prompts[i], "first": a, "second": b}
+            for i, (a, b) in enumerate(zip(first, second, strict=True))
+        ]
+        # ASCII only, so that a lone surrogate or a line separator in a text breaks no line.
+        lines = "".join(json.dumps(question) + "\n" for question in asked)
+        return _answers(self._run(lines), len(asked))
+
+    def _run(self, lines: str) -> str:
+        name = self.command[0]
+        try:
+            done = subprocess.run(
+                self.command, input=lines.encode(), capture_output=True, timeout=self.timeout
+            )
+        except OSError as error:
+            raise UnreadableFile(f"The judge {name!r} cannot be started: {error}") from error
+        except subprocess.TimeoutExpired as error:
+            raise InputError(
+                f"The judge {name!r} was stopped after {self.timeout:g} seconds. Give it more "
+                "time, or fewer pairs."
+            ) from error
+        if done.returncode != 0:
+            tail = done.stderr.decode("utf-8", "replace").strip()[-300:]
+            raise InputError(f"The judge {name!r} ended with code {done.returncode}: {tail}")
+        try:
+            return done.stdout.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"The judge {name!r} did not answer in UTF-8.") from error
+
+
+def _answers(text: str, count: int) -> Floats:
+    found = np.full(count, np.nan)
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            answer = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise InputError(
+                f"Line {number} of the judge's answers is not JSON: {line[:80]!r}"
+            ) from error
+        if not isinstance(answer, dict) or set(answer) != {"id", "preference"}:
+            raise InputError(
+                f"Line {number} of the judge's answers must hold 'id' and 'preference' and nothing "
+                f"else: {line[:80]!r}"
+            )
+        place, said = answer["id"], answer["preference"]
+        if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < count:
+            raise InputError(f"Line {number} of the judge's answers has the unknown id {place!r}.")
+        if not isinstance(said, str) or said not in PREFERENCES:
+            raise InputError(
+                f"Line {number} of the judge's answers prefers {said!r}; 'first', 'second' or "
+                "'tie' is expected."
+            )
+        if not np.isnan(found[place]):
+            raise InputError(f"The judge answered pair {place} twice (line {number}).")
+        found[place] = PREFERENCES[said]
+    if np.isnan(found).any():
+        raise InputError(
+            f"The judge left out {int(np.isnan(found).sum())} of {count} pairs; the first is "
+            f"{int(np.isnan(found).argmax())}."
+        )
+    return found

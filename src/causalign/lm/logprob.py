@@ -1,0 +1,106 @@
+"""Log-probabilities of completions given their prompts, with exact gradients."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from causalign.lm.completions import Completions
+from causalign.lm.language_model import LanguageModel, shares_prompts
+from causalign.lm.layout import Batch, laid_out
+from causalign.lm.progress import progress_of
+
+__all__ = ["completion_logprobs", "sequence_logprobs", "token_logprobs"]
+
+TOKENS_IN_BATCH = 2048
+
+
+def sequence_logprobs(model: Any, batch: Batch, temperature: float = 1.0) -> Tensor:
+    """Return ``log π(completion | prompt) = Σ_t log π(y_t | x, y_<t)``, ``(n,)``.
+
+    ``batch`` comes from :func:`causalign.lm.layout.laid_out`. ``temperature`` divides the logits,
+    as it does in sampling.
+    """
+    tokens = token_logprobs(model, batch, temperature)  # (N,)
+    total = tokens.new_zeros(len(batch["length"]))
+    return total.index_add(0, batch["owner"], tokens)
+
+
+def token_logprobs(model: Any, batch: Batch, temperature: float = 1.0) -> Tensor:
+    """Return ``log π(y_t | x, y_<t)`` of every completion token, ``(N,)``, in float32 or better.
+
+    Hidden states are taken to the vocabulary only where a completion token is predicted: a hook
+    before the last layer keeps those N positions, so that whatever the model does to its logits
+    (scaling, soft caps) still happens.
+    """
+    network = model
+    while hasattr(network, "module"):  # wrapped for several processes
+        network = network.module
+    head = network.get_output_embeddings()
+
+    def keep_predictors(_layer: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden = inputs[0]  # (r, t, d)
+        kept = hidden.reshape(-1, hidden.shape[-1])[batch["source"]]
+        return (kept[None], *inputs[1:])  # (1, N, d)
+
+    inputs: dict[str, Any] = {"input_ids": batch["input_ids"], "use_cache": False}
+    if "segment" in batch:
+        inputs["position_ids"] = batch["position_ids"]
+        inputs["attention_mask"] = _mask(batch["segment"], network.dtype)
+    with head.register_forward_pre_hook(keep_predictors):
+        logits = model(**inputs).logits[0]  # (N, v)
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    if temperature != 1.0:
+        logits = logits / temperature
+    return -torch.nn.functional.cross_entropy(logits, batch["target"], reduction="none")
+
+
+def completion_logprobs(
+    language_model: LanguageModel,
+    completions: Completions,
+    *,
+    temperature: float = 1.0,
+    progress: bool = False,
+) -> NDArray[np.float64]:
+    """Return log-probabilities ``(n,)`` without gradients and without dropout."""
+    model = language_model.model
+    found = np.zeros(len(completions))
+    share = shares_prompts(model)
+    training = model.training
+    model.eval()
+    try:
+        with (
+            torch.inference_mode(),
+            progress_of("Scoring texts", len(completions), progress) as advance,
+        ):
+            for rows in _batches(completions.sizes):
+                batch = laid_out(completions.take(rows), share_prompts=share)
+                batch = {name: value.to(model.device) for name, value in batch.items()}
+                found[rows] = sequence_logprobs(model, batch, temperature).double().cpu().numpy()
+                advance(len(rows))
+    finally:
+        model.train(training)
+    return found
+
+
+def _mask(segment: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return what to add to attention scores, ``(r, 1, t, t)``: a part sees itself and part 0."""
+    width = segment.shape[1]
+    causal = torch.ones(width, width, dtype=torch.bool, device=segment.device).tril()
+    same = segment[:, :, None] == segment[:, None, :]
+    seen = causal & (same | (segment[:, None, :] == 0))  # (r, t, t)
+    hidden = torch.zeros(seen.shape, dtype=dtype, device=segment.device)
+    return hidden.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
+
+
+def _batches(sizes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Cut rows, longest first, into batches of at most ``TOKENS_IN_BATCH`` with their padding."""
+    order = np.argsort(-sizes, kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        count = max(1, TOKENS_IN_BATCH // int(sizes[order[start]]))
+        batches.append(order[start : start + count])
+        start += count
+    return batches

@@ -1,0 +1,287 @@
+"""The one trainer: the Hugging Face loop around a task that knows its batches and its loss."""
+
+import json
+import math
+import os
+import random
+import shutil
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+from torch.utils.data import SequentialSampler
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
+from causalign.errors import ArtifactError
+from causalign.lm.language_model import LanguageModel
+from causalign.lm.layout import Batch
+from causalign.lm.progress import progress_of
+from causalign.lm.quiet import quiet_transformers
+from causalign.lm.training import Training
+
+__all__ = ["ObjectiveTrainer", "Task", "Trained", "train"]
+
+WHOLE = "whole.json"
+MEMORY = "task.safetensors"
+Metrics = Mapping[str, float]
+
+
+class Task(Protocol):
+    """What is learned: which rows make a batch, and what is minimised on it.
+
+    ``order`` (steps * batch size,) holds the rows to read; batches are consecutive in it, so any
+    number of processes reads the same global batches. What a task remembers between steps goes
+    through ``state`` and ``restore`` with every checkpoint.
+    """
+
+    order: NDArray[np.int64]
+
+    def batch(self, positions: NDArray[np.int64], step: int) -> Batch:
+        """Return the tensors of a batch; ``positions`` (b,) count in ``order``."""
+        ...
+
+    def loss(self, model: Any, batch: Batch) -> tuple[Tensor, Metrics]:
+        """Return what is minimised, with its gradient, and what is logged."""
+        ...
+
+    def trouble(self) -> str | None:
+        """Return why training must stop now, or None."""
+        ...
+
+    def standing(self) -> float | None:
+        """Return how good the model is, or None where the last one is the one to keep."""
+        ...
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return what is remembered between steps."""
+        ...
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what :meth:`state` returned."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Hold the log of every step, why training stopped early, and the step that was kept."""
+
+    curve: list[dict[str, float]]
+    trouble: str | None
+    kept_step: int
+
+
+def train(
+    language_model: LanguageModel,
+    task: Task,
+    training: Training,
+    folder: Path,
+    *,
+    progress: bool = False,
+) -> Trained:
+    """Train the network in place; continue from the last whole checkpoint in ``folder``.
+
+    A run that was killed ends with the weights of one that was not: order, dropout, optimiser and
+    the task's memory are restored. When the task reports trouble, training stops. Where the task
+    ranks its models, the best one at a checkpoint is kept and put back at the end.
+
+    Raises ``ArtifactError`` when a checkpoint cannot be written, naming what is left to continue
+    from. The random state of the process is left as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _random_state_kept(), quiet_transformers():
+        trainer = ObjectiveTrainer(language_model, task, training, folder)
+        start = _last_whole(folder)
+        if start is not None:
+            task.restore(_memory(start))
+        else:
+            trainer.keep_if_best(0)
+        trainer.trouble = trainer.trouble or task.trouble()
+        with progress_of("Training", trainer.args.max_steps, progress) as advance:
+            trainer.advance = advance
+            if trainer.trouble is None:
+                trainer.train(resume_from_checkpoint=None if start is None else str(start))
+        kept = trainer.put_best_back()
+    language_model.model.eval()
+    curve = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return Trained(curve, trainer.trouble, kept)
+
+
+class ObjectiveTrainer(Trainer):
+    """Minimise a task's loss; write checkpoints that are whole or do not count."""
+
+    def __init__(
+        self, language_model: LanguageModel, task: Task, training: Training, folder: Path
+    ) -> None:
+        self.task = task
+        self.folder = folder
+        self.trouble: str | None = None
+        self.advance: Any = _say_nothing
+        self.recorded: dict[str, list[float]] = defaultdict(list)
+        super().__init__(
+            model=language_model.model,
+            args=_arguments(language_model, training, len(task.order), folder),
+            train_dataset=range(len(task.order)),  # type: ignore[arg-type]
+            data_collator=lambda positions: {"positions": torch.tensor(positions)},
+        )
+        self.remove_callback(PrinterCallback)
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(range(len(self.task.order)))
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,  # noqa: ARG002  (the signature is the library's)
+    ) -> Any:
+        """Return the task's loss on the rows at these positions."""
+        positions = inputs["positions"].cpu().numpy()
+        batch = self.task.batch(positions, self.state.global_step)
+        batch = {name: value.to(self.args.device) for name, value in batch.items()}
+        loss, metrics = self.task.loss(model, batch)
+        for name, value in metrics.items():
+            self.recorded[name].append(value)
+        if not math.isfinite(float(loss.detach())):
+            self.trouble = f"the loss is {float(loss.detach())} at step {self.state.global_step}"
+        self.trouble = self.trouble or self.task.trouble()
+        if self.trouble is not None:
+            self.control.should_training_stop = True
+        return (loss, {}) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log the step with the mean of what the task measured in it."""
+        means = {name: float(np.mean(values)) for name, values in self.recorded.items()}
+        self.recorded.clear()
+        if "loss" in logs:
+            self.advance(1)
+        super().log({**logs, **means}, *args, **kwargs)
+
+    def keep_if_best(self, step: int) -> None:
+        """Store the model as the best so far, unless it is not, or is in trouble."""
+        standing = None if self.trouble else self.task.standing()
+        self.trouble = self.trouble or self.task.trouble()
+        if self.trouble is not None:
+            self.control.should_training_stop = True
+        best = self.folder / "best"
+        if standing is None or not self.args.should_save:
+            return
+        if best.is_dir() and _read(best / WHOLE)["standing"] >= standing:
+            return
+        partial = self.folder / ".best.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        self.save_model(str(partial), _internal_call=True)
+        (partial / WHOLE).write_text(json.dumps({"step": step, "standing": standing}))
+        shutil.rmtree(best, ignore_errors=True)
+        os.replace(partial, best)
+
+    def put_best_back(self) -> int:
+        """Load the best model into the network if there is one; return its step."""
+        best = self.folder / "best"
+        if not best.is_dir():
+            return int(self.state.global_step)
+        self._load_from_checkpoint(str(best))
+        return int(_read(best / WHOLE)["step"])
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        step = self.state.global_step
+        target = self.folder / f"checkpoint-{step}"
+        before = _last_whole(self.folder)
+        try:
+            shutil.rmtree(target, ignore_errors=True)
+            self.keep_if_best(step)
+            super()._save_checkpoint(model, trial)
+            if self.args.should_save:
+                save_file(_contiguous(self.task.state()), target / MEMORY)
+                (target / f".{WHOLE}").write_text(json.dumps({"step": step}))
+                os.replace(target / f".{WHOLE}", target / WHOLE)
+        # torch reports a full disk as RuntimeError, safetensors as an error of its own.
+        except (OSError, RuntimeError, SafetensorError) as failure:
+            shutil.rmtree(target, ignore_errors=True)
+            left = (
+                "from the start" if before is None else f"from step {_read(before / WHOLE)['step']}"
+            )
+            raise ArtifactError(
+                f"The checkpoint of step {step} cannot be written to {self.folder}: {failure}. "
+                f"Free some space and run again: training continues {left}."
+            ) from failure
+
+
+def _arguments(
+    language_model: LanguageModel, training: Training, positions: int, folder: Path
+) -> TrainingArguments:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    share = max(1, training.batch_size // processes)
+    micro = min(training.micro_batch_size or share, share)
+    steps = positions // training.batch_size
+    full = not language_model.has_adapter
+    return TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=max(1, share // micro),
+        max_steps=steps,
+        learning_rate=training.learning_rate,
+        warmup_steps=math.ceil(training.warmup * steps),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_gradient_norm,
+        bf16=full and training.precision == "bfloat16",
+        use_cpu=language_model.model.device.type == "cpu",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_steps=training.save_every,
+        save_total_limit=2,  # the last one may not be whole when the process dies
+        report_to=list(training.report_to) or "none",
+        remove_unused_columns=False,
+        label_names=[],
+        dataloader_pin_memory=False,
+        disable_tqdm=True,
+        seed=training.seed,
+    )
+
+
+def _last_whole(folder: Path) -> Path | None:
+    """Return the newest checkpoint that was written to its end."""
+    found = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
+    return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+
+
+def _memory(checkpoint: Path) -> dict[str, NDArray[Any]]:
+    try:
+        return load_file(checkpoint / MEMORY)
+    except (OSError, SafetensorError) as damage:
+        raise ArtifactError(
+            f"The checkpoint {checkpoint} is damaged: {damage}. Delete it and run again."
+        ) from damage
+
+
+def _contiguous(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name: np.ascontiguousarray(value) for name, value in state.items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def _say_nothing(_count: int) -> None:
+    """Take the place of a report that nobody asked for."""
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Give the process its random state back; the library seeds all generators there are."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

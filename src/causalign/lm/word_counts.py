@@ -1,0 +1,145 @@
+"""Turn texts into counts of words and pairs of words, weighted by rarity, with scikit-learn."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causalign.errors import ArtifactError, InputError
+from causalign.lm.encoder import checked_texts
+
+__all__ = ["HashingEncoder", "TfidfEncoder", "fit_tfidf", "load_tfidf"]
+
+_FILE = "tfidf.json"
+_FORMAT = "causalign-tfidf"
+_VERSION = 1
+_COLUMNS = 2048
+_WORDS: dict[str, Any] = {"ngram_range": (1, 2), "lowercase": True, "dtype": np.float32}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TfidfEncoder:
+    """Weigh words and pairs of words by rarity: ``u_j = (1 + ln count_j) idf_j``, length one.
+
+    ``idf_j = 1 + ln((1 + n) / (1 + texts with j))`` over the n training texts. Texts without any
+    known word get the zero vector. Only the vocabulary and the weights are learnt, never an
+    outcome. Make one with :func:`fit_tfidf`.
+    """
+
+    vocabulary: tuple[str, ...]
+    idf: tuple[float, ...]
+
+    worth_caching: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """Return ``tfidf``."""
+        return "tfidf"
+
+    @property
+    def revision(self) -> str:
+        """Return a hash of the vocabulary and its weights."""
+        return hashlib.sha256(self._content().encode()).hexdigest()[:32]
+
+    @property
+    def dimension(self) -> int:
+        """Return the number of words and pairs."""
+        return len(self.vocabulary)
+
+    def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
+        """Return one vector for each text, ``(n, d)``."""
+        del progress  # done before a bar could be drawn
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        counter = TfidfVectorizer(**_WORDS, sublinear_tf=True, vocabulary=list(self.vocabulary))
+        counter.idf_ = np.array(self.idf)
+        return _dense(counter, texts, self.dimension)
+
+    def save(self, folder: Path) -> None:
+        """Write the vocabulary and its weights as JSON."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _FILE).write_text(self._content(), encoding="utf-8")
+
+    def _content(self) -> str:
+        content = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "vocabulary": self.vocabulary,
+            "idf": self.idf,
+        }
+        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class HashingEncoder:
+    """Count words and pairs of words in columns chosen by their hash; vectors have length one.
+
+    Nothing is learnt, so a log of any size can be encoded. Words that share a column are not told
+    apart; their signs alternate, so that the errors cancel on average.
+    """
+
+    dimension: int = _COLUMNS
+
+    worth_caching: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """Return ``hashing``."""
+        return "hashing"
+
+    @property
+    def revision(self) -> str:
+        """Return the number of columns and the version of the counting."""
+        return f"{self.dimension}-{_VERSION}"
+
+    def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
+        """Return one vector for each text, ``(n, d)``."""
+        del progress  # done before a bar could be drawn
+        from sklearn.feature_extraction.text import HashingVectorizer
+
+        return _dense(HashingVectorizer(**_WORDS, n_features=self.dimension), texts, self.dimension)
+
+
+def fit_tfidf(texts: Sequence[str], columns: int = _COLUMNS) -> TfidfEncoder:
+    """Learn the ``columns`` most frequent words and pairs of words, and how rare they are.
+
+    Raises ``InputError`` if the texts hold no words.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    counter = TfidfVectorizer(**_WORDS, sublinear_tf=True, max_features=columns)
+    try:
+        counter.fit(checked_texts(texts))
+    except ValueError as empty:
+        raise InputError(f"The {len(texts):,} texts hold no words to count: {empty}.") from empty
+    return TfidfEncoder(
+        tuple(str(word) for word in counter.get_feature_names_out()),
+        tuple(float(weight) for weight in counter.idf_),
+    )
+
+
+def load_tfidf(folder: Path) -> TfidfEncoder:
+    """Read an encoder that was saved; raise ``ArtifactError`` if it is damaged."""
+    path = folder / _FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kind = (content["format"], content["version"])
+        words, idf = content["vocabulary"], content["idf"]
+        if kind != (_FORMAT, _VERSION):
+            raise ValueError(f"it is {kind}, not {(_FORMAT, _VERSION)}")
+        if not words or len(words) != len(idf) or not np.isfinite(np.array(idf, float)).all():
+            raise ValueError("each word needs one finite weight")
+        return TfidfEncoder(tuple(map(str, words)), tuple(map(float, idf)))
+    except (OSError, ValueError, KeyError, TypeError) as damage:
+        raise ArtifactError(f"{path} cannot be read: {damage}. Fit the encoder again.") from damage
+
+
+def _dense(counter: Any, texts: Sequence[str], dimension: int) -> NDArray[np.float32]:
+    if not len(checked_texts(texts)):
+        return np.zeros((0, dimension), dtype=np.float32)
+    return np.asarray(counter.transform(texts).toarray(), dtype=np.float32)

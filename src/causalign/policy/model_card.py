@@ -1,0 +1,102 @@
+"""Keep a tuned model: an adapter that plain peft loads, or whole weights, and a card that tells."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from causalign import artifacts
+from causalign.errors import ArtifactError
+from causalign.lm.language_model import DESCRIPTION, LanguageModel
+from causalign.lm.quiet import quiet_transformers
+from causalign.policy.fitted import PolicyFit
+
+__all__ = ["keep_model"]
+
+
+def keep_model(model: LanguageModel, fit: PolicyFit, *, settings: Any, data: str) -> Path:
+    """Write weights, tokenizer and card to ``fit.model_folder``, whole or not at all."""
+    target = fit.model_folder
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write_weights(model, partial)
+        described = {
+            "base": model.name,
+            "base_revision": model.revision.split("+")[0],
+            "method": fit.method,
+            "settings": settings,
+            "data": data,
+            "versions": artifacts.versions(),
+        }
+        artifacts.write_json(partial / DESCRIPTION, described)
+        plain = artifacts.read_json(partial / DESCRIPTION)["settings"]
+        (partial / "README.md").write_text(_card(model, fit, plain, data), encoding="utf-8")
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    except Exception as failure:  # a full disk shows as OSError, RuntimeError or SafetensorError
+        shutil.rmtree(partial, ignore_errors=True)
+        raise ArtifactError(
+            f"The tuned model cannot be written to {target}: {failure}. Free some space and run "
+            "again: training continues from its last checkpoint."
+        ) from failure
+    return target
+
+
+def _write_weights(model: LanguageModel, folder: Path) -> None:
+    with quiet_transformers():
+        if model.has_adapter:
+            model.model.save_pretrained(str(folder), save_embedding_layers=False)
+            _name_the_base(folder / "adapter_config.json", model.public_name)
+        else:
+            model.model.save_pretrained(str(folder))
+        model.tokenizer.save_pretrained(str(folder))
+
+
+def _name_the_base(path: Path, name: str) -> None:
+    """Write the name under which others find the base, not a folder of this machine."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"base_model_name_or_path": name}, indent=2) + "\n")
+
+
+def _card(model: LanguageModel, fit: PolicyFit, settings: Any, data: str) -> str:
+    """Return the model card: what was tuned on what, how, and what was found."""
+    kind = "adapter" if model.has_adapter else "model"
+    library = "peft" if model.has_adapter else "transformers"
+    front = [
+        "---",
+        f"base_model: {model.public_name}",
+        f"library_name: {library}",
+        "tags: [causalign]",
+        "---",
+    ]
+    numbers = [f"| {name.replace('_', ' ')} | {value:.6g} |" for name, value in fit.numbers.items()]
+    lines = [
+        *front,
+        f"# {fit.method} {kind} for {model.public_name}",
+        "",
+        fit.answer(),
+        "",
+        f"**Assumption.** {fit.assumption}",
+        "",
+        f"**Data.** Hash of all tokens, outcomes and weights that were read: `{data}`.",
+        "",
+        "## Numbers",
+        "",
+        "| what | value |",
+        "| --- | --- |",
+        *numbers,
+        "",
+        "## Findings",
+        "",
+        *(f"- {finding.line()}" for finding in fit.findings),
+        "",
+        "## Settings",
+        "",
+        "```json",
+        json.dumps(settings, indent=2, sort_keys=True),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)

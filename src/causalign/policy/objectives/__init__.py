@@ -1,0 +1,13 @@
+"""Objectives: pure functions ``(logprob, batch) -> (loss, metrics)`` of tensors. They need torch.
+
+``logprob`` holds log-probabilities of whole completions under the policy that is trained, with
+gradients; ``batch`` the columns that an objective names in its docstring. The loss is what training
+minimises, the metrics are floats for the log.
+"""
+
+from causalign.policy.objectives.direct_preference import DirectPreference
+from causalign.policy.objectives.outcome_value import OutcomeValue
+from causalign.policy.objectives.paired_value import PairedPreference
+from causalign.policy.objectives.supervised import Supervised
+
+__all__ = ["DirectPreference", "OutcomeValue", "PairedPreference", "Supervised"]

@@ -1,0 +1,151 @@
+"""What every method does around its task: open a model, train it, keep it with its card."""
+
+import copy
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causalign import artifacts
+from causalign.errors import ArtifactError, SettingsError
+from causalign.lm.completions import Completions
+from causalign.lm.language_model import (
+    LanguageModel,
+    Lora,
+    load_language_model,
+    with_lora,
+)
+from causalign.lm.training import Training
+from causalign.policy.fitted import PolicyFit
+from causalign.policy.model_card import keep_model
+from causalign.results import Finding
+
+__all__ = ["TunesModel", "adapted", "data_hash", "opened", "reference_of", "tuned"]
+
+
+class TunesModel(Protocol):
+    """The settings that every method has.
+
+    ``model`` is what to tune, ``adapter`` a folder to go on from, ``lora`` the adapter to train;
+    None trains all weights.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def model(self) -> str: ...  # noqa: D102
+    @property
+    def adapter(self) -> str | None: ...  # noqa: D102
+    @property
+    def lora(self) -> Lora | None: ...  # noqa: D102
+    @property
+    def training(self) -> Training: ...  # noqa: D102
+
+
+def opened(method: TunesModel) -> LanguageModel:
+    """Load the model that a method starts from; it is the reference until it is trained."""
+    if method.adapter is not None and method.lora is None:
+        raise SettingsError(
+            "lora=None trains all weights of the model, which has no use for an adapter. Leave "
+            "lora as it is to train the adapter further, or merge it into a model first."
+        )
+    low = method.training.precision == "bfloat16" and method.lora is not None
+    precision = "bfloat16" if low else "float32"
+    return load_language_model(method.model, precision=precision, adapter=method.adapter)  # type: ignore[arg-type]
+
+
+def adapted(start: LanguageModel, method: TunesModel) -> LanguageModel:
+    """Return the model ready to be trained: a new adapter, the given one, or all weights."""
+    if start.has_adapter:
+        for name, parameter in start.model.named_parameters():
+            parameter.requires_grad_("lora_" in name)
+        return start
+    if method.lora is None:
+        start.model.requires_grad_(True)
+        return start
+    return with_lora(start, method.lora, seed=method.training.seed)
+
+
+def reference_of(
+    model: LanguageModel, method: TunesModel
+) -> Callable[[], AbstractContextManager[LanguageModel]]:
+    """Return what opens the starting model at any time, whatever training makes of ``model``.
+
+    Beneath a new adapter the starting model is still there. One that is trained itself is copied.
+    """
+    if method.adapter is None and method.lora is not None:
+        return model.reference
+    frozen = replace(model, model=copy.deepcopy(model.model).requires_grad_(False))
+    return lambda: nullcontext(frozen)
+
+
+def data_hash(completions: Completions, columns: Mapping[str, NDArray[Any]]) -> str:
+    """Return a hash of everything that training reads: tokens and numbers."""
+    total = hashlib.sha256()
+    for ids in (*completions.prompts, *completions.completions):
+        total.update(len(ids).to_bytes(4, "little") + np.array(ids, dtype="<i4").tobytes())
+    for name in sorted(columns):
+        value = np.ascontiguousarray(columns[name])
+        total.update(f"{name}:{value.dtype}:{value.shape}".encode() + value.tobytes())
+    return total.hexdigest()[:16]
+
+
+def tuned(
+    method: TunesModel,
+    model: LanguageModel,
+    task: Any,
+    out: Path,
+    *,
+    data: str,
+    finish: Callable[[Any], tuple[Mapping[str, float], tuple[Finding, ...]]],
+    assumption: str,
+    drawn: str,
+    progress: bool,
+) -> PolicyFit:
+    """Train in ``out / "training"``, keep the result in ``out / "model"``, tell it as a fit.
+
+    Called again after a kill it goes on; called again when it was finished it reads the result.
+    ``finish`` turns what training returned into numbers and findings. Raises ``ArtifactError``
+    when the folder holds another run.
+    """
+    from causalign.lm.trainer import train
+
+    artifacts.open_run(out)
+    key = artifacts.fingerprint(method, model.revision.split("+")[0], data)
+    with artifacts.locked(out):
+        _claim(out / "run.json", key)
+        if (out / "fit.json").exists():
+            return PolicyFit.load(out)
+        trained = train(model, task, method.training, out / "training", progress=progress)
+        numbers, findings = finish(trained)
+        fit = PolicyFit.of(
+            method=method.name,
+            base=model.public_name,
+            folder=out,
+            curve=trained.curve,
+            drawn=drawn,
+            numbers=numbers,
+            findings=findings,
+            assumption=assumption,
+        )
+        keep_model(model, fit, settings=method, data=data)
+        fit.save()
+        shutil.rmtree(out / "training", ignore_errors=True)
+        return fit
+
+
+def _claim(record: Path, key: str) -> None:
+    if record.exists():
+        if artifacts.read_json(record).get("fingerprint") != key:
+            raise ArtifactError(
+                f"{str(record.parent)!r} holds a run with other settings or data. Choose another "
+                "folder, or delete it."
+            )
+        return
+    artifacts.write_json(record, {"fingerprint": key})

@@ -1,0 +1,328 @@
+"""Score Parquet logs of any size: part by part, each written whole, here or on Ray's workers.
+
+The work is cut into parts before it starts, and a part is scored by the same function wherever it
+runs. So the numbers do not depend on the engine, and a run that was killed goes on with the parts
+that are missing.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from causalign import artifacts
+from causalign.errors import (
+    ArtifactError,
+    ColumnNotFound,
+    ExtraNotInstalled,
+    InputError,
+    SettingsError,
+    UnreadableFile,
+    nearest,
+)
+from causalign.lm.progress import progress_of
+from causalign.lm.threads import compute_threads, use_threads
+from causalign.results import Finding
+from causalign.reward.findings import texts_read_whole
+from causalign.reward.model import RewardModel
+
+__all__ = ["Engine", "ScoredLogs", "score_logs"]
+
+Engine = Literal["batches", "ray"]
+
+_ROWS_IN_PART = 16_384
+_PLAN = "_plan.json"  # what reads a folder of Parquet passes over such a name
+_TRUNCATED = b"causalign.truncated"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredLogs:
+    """Say where the scored rows lie and how they were read.
+
+    ``rows`` counts all rows, ``without_text`` those whose text is missing and whose reward is
+    therefore missing, ``truncated`` those whose end the encoder did not read.
+    """
+
+    folder: Path
+    rows: int
+    parts: int
+    without_text: int
+    truncated: int
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Return whether all texts were read to their end."""
+        return (texts_read_whole(self.truncated, self.rows - self.without_text),)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Name rows ``start ... stop`` of a file and the file that they are written to."""
+
+    source: str
+    target: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Name the columns that are read and the one that is added."""
+
+    completion: str
+    prompt: str | None
+    reward: str
+
+
+def score_logs(
+    model: str | Path,
+    logs: str | Path,
+    out: str | Path,
+    *,
+    completion: str,
+    prompt: str | None = None,
+    column: str = "reward",
+    engine: Engine = "batches",
+    rows_in_part: int = _ROWS_IN_PART,
+    progress: bool = False,
+) -> ScoredLogs:
+    """Write ``logs``, a Parquet file or folder, to the folder ``out`` with a column of rewards.
+
+    All columns are kept and rows stay in order; memory holds ``rows_in_part`` rows at a time. The
+    cache of embeddings is not used: it would grow with the logs. ``engine='ray'`` spreads the parts
+    over Ray's workers, which must see the same files; the numbers are the same. A run that was
+    killed continues; a finished one is not repeated.
+
+    Raises ``InputError`` if a column is missing or no text, ``UnreadableFile`` for files that are
+    no Parquet, ``ArtifactError`` if ``out`` belongs to another run, ``ExtraNotInstalled`` without
+    Ray.
+    """
+    if engine not in ("batches", "ray"):
+        raise SettingsError(f"engine must be 'batches' or 'ray'; found {engine!r}.")
+    scorer = RewardModel.load(model)
+    if scorer.reads_prompt and prompt is None:
+        raise InputError("This reward model reads prompts; name their column with prompt.")
+    names = _Columns(completion, prompt if scorer.reads_prompt else None, column)
+    sources = _sources(Path(logs))
+    for source in sources:
+        _check_columns(source, names)
+    folder = artifacts.open_run(out)
+    with artifacts.locked(folder):
+        parts = _parts(sources, folder, rows_in_part)
+        _agree_on_plan(folder, Path(model), sources, names, rows_in_part)
+        for left in folder.glob(".part-*.partial"):
+            left.unlink()  # by a process that was killed; the lock says that none is writing
+        missing = [part for part in parts if not Path(part.target).is_file()]
+        run = _by_ray if engine == "ray" else _in_batches
+        rows = sum(part.stop - part.start for part in missing)
+        with progress_of("Scoring logs", rows, progress) as advance:
+            for count in run(missing, Path(model), names):
+                advance(count)
+        return _summary(folder, parts, names)
+
+
+def _in_batches(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
+    scorer = RewardModel.load(model)
+    for part in parts:
+        yield _score_part(scorer, part, names)
+
+
+def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
+    """Let Ray Data spread the parts over actors that compute on as many threads as this process."""
+    try:
+        import ray
+    except ImportError:
+        raise ExtraNotInstalled(
+            "The engine 'ray' needs ray, which is not installed: `pip install 'causalign[ray]'`; "
+            "or leave out --engine."
+        ) from None
+    threads = compute_threads()
+
+    class Scorer:
+        def __init__(self) -> None:
+            use_threads(threads)
+            self.model = RewardModel.load(model)
+
+        def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+            done = [_score_part(self.model, parts[int(i)], names) for i in batch["part"]]
+            return {"rows": np.array(done)}
+
+    if not parts:
+        return
+    if not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    workers = max(1, min(len(parts), int(ray.cluster_resources().get("CPU", 1)) // threads))
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    # One block for each part: to cut blocks later would need processors that the actors hold.
+    jobs = ray.data.from_items(
+        [{"part": i} for i in range(len(parts))], override_num_blocks=len(parts)
+    )
+    scored = jobs.map_batches(
+        Scorer, batch_size=1, num_cpus=threads, compute=ray.data.ActorPoolStrategy(size=workers)
+    )
+    for row in scored.iter_rows():
+        yield int(row["rows"])
+
+
+def _score_part(model: RewardModel, part: _Part, names: _Columns) -> int:
+    """Read a part, score it, write it; return its number of rows."""
+    table = _read_part(part)
+    texts = _texts(table, names.completion, part)
+    prompts = None if names.prompt is None else _texts(table, names.prompt, part)
+    known = [
+        i
+        for i, text in enumerate(texts)
+        if text is not None and (prompts is None or prompts[i] is not None)
+    ]
+    rewards, read = model.scored(
+        None if prompts is None else [prompts[i] for i in known],  # type: ignore[misc]
+        [texts[i] for i in known],  # type: ignore[misc]
+    )
+    scores = np.full(len(texts), np.nan)
+    scores[known] = rewards
+    missing = np.ones(len(texts), dtype=bool)
+    missing[known] = False
+    scored = table.append_column(names.reward, pa.array(scores, mask=missing))
+    kept = dict(table.schema.metadata or {}) | {_TRUNCATED: str(read.truncated).encode()}
+    _write(scored.replace_schema_metadata(kept), Path(part.target))
+    return len(texts)
+
+
+def _read_part(part: _Part) -> pa.Table:
+    """Read the rows of a part, touching only the row groups that hold them."""
+    file = _open(Path(part.source))
+    edges = np.cumsum(
+        [0] + [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    )
+    groups = [
+        i for i in range(file.num_row_groups) if edges[i] < part.stop and edges[i + 1] > part.start
+    ]
+    position, kept = int(edges[groups[0]]) if groups else 0, []
+    try:
+        for batch in file.iter_batches(batch_size=_ROWS_IN_PART, row_groups=groups):
+            start, stop = max(part.start - position, 0), min(part.stop - position, len(batch))
+            if start < stop:
+                # A slice would keep the whole batch in memory.
+                kept.append(batch.take(pa.array(np.arange(start, stop))))
+            position += len(batch)
+            if position >= part.stop:
+                break
+    except (OSError, pa.ArrowException) as damage:
+        raise UnreadableFile(f"The file {part.source!r} cannot be read: {damage}.") from damage
+    return pa.Table.from_batches(kept, schema=file.schema_arrow)
+
+
+def _texts(table: pa.Table, name: str, part: _Part) -> list[str | None]:
+    try:
+        return table[name].cast(pa.large_string()).to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError) as damage:
+        raise InputError(
+            f"The column {name!r} of {part.source!r} holds something that is no text: {damage}."
+        ) from damage
+
+
+def _write(table: pa.Table, target: Path) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        pq.write_table(table, partial)
+        os.replace(partial, target)
+    except OSError as failure:
+        raise ArtifactError(f"{target} cannot be written: {failure}. Free space.") from failure
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sources(logs: Path) -> list[Path]:
+    found = sorted(logs.rglob("*.parquet")) if logs.is_dir() else [logs]
+    if not found:
+        raise UnreadableFile(f"The folder {str(logs)!r} holds no Parquet file.")
+    return found
+
+
+def _open(source: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(source)
+    except FileNotFoundError:
+        raise UnreadableFile(f"There is no file {str(source)!r}. Check the path.") from None
+    except (OSError, pa.ArrowException) as damage:
+        raise UnreadableFile(
+            f"{str(source)!r} cannot be read as Parquet: {damage}. Write the logs as Parquet, for "
+            "instance with pandas.DataFrame.to_parquet."
+        ) from damage
+
+
+def _check_columns(source: Path, names: _Columns) -> None:
+    schema = _open(source).schema_arrow
+    for name in filter(None, (names.completion, names.prompt)):
+        if name not in schema.names:
+            raise ColumnNotFound(
+                f"{str(source)!r} has no column {name!r}; {nearest(name, schema.names)}"
+            )
+        kind = schema.field(name).type
+        inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if not (pa.types.is_string(inner) or pa.types.is_large_string(inner)):
+            raise InputError(f"The column {name!r} of {str(source)!r} holds {kind}, no text.")
+    if names.reward in schema.names:
+        raise InputError(
+            f"{str(source)!r} already has a column {names.reward!r}. Choose another name with "
+            "--column."
+        )
+
+
+def _parts(sources: list[Path], folder: Path, size: int) -> list[_Part]:
+    parts = []
+    for number, source in enumerate(sources):
+        total = _open(source).metadata.num_rows
+        for start in range(0, max(total, 1), size):
+            target = folder / f"part-{number:05d}-{start // size:06d}.parquet"
+            parts.append(_Part(str(source), str(target), start, min(start + size, total)))
+    return parts
+
+
+def _agree_on_plan(
+    folder: Path, model: Path, sources: list[Path], names: _Columns, size: int
+) -> None:
+    """Record what the parts are made of; refuse a folder whose parts are made of other things."""
+    described = hashlib.sha256((model / "reward_model.json").read_bytes()).hexdigest()
+    inputs = [(source.name, source.stat().st_size, _footer(source)) for source in sources]
+    plan = {"fingerprint": artifacts.fingerprint(described, inputs, names, size)}
+    stored = folder / _PLAN
+    if not stored.exists():
+        if any(p for p in folder.iterdir() if not p.name.startswith(".")):
+            raise ArtifactError(
+                f"The output folder {str(folder)!r} holds other files. Choose an empty one."
+            )
+        artifacts.write_json(stored, plan)
+    elif artifacts.read_json(stored) != plan:
+        raise ArtifactError(
+            f"{str(folder)!r} holds the scores of another model or of other logs. Choose another "
+            "output folder."
+        )
+
+
+def _footer(source: Path) -> str:
+    """Return a hash of the file's description of itself, which holds statistics of each column."""
+    with source.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        size = int.from_bytes(file.read(4), "little")
+        file.seek(-8 - size, os.SEEK_END)
+        return hashlib.sha256(file.read(size)).hexdigest()
+
+
+def _summary(folder: Path, parts: list[_Part], names: _Columns) -> ScoredLogs:
+    rows = missing = truncated = 0
+    for part in parts:
+        file = _open(Path(part.target))
+        rows += file.metadata.num_rows
+        truncated += int((file.schema_arrow.metadata or {}).get(_TRUNCATED, b"0"))
+        missing += file.read(columns=[names.reward])[names.reward].null_count
+    return ScoredLogs(folder, rows, len(parts), missing, truncated)

@@ -1,0 +1,158 @@
+"""A ratio of means plus means: its influence function, and intervals that survive clusters."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
+
+from causalign.errors import InputError, NotIdentified, SettingsError
+
+__all__ = ["RatioOfMeans", "Spread", "bootstrap_spread", "clustered_error", "influence_spread"]
+
+Floats = NDArray[np.float64]
+
+BLOCK = 2_000_000  # resampled cells held at once
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RatioOfMeans:
+    """Hold the rows of ``V = sum a / sum b + mean c + mean d``.
+
+    ``numerator`` a, ``denominator`` b and ``added`` c are ``(n,)``, one for each row of the log;
+    ``sampled`` d ``(m,)`` belongs to a second sample, drawn independently of the log (length 0 for
+    none). Off-policy estimators of a value are of this form.
+    """
+
+    numerator: Floats
+    denominator: Floats
+    added: Floats
+    sampled: Floats
+
+    @property
+    def estimate(self) -> float:
+        """Return V."""
+        ratio = self.numerator.sum() / self.denominator.sum()
+        own = self.sampled.mean() if len(self.sampled) else 0.0
+        return float(ratio + self.added.mean() + own)
+
+    def influence(self) -> tuple[Floats, Floats]:
+        """Return the influence of each row ``(n,)`` and of each sample ``(m,)``, with mean zero.
+
+        ``(a_i - R b_i) / mean b + c_i - mean c`` with R the ratio, and ``d_j - mean d``.
+        """
+        ratio = self.numerator.sum() / self.denominator.sum()
+        rows = (self.numerator - ratio * self.denominator) / self.denominator.mean()
+        rows = rows + self.added - self.added.mean()
+        own = self.sampled - self.sampled.mean() if len(self.sampled) else self.sampled
+        return rows, own
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Hold a standard error and the interval of an estimate."""
+
+    stderr: float
+    lower: float
+    upper: float
+
+
+def clustered_error(influence: Floats, clusters: ArrayLike | None = None) -> tuple[float, int]:
+    """Return the standard error of a mean with these influences ``(n,)``, and the clusters.
+
+    ``sqrt(G / (G - 1) sum_g s_g^2) / n`` with s_g the sum over cluster g. Assumption: clusters
+    ``(n,)`` (default: every row its own) are independent. Raises ``NotIdentified`` with fewer
+    than two.
+    """
+    member, count = _clusters(clusters, len(influence))
+    sums = np.bincount(member, weights=influence, minlength=count)
+    return float(np.sqrt(count / (count - 1) * (sums @ sums)) / len(influence)), count
+
+
+def influence_spread(
+    estimate: float,
+    influence: tuple[Floats, Floats],
+    clusters: ArrayLike | None = None,
+    level: float = 0.95,
+) -> Spread:
+    """Return ``estimate ± t se`` with ``se^2`` of the rows (clustered) plus that of the samples.
+
+    t has as many degrees of freedom as clusters less one. Assumption: the mean of the influences
+    is close to normal; heavy-tailed weights break it long before they break the arithmetic.
+    """
+    _check_level(level)
+    rows, own = influence
+    error, count = clustered_error(rows, clusters)
+    if len(own) > 1:
+        error = float(np.hypot(error, own.std(ddof=1) / np.sqrt(len(own))))
+    reach = float(student.ppf(0.5 + level / 2, count - 1)) * error
+    return Spread(error, estimate - reach, estimate + reach)
+
+
+def bootstrap_spread(
+    terms: RatioOfMeans,
+    clusters: ArrayLike | None = None,
+    level: float = 0.95,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> Spread:
+    """Resample whole clusters, and samples, with replacement; return percentiles of V.
+
+    Everything is computed again in each draw, the ratio included. Assumption: as for
+    :func:`influence_spread`, but the distribution of V need not be symmetric. Reference: Efron
+    (1979); Field and Welsh (2007) for clusters.
+    """
+    _check_level(level)
+    if draws < 100:
+        raise SettingsError(f"Percentiles need at least 100 draws; found {draws}.")
+    n = len(terms.numerator)
+    member, count = _clusters(clusters, n)
+    columns = (terms.numerator, terms.denominator, terms.added, np.ones(n))
+    sums = np.column_stack([np.bincount(member, c, minlength=count) for c in columns])
+    generator = np.random.default_rng(seed)
+    found = []
+    for size in _blocks(draws, count):
+        drawn = _resampled(generator, size, count) @ sums
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found.append(drawn[:, 0] / drawn[:, 1] + drawn[:, 2] / drawn[:, 3])
+    values = np.concatenate(found)
+    m = len(terms.sampled)
+    if m:
+        means = [_resampled(generator, size, m) @ terms.sampled / m for size in _blocks(draws, m)]
+        values = values + np.concatenate(means)
+    values = values[np.isfinite(values)]
+    lower, upper = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Spread(float(values.std(ddof=1)), float(lower), float(upper))
+
+
+def _blocks(draws: int, width: int) -> list[int]:
+    step = max(1, BLOCK // width)
+    return [min(step, draws - start) for start in range(0, draws, step)]
+
+
+def _resampled(generator: np.random.Generator, draws: int, count: int) -> Floats:
+    """Return how often each of ``count`` units is drawn, ``(draws, count)``."""
+    picked = generator.integers(count, size=(draws, count))
+    shifted = picked + count * np.arange(draws)[:, None]
+    counts = np.bincount(shifted.ravel(), minlength=draws * count)
+    return counts.reshape(draws, count).astype(np.float64)
+
+
+def _clusters(clusters: ArrayLike | None, n: int) -> tuple[NDArray[np.int64], int]:
+    labels = np.arange(n) if clusters is None else np.asarray(clusters)
+    if labels.shape != (n,):
+        raise InputError(f"clusters must have shape ({n},); its shape is {labels.shape}.")
+    _, member = np.unique(labels, return_inverse=True)
+    count = int(member.max()) + 1
+    if count < 2:
+        raise NotIdentified(
+            "All rows belong to one cluster: nothing tells how far another cluster would differ, "
+            "so there is no standard error. Name a finer cluster, or log more of them."
+        )
+    return member.astype(np.int64), count
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise SettingsError(f"level must lie between 0 and 1; found {level}.")

@@ -1,0 +1,76 @@
+"""``causalign evaluate value`` ends in a number or in a refusal, and never in a traceback."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from causalign.cli import main
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main([str(a) for a in arguments])
+    return stopped.value.code, capsys.readouterr()
+
+
+@pytest.fixture
+def files(tmp_path):
+    generator = np.random.default_rng(0)
+    n = 500
+    logged = -5 - generator.random(n)
+    tuned = np.minimum(logged + 0.3 * generator.normal(size=n) - 0.045, 0)
+    table = {"clicks": generator.random(n), "logged": logged, "tuned": tuned}
+    table |= {"guess": np.full(n, 0.5), "probability": np.exp(logged), "user": np.arange(n) // 2}
+    table |= {"far": logged + 9 * generator.normal(size=n) - 40}
+    pq.write_table(pa.table(table), tmp_path / "logs.parquet")
+    own = {"target_logprob": tuned, "logging_logprob": logged}
+    pq.write_table(pa.table(own), tmp_path / "samples.parquet")
+    return tmp_path
+
+
+def test_a_number(files, capsys):
+    columns = ["--outcome", "clicks", "--logging-logprob", "logged", "--target-logprob", "tuned"]
+    code, said = call(
+        capsys, "evaluate", "value", files / "logs.parquet", *columns, "--predicted", "guess",
+        "--direct", "guess", "--samples", files / "samples.parquet", "--cluster", "user",
+        "--range", 0, 1, "--out", files / "value",
+    )  # fmt: skip
+    assert code == 0, said.err
+    assert "by doubly-robust" in " ".join(said.out.split())
+    kept = json.loads((files / "value" / "result.json").read_text())
+    assert 0.4 < kept["section"]["numbers"]["value"] < 0.6 if "section" in kept else kept
+
+
+def test_a_refusal_fails_under_strict(files, capsys):
+    columns = ["--outcome", "clicks", "--logging-logprob", "logged", "--target-logprob", "far"]
+    code, said = call(capsys, "evaluate", "value", files / "logs.parquet", *columns, "--strict")
+    assert code == 1
+    assert "No number can be given" in said.out
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["--outcome", "click"], "did you mean 'clicks'"),
+        (["--outcome", "clicks"], "Nothing can be estimated from outcomes alone"),
+        (["--outcome", "clicks", "--target-logprob", "tuned"], "one is missing"),
+        (
+            [
+                "--outcome",
+                "clicks",
+                "--target-logprob",
+                "tuned",
+                "--logging-logprob",
+                "probability",
+            ],
+            "look like probabilities",
+        ),
+    ],
+)
+def test_bad_input(files, capsys, columns, message):
+    code, said = call(capsys, "evaluate", "value", files / "logs.parquet", *columns)
+    assert code == 2
+    assert message in " ".join(said.err.split())

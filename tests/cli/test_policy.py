@@ -1,0 +1,77 @@
+"""``causalign policy``: from a file to a model folder, and what it refuses."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from causalign.cli import app, main
+
+SET = ["--set", "training.steps=3", "--set", "training.max_length=48"]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    words = ["yes", "no", "good", "bad"]
+    texts = [f"{a} {b}" for a in words for b in words] * 4
+    path = tmp_path_factory.mktemp("policy") / "log.parquet"
+    table = pa.table(
+        {
+            "text": texts,
+            "y": [float(text.count("yes")) + i % 3 for i, text in enumerate(texts)],
+            "p": [1 / 16] * 64,
+            "test": [i // 4 for i in range(64)],
+        }
+    )
+    pq.write_table(table, path)
+    return str(path)
+
+
+def arguments(method, log, model, out, *more):
+    named = ["--completion", "text", "--outcome", "y", "--set", f"model={model}", *SET]
+    return ["policy", method, log, *named, "--out", str(out), *more]
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("sft", []),
+        ("dpo", ["--group", "test"]),
+        ("causal-preference", ["--propensity", "p", "--set", "samples.measured=0"]),
+    ],
+)
+def test_each_method_writes_a_model_with_its_section(log, tiny_lm_folder, tmp_path, method, more):
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, arguments(method, log, tiny_lm_folder, out, *more))
+    assert done.exit_code == 0, done.output
+    assert "3 steps" in done.output
+    for name in ("result.json", "summary.md", "training.csv", "model/README.md"):
+        assert (out / name).exists(), name
+    assert (out / "model" / "adapter_model.safetensors").exists()
+    assert not (tmp_path / "out.training").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "said"),
+    [
+        ("sftt", [], "did you mean 'sft'"),
+        ("sft", ["--set", "stepz=3"], "Unknown setting"),
+        ("sft", ["--set", "training.batch_size=0"], "batch_size"),
+        ("causal-preference", [], "propensity"),
+        ("causal-preference", ["--propensity", "test"], "is 0 in row 0"),
+        ("causal-preference", ["--set", "objective=doubly-robust"], "needs an outcome_model"),
+        ("dpo", [], "group"),
+    ],
+)
+def test_bad_input_is_one_line_without_a_traceback(
+    log, tiny_lm_folder, tmp_path, capsys, method, more, said
+):
+    import re
+
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments(method, log, tiny_lm_folder, tmp_path / "out", *more))
+    assert stopped.value.code == 2
+    shown = capsys.readouterr().err
+    assert re.search(said, shown), shown
+    assert "Traceback" not in shown
+    assert not (tmp_path / "out").exists()

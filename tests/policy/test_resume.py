@@ -1,0 +1,229 @@
+"""A killed training goes on to the weights of one that was not killed, bit by bit."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from causalign.errors import ArtifactError
+from causalign.lm import trainer
+from causalign.policy import DPO, SFT, CausalPreference, FreshSamples, Lora, Weighting
+
+
+def yeses(prompts, completions):
+    return np.array([float(text.count("yes")) for text in completions])
+
+
+def methods(folder, training):
+    """Dropout, fresh samples, a table of weights: all that must survive."""
+    rest = {"model": str(folder), "training": training}
+    fresh = FreshSamples(every=5, max_new_tokens=6, measured=0, for_each_row=1, defensive=0.25)
+    return {
+        "sft": SFT(**rest, lora=Lora(dropout=0.2)),
+        "full": SFT(**rest, lora=None, temperature=1.0),
+        "dpo": DPO(**rest, lora=Lora(dropout=0.2)),
+        "causal": CausalPreference(
+            **rest,
+            objective="doubly-robust",
+            samples=fresh,
+            kl=0.01,
+            weighting=Weighting(clip=20.0, stop_below=2.0),
+        ),
+    }
+
+
+def run(method, out, logs, pairs):
+    if isinstance(method, DPO):
+        return method.fit(pairs, out)
+    if isinstance(method, CausalPreference):
+        return method.fit(logs, out, outcome_model=yeses)
+    return method.fit(logs, out)
+
+
+def weights(fit):
+    name = next(fit.model_folder.glob("*.safetensors"))
+    return load_file(name)
+
+
+def same(one, other):
+    a, b = weights(one), weights(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+class Killed(BaseException):
+    """Stand for a signal: nothing catches it on the way."""
+
+
+@pytest.mark.parametrize(
+    ("name", "step"), [("sft", 3), ("full", 9), ("dpo", 9), ("causal", 9), ("causal", 10)]
+)
+def test_a_run_that_died_ends_like_one_that_did_not(
+    tiny_lm_folder, logs, pairs, training, tmp_path, monkeypatch, name, step
+):
+    training = replace(training, steps=12, save_every=4, learning_rate=1e-2)
+    method = methods(tiny_lm_folder, training)[name]
+    whole = run(method, tmp_path / "whole", logs, pairs)
+    true = trainer.ObjectiveTrainer.training_step
+
+    def dying(self, *arguments, **more):
+        if self.state.global_step == step:
+            raise Killed
+        return true(self, *arguments, **more)
+
+    monkeypatch.setattr(trainer.ObjectiveTrainer, "training_step", dying)
+    with pytest.raises(Killed):
+        run(method, tmp_path / "died", logs, pairs)
+    monkeypatch.setattr(trainer.ObjectiveTrainer, "training_step", true)
+    resumed = run(method, tmp_path / "died", logs, pairs)
+    assert same(resumed, whole)
+    same_columns = [n for n in whole.curve.column_names if n != "grad_norm"]
+    assert resumed.curve.select(same_columns).equals(whole.curve.select(same_columns))
+    assert not (tmp_path / "died" / "training").exists()
+
+
+def test_a_checkpoint_that_is_not_whole_does_not_count(
+    tiny_lm_folder, logs, pairs, training, tmp_path, monkeypatch
+):
+    """The process dies while it writes the checkpoint of step 8: the one of step 4 is used."""
+    training = replace(training, steps=12, save_every=4)
+    method = methods(tiny_lm_folder, training)["sft"]
+    whole = run(method, tmp_path / "whole", logs, pairs)
+    true = trainer.save_file
+
+    def dying(state, path):
+        if "checkpoint-8" in str(path):
+            raise Killed
+        return true(state, path)
+
+    monkeypatch.setattr(trainer, "save_file", dying)
+    with pytest.raises(Killed):
+        run(method, tmp_path / "died", logs, pairs)
+    left = {p.name for p in (tmp_path / "died" / "training").iterdir()}
+    assert {"checkpoint-4", "checkpoint-8"} <= left
+    monkeypatch.setattr(trainer, "save_file", true)
+    assert same(run(method, tmp_path / "died", logs, pairs), whole)
+
+
+def test_a_full_disk_says_from_where_training_goes_on(
+    tiny_lm_folder, logs, pairs, training, tmp_path, monkeypatch
+):
+    training = replace(training, steps=12, save_every=4)
+    method = methods(tiny_lm_folder, training)["sft"]
+    true = trainer.save_file
+
+    def full(state, path):
+        if "checkpoint-8" in str(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return true(state, path)
+
+    monkeypatch.setattr(trainer, "save_file", full)
+    with pytest.raises(ArtifactError, match="No space left.*from step 4"):
+        run(method, tmp_path / "run", logs, pairs)
+    left = {p.name for p in (tmp_path / "run" / "training").iterdir()}
+    assert "checkpoint-8" not in left
+    monkeypatch.setattr(trainer, "save_file", true)
+    whole = run(method, tmp_path / "whole", logs, pairs)
+    assert same(run(method, tmp_path / "run", logs, pairs), whole)
+
+
+LIMITED = """
+import resource, sys
+from causalign.errors import ArtifactError
+from causalign.policy import SFT, Training
+from causalign import Logs, Roles
+logs = Logs.read(sys.argv[1], Roles(completion="text", outcome="y"))
+training = Training(steps=4, batch_size=8, max_length=48, save_every=2)
+method = SFT(model=sys.argv[2], training=training)
+import causalign.lm.trainer
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    method.fit(logs, sys.argv[3])
+except ArtifactError as error:
+    print("refused:", error)
+"""
+
+
+@pytest.mark.slow
+def test_a_file_system_that_refuses_to_write_is_reported(tiny_lm_folder, logs, tmp_path):
+    import pyarrow.parquet as pq
+
+    pq.write_table(logs.data, tmp_path / "logs.parquet")
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, tmp_path / "logs.parquet", tiny_lm_folder, tmp_path / "o"],
+        capture_output=True,
+        text=True,
+    )
+    assert "refused: The checkpoint of step 2 cannot be written" in done.stdout, done.stderr[-2000:]
+    assert "from the start" in done.stdout
+
+
+KILLED = """
+import sys
+from causalign.policy import CausalPreference, FreshSamples, Training, Weighting
+from causalign import Logs, Roles
+roles = Roles(completion="text", outcome="y", propensity="p", prompt="prompt")
+logs = Logs.read(sys.argv[1], roles)
+method = CausalPreference(
+    objective="doubly-robust",
+    model=sys.argv[2],
+    training=Training(steps=60, batch_size=8, learning_rate=5e-3, max_length=48, save_every=3),
+    samples=FreshSamples(every=4, max_new_tokens=6, measured=0, for_each_row=1),
+    weighting=Weighting(stop_below=2.0),
+)
+method.fit(logs, sys.argv[3], outcome_model=lambda p, c: [float(t.count("yes")) for t in c])
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_leave_the_weights_as_they_are(
+    tiny_lm_folder, logs, tmp_path
+):
+    import pyarrow.parquet as pq
+
+    pq.write_table(logs.data, tmp_path / "logs.parquet")
+
+    def command(name):
+        return [
+            sys.executable, "-c", KILLED, tmp_path / "logs.parquet", tiny_lm_folder, tmp_path / name
+        ]  # fmt: skip
+
+    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    subprocess.run(command("whole"), check=True, **quiet)
+    rng = np.random.default_rng(0)
+    kills, done = 0, False
+    training = tmp_path / "killed" / "training"
+    while kills < 20 and not done:
+        child = subprocess.Popen(command("killed"), **quiet)
+        while not any(training.glob("checkpoint-*/whole.json")) and child.poll() is None:
+            time.sleep(0.05)
+        seen = newest(training)
+        while newest(training) == seen and child.poll() is None:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.2))
+        done = child.poll() is not None
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        kills += not done
+    if not done:
+        subprocess.run(command("killed"), check=True, **quiet)
+    assert kills >= 10
+    one, other = (
+        load_file(tmp_path / name / "model" / "adapter_model.safetensors")
+        for name in ("whole", "killed")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def newest(training: Path) -> int:
+    steps = [int(p.name.split("-")[1]) for p in training.glob("checkpoint-*")]
+    return max(steps, default=-1)
