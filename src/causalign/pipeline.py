@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from causalign import artifacts, config, cost, deconfound, report, reward
-from causalign.audit import audit
+from causalign.audit import audit, audit_markers, with_markers
 from causalign.errors import ArtifactError, SettingsError
 from causalign.evaluate import HeldOut, confounder_outcome, dependence, marker_effects, rank
 from causalign.lm import EmbeddingCache, Embeddings, Encoder, embed, load_encoder
@@ -176,8 +176,12 @@ def _pairs(logs: Logs, held: np.ndarray, recipe: Recipe) -> tuple[Pairs | None, 
 
 
 def _audit(work: _Work, _: Path) -> tuple[Section, Payload]:
-    found = audit(work.train, text_features=_features(work, work.train), seed=work.recipe.seed)
-    return found.section(), None
+    features, seed = _features(work, work.train), work.recipe.seed
+    section = audit(work.train, text_features=features, seed=seed).section()
+    marked = audit_markers(
+        work.train, text_features=features, seed=seed, progress=sys.stderr.isatty()
+    )
+    return with_markers(section, marked), None
 
 
 def _deconfound(work: _Work, _: Path) -> tuple[Section, Payload]:

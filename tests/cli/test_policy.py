@@ -51,6 +51,53 @@ def test_each_method_writes_a_model_with_its_section(log, tiny_lm_folder, tmp_pa
     assert not (tmp_path / "out.training").exists()
 
 
+@pytest.fixture(scope="module")
+def rewards(log, tmp_path_factory):
+    """A reward of the outcome and one of pairs, by their folders."""
+    made = {}
+    for method in ("ridge", "pairwise"):
+        out = tmp_path_factory.mktemp("rewards") / method
+        named = ["--completion", "text", "--outcome", "y", "--group", "test", "--out", str(out)]
+        encoder = ["--encoder", "hashing", "--method", method]
+        done = CliRunner().invoke(app, ["reward", "fit", log, *named, *encoder])
+        assert done.exit_code == 0, done.output
+        made[method] = str(out / "model")
+    return made
+
+
+WRITING = ["--set", "max_new_tokens=4", "--set", "training.batch_size=4"]
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("ppo", ["--set", "rollout=4", "--set", "measured=4"]),
+        ("grpo", ["--set", "group=2", "--set", "measured=4"]),
+        ("rloo", ["--set", "group=2", "--set", "measured=4"]),
+    ],
+)
+def test_a_reward_model_tunes_a_policy(log, rewards, tiny_lm_folder, tmp_path, method, more):
+    out = tmp_path / "out"
+    said = ["policy", method, log, "--prompt", "text", "--reward-model", rewards["ridge"]]
+    model = ["--set", f"model={tiny_lm_folder}", "--out", str(out)]
+    done = CliRunner().invoke(app, [*said, *model, *SET, *WRITING, *more])
+    assert done.exit_code == 0, done.output
+    assert (out / "model" / "adapter_model.safetensors").exists()
+    assert "reward went from" in " ".join(done.output.split())
+
+
+def test_pairs_of_a_log_and_a_preference_model(log, rewards, tiny_lm_folder, tmp_path, capsys):
+    more = ["--group", "test", "--propensity", "p", *WRITING, "--reward-model"]
+    said = arguments("paired-dpo", log, tiny_lm_folder, tmp_path / "out", *more)
+    done = CliRunner().invoke(app, [*said, rewards["pairwise"]])
+    assert done.exit_code == 0, done.output
+    with pytest.raises(SystemExit):
+        main(
+            [*arguments("paired-dpo", log, tiny_lm_folder, tmp_path / "b", *more), rewards["ridge"]]
+        )
+    assert "must be in log-odds" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("method", "more", "said"),
     [
@@ -61,6 +108,10 @@ def test_each_method_writes_a_model_with_its_section(log, tiny_lm_folder, tmp_pa
         ("causal-preference", ["--propensity", "test"], "is 0 in row 0"),
         ("causal-preference", ["--set", "objective=doubly-robust"], "needs an outcome_model"),
         ("dpo", [], "group"),
+        ("ppo", ["--prompt", "texts"], "did you mean 'text'"),
+        ("ppo", ["--prompt", "text"], "--reward-model"),
+        ("grpo", ["--set", "group=3"], "multiple"),
+        ("paired-dpo", ["--group", "test"], "--reward-model"),
     ],
 )
 def test_bad_input_is_one_line_without_a_traceback(

@@ -14,6 +14,7 @@ from causalign.checks.instruments import interval_if_weak
 from causalign.covariates import design
 from causalign.deconfound import (
     Additive,
+    AdversarialGMM,
     DoubleML,
     DoubleMLInstruments,
     LimitedInformation,
@@ -23,7 +24,8 @@ from causalign.deconfound import (
 from causalign.logs import Logs
 from causalign.results import Finding
 from causalign.roles import Roles
-from causalign.simulate import PartiallyLinear, WeakInstruments
+from causalign.simulate import NonlinearInstruments, PartiallyLinear, WeakInstruments
+from causalign.simulate.nonlinear_instruments import CURVES
 from causalign.stats.anderson_rubin import anderson_rubin
 from causalign.stats.partial import partial_out
 
@@ -227,6 +229,17 @@ def weak(seed: int, rows: int) -> Draw:
     return Draw(found.logs)
 
 
+def sloped(seed: int, rows: int) -> Draw:
+    """Let the price act by an S-shaped curve that its instrument moves; asked: its mean slope."""
+    found = NonlinearInstruments("sigmoid", rows=rows, seed=seed).simulate()
+    price = found.logs.numbers("price")
+    curve, step = CURVES["sigmoid"], 1e-3 * price.std()
+    # The outcome was standardised after the curve was added: h is the curve times this scale.
+    scale = np.polyfit(curve(price), found.confounder_effect, 1)[0]
+    slope = scale * np.mean(curve(price + step) - curve(price - step)) / (2 * step)
+    return Draw(found.logs, "price", float(slope))
+
+
 def splines() -> object:
     """Return a learner that follows smooth curves."""
     return make_pipeline(SplineTransformer(n_knots=5), Ridge(alpha=1.0))
@@ -322,6 +335,14 @@ CASES = {
         partial(fitted, Additive(formula="spline(price, 4)")),
         partial(fitted, OrdinaryLeastSquares(formula="spline(price, 4)")),
         "the same; the effect of the median price, h a cubic",
+        "ordinary least squares",
+    ),
+    "adversarial-gmm": Case(
+        1000,
+        partial(sloped, rows=1000),
+        partial(fitted, AdversarialGMM()),
+        least_squares,
+        "the instrument moves the price, which acts by a smooth curve",
         "ordinary least squares",
     ),
     "double-ml": Case(

@@ -54,7 +54,8 @@ def test_one_instrument_gives_two_stage_least_squares():
     limited, staged = LimitedInformation().fit(given), TwoStageLeastSquares().fit(given)
     np.testing.assert_allclose(limited.estimates, staged.estimates, **TOLERANCE)
     assert limited.method == "limited-information"
-    assert limited.settings["fuller"] == 0 and limited.settings["exogenous"] == ()
+    assert limited.settings["fuller"] == 0
+    assert limited.settings["exogenous"] == ()
 
 
 def test_many_instruments_mislead_it_less():

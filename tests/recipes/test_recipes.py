@@ -46,6 +46,8 @@ def test_newsletter_naive_learns_the_marker_and_deconfounded_does_not(tmp_path):
     assert found["auc deconfounded"] > found["auc naive"] + 0.1
     page = done.report.read_text()
     assert "confounded by weekday" in page
+    found_by_itself = next(s.answer for s in done.sections if s.stage == "audit")
+    assert "“happy monday” seems to add +1." in found_by_itself
 
 
 @pytest.mark.slow

@@ -5,22 +5,41 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
+from scipy.special import expit
 
 from causalign import artifacts, config
 from causalign.cli import options as given
 from causalign.cli.output import console, show_section
-from causalign.errors import InputError, SettingsError
+from causalign.covariates import numeric
+from causalign.errors import ColumnNotFound, InputError, SettingsError, nearest
 from causalign.logs import Logs
 from causalign.pairs import Pairs
-from causalign.policy import DPO, CausalPreference, PolicyFit, methods
+from causalign.policy import (
+    DPO,
+    GRPO,
+    PPO,
+    RLOO,
+    CausalPreference,
+    PairedDPO,
+    PolicyFit,
+    log_propensities,
+    methods,
+)
+from causalign.reading import read_table
 from causalign.results import Verdict, worst
 from causalign.reward import RewardModel
 from causalign.roles import Roles
 
 Method = Annotated[str, typer.Argument(metavar="METHOD", help=f"One of: {', '.join(methods)}.")]
 Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A log; for dpo also pairs (chosen, rejected).")
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A log; for dpo and paired-dpo also pairs (chosen, rejected); for ppo, grpo and rloo "
+        "a table with prompts.",
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the model and its section.")]
 Completion = Annotated[str | None, typer.Option("--completion", help="Column that holds the text.")]
@@ -33,7 +52,7 @@ Propensity = Annotated[
 ]
 Weight = Annotated[str | None, typer.Option("--weight", help="Column with the row's weight.")]
 Reward = Annotated[
-    Path | None, typer.Option("--reward-model", help="Folder of a saved outcome model.")
+    Path | None, typer.Option("--reward-model", help="Folder of a saved reward model.")
 ]
 Set = Annotated[
     list[str] | None,
@@ -99,14 +118,18 @@ def _fitted(
 ) -> PolicyFit:
     work = out.with_name(f"{out.name}.training")
     progress = sys.stderr.isatty()
-    if isinstance(tuner, DPO) and roles["completion"] is None:
-        return tuner.fit(Pairs.read(data), work, progress=progress)
-    logs = _logs(data, roles, drop_incomplete)
+    if isinstance(tuner, PPO | GRPO | RLOO):
+        prompts = _prompts(data, roles["prompt"])
+        return tuner.fit(prompts, work, reward=_loaded(reward_model), progress=progress)
+    if isinstance(tuner, PairedDPO):
+        pairs, propensity = _pairs(data, roles, drop_incomplete)
+        preference = _preference(_loaded(reward_model))
+        given_by = {"preference_model": preference, "log_propensity": propensity}
+        return tuner.fit(pairs, work, **given_by, progress=progress)
     if isinstance(tuner, DPO):
-        pairs = logs.pairs()
-        if len(pairs) == 0:
-            raise InputError("No two rows of a group differ in text and outcome: there is no pair.")
+        pairs, _ = _pairs(data, roles, drop_incomplete)
         return tuner.fit(pairs, work, progress=progress)
+    logs = _logs(data, roles, drop_incomplete)
     if isinstance(tuner, CausalPreference):
         model = None if reward_model is None else RewardModel.load(reward_model)
         return tuner.fit(logs, work, outcome_model=model, progress=progress)
@@ -119,3 +142,57 @@ def _logs(data: str, roles: dict[str, str | None], drop_incomplete: bool) -> Log
             raise SettingsError(f"Name the column that holds the {name}: --{name} COLUMN.")
     named: dict[str, Any] = {name: column for name, column in roles.items() if column}
     return Logs.read(data, Roles(**named), drop_incomplete=drop_incomplete)
+
+
+def _pairs(
+    data: str, roles: dict[str, str | None], drop_incomplete: bool
+) -> tuple[Pairs, np.ndarray | None]:
+    """Return pairs, read or made within groups, and how likely each was, if a column says so."""
+    column = roles["propensity"]
+    if roles["completion"] is None:
+        return Pairs.read(data), None if column is None else _numbers(data, column)
+    logs = _logs(data, roles, drop_incomplete)
+    pairs = logs.pairs()
+    if len(pairs) == 0:
+        raise InputError("No two rows of a group differ in text and outcome: there is no pair.")
+    if column is None:
+        return pairs, None
+    each = log_propensities(logs.numbers(column), column)
+    return pairs, each[pairs.rows].sum(axis=1)
+
+
+def _numbers(data: str, column: str) -> np.ndarray:
+    table = read_table(data)
+    if column not in table.column_names:
+        raise ColumnNotFound(f"No column {column!r}; {nearest(column, table.column_names)}")
+    return numeric(column, table[column])
+
+
+def _prompts(data: str, column: str | None) -> list[str] | None:
+    """Return the prompts; without a column the policy writes texts of their own."""
+    table = read_table(data)
+    if column is None:
+        return None
+    if column not in table.column_names:
+        raise ColumnNotFound(f"No column {column!r}; {nearest(column, table.column_names)}")
+    return table[column].to_pylist()
+
+
+def _loaded(folder: Path | None) -> RewardModel:
+    if folder is None:
+        raise SettingsError("This method needs a reward model: --reward-model FOLDER.")
+    return RewardModel.load(folder)
+
+
+def _preference(model: RewardModel) -> Any:
+    """Return P(first wins) of a reward in log-odds, as `reward fit --method pairwise` fits it."""
+    if model.units != "log-odds":
+        raise SettingsError(
+            f"The reward model is in {model.units}, and a preference model must be in log-odds. "
+            "Fit it with `causalign reward fit --method pairwise`."
+        )
+
+    def preference(prompts: Any, first: Any, second: Any) -> np.ndarray:
+        return expit(model(prompts, first) - model(prompts, second))
+
+    return preference

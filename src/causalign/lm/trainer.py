@@ -28,7 +28,15 @@ from causalign.lm.progress import progress_of
 from causalign.lm.quiet import quiet_transformers
 from causalign.lm.training import Training
 
-__all__ = ["ObjectiveTrainer", "Task", "Trained", "train"]
+__all__ = [
+    "ObjectiveTrainer",
+    "Task",
+    "Trained",
+    "random_state_kept",
+    "silenced",
+    "train",
+    "training_arguments",
+]
 
 WHOLE = "whole.json"
 MEMORY = "task.safetensors"
@@ -97,7 +105,7 @@ def train(
     from. The random state of the process is left as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _random_state_kept(), quiet_transformers():
+    with random_state_kept(), quiet_transformers():
         trainer = ObjectiveTrainer(language_model, task, training, folder)
         start = _last_whole(folder)
         if start is not None:
@@ -128,11 +136,15 @@ class ObjectiveTrainer(Trainer):
         self.recorded: dict[str, list[float]] = defaultdict(list)
         super().__init__(
             model=language_model.model,
-            args=_arguments(language_model, training, len(task.order), folder),
+            args=TrainingArguments(
+                **training_arguments(
+                    language_model, training, len(task.order) // training.batch_size, folder
+                )
+            ),
             train_dataset=range(len(task.order)),  # type: ignore[arg-type]
             data_collator=lambda positions: {"positions": torch.tensor(positions)},
         )
-        self.remove_callback(PrinterCallback)
+        silenced(self)
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         return SequentialSampler(range(len(self.task.order)))
@@ -216,36 +228,42 @@ class ObjectiveTrainer(Trainer):
             ) from failure
 
 
-def _arguments(
-    language_model: LanguageModel, training: Training, positions: int, folder: Path
-) -> TrainingArguments:
+def training_arguments(
+    language_model: LanguageModel, training: Training, steps: int, folder: Path
+) -> dict[str, Any]:
+    """Return our settings in the words of transformers' ``TrainingArguments``."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     share = max(1, training.batch_size // processes)
     micro = min(training.micro_batch_size or share, share)
-    steps = positions // training.batch_size
     full = not language_model.has_adapter
-    return TrainingArguments(
-        output_dir=str(folder),
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=max(1, share // micro),
-        max_steps=steps,
-        learning_rate=training.learning_rate,
-        warmup_steps=math.ceil(training.warmup * steps),
-        weight_decay=training.weight_decay,
-        max_grad_norm=training.max_gradient_norm,
-        bf16=full and training.precision == "bfloat16",
-        use_cpu=language_model.model.device.type == "cpu",
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_steps=training.save_every,
-        save_total_limit=2,  # the last one may not be whole when the process dies
-        report_to=list(training.report_to) or "none",
-        remove_unused_columns=False,
-        label_names=[],
-        dataloader_pin_memory=False,
-        disable_tqdm=True,
-        seed=training.seed,
-    )
+    return {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": max(1, share // micro),
+        "max_steps": steps,
+        "learning_rate": training.learning_rate,
+        "warmup_steps": math.ceil(training.warmup * steps),
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.max_gradient_norm,
+        "bf16": full and training.precision == "bfloat16",
+        "use_cpu": language_model.model.device.type == "cpu",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "save_steps": training.save_every,
+        "save_total_limit": 2,  # the last one may not be whole when the process dies
+        "report_to": list(training.report_to) or "none",
+        "remove_unused_columns": False,
+        "label_names": [],
+        "dataloader_pin_memory": False,
+        "disable_tqdm": True,
+        "seed": training.seed,
+    }
+
+
+def silenced(trainer: Trainer) -> Trainer:
+    """Return the trainer, which no longer prints every step."""
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _last_whole(folder: Path) -> Path | None:
@@ -276,7 +294,7 @@ def _say_nothing(_count: int) -> None:
 
 
 @contextmanager
-def _random_state_kept() -> Iterator[None]:
+def random_state_kept() -> Iterator[None]:
     """Give the process its random state back; the library seeds all generators there are."""
     python, numpy = random.getstate(), np.random.get_state()
     try:

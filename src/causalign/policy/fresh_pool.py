@@ -13,6 +13,7 @@ from causalign.lm.generate import Samples, sample
 from causalign.lm.language_model import LanguageModel
 from causalign.lm.logprob import completion_logprobs
 from causalign.policy.outcome_model import OutcomeModel, predicted
+from causalign.policy.packed_texts import packed, unpacked
 from causalign.policy.settings import FreshSamples
 
 __all__ = ["FreshPool", "ReferenceModel", "mixture_logprob"]
@@ -97,16 +98,10 @@ class FreshPool:
         return _joined(other, own)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the pool as arrays; ids of different lengths follow each other."""
+        """Return the pool as arrays."""
         if self.completions is None:
             return {}
-        parts = (self.completions.prompts, self.completions.completions)
-        return {
-            "pool_prompt_ids": np.array([t for ids in parts[0] for t in ids], dtype=np.int64),
-            "pool_prompt_sizes": np.array([len(ids) for ids in parts[0]], dtype=np.int64),
-            "pool_ids": np.array([t for ids in parts[1] for t in ids], dtype=np.int64),
-            "pool_sizes": np.array([len(ids) for ids in parts[1]], dtype=np.int64),
-            "pool_cut": self.completions.cut,
+        return packed(self.completions, "pool") | {
             "pool_proposal": self.proposal,
             "pool_reference": self.reference,
             "pool_outcome": self.outcome,
@@ -117,11 +112,7 @@ class FreshPool:
         """Take up what :meth:`state` returned."""
         if "pool_ids" not in state:
             return
-        self.completions = Completions(
-            _split(state["pool_prompt_ids"], state["pool_prompt_sizes"]),
-            _split(state["pool_ids"], state["pool_sizes"]),
-            state["pool_cut"].astype(bool),
-        )
+        self.completions = unpacked(state, "pool")
         self.proposal = state["pool_proposal"]
         self.reference = state["pool_reference"]
         self.outcome = state["pool_outcome"]
@@ -145,7 +136,3 @@ def _joined(first: Samples, second: Samples) -> Samples:
         Completions.joined([first.completions, second.completions]),
         np.concatenate([first.logprob, second.logprob]),
     )
-
-
-def _split(ids: NDArray[Any], sizes: NDArray[Any]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(part.tolist()) for part in np.split(ids, np.cumsum(sizes)[:-1]))

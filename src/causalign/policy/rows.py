@@ -13,7 +13,7 @@ from causalign.lm.completions import Completions
 from causalign.lm.layout import Batch, laid_out
 from causalign.lm.logprob import sequence_logprobs
 
-__all__ = ["FixedRows", "tensors"]
+__all__ = ["FixedRows", "passes_over", "tensors"]
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -64,3 +64,10 @@ class FixedRows:
 def tensors(columns: Columns) -> Batch:
     """Return columns as flat tensors: numbers that belong to texts follow the order of texts."""
     return {name: torch.from_numpy(np.ravel(value)) for name, value in columns.items()}
+
+
+def passes_over(size: int, rows: int, seed: int) -> NDArray[np.int64]:
+    """Return so many ``rows`` to read: pass after pass over ``size`` texts, each in a new order."""
+    generator = np.random.default_rng([seed, 0x9905])
+    passes = [generator.permutation(size) for _ in range(-(-rows // size))]
+    return np.concatenate(passes)[:rows]

@@ -26,7 +26,7 @@ from causalign.policy.fitted import PolicyFit
 from causalign.policy.model_card import keep_model
 from causalign.results import Finding
 
-__all__ = ["TunesModel", "adapted", "data_hash", "opened", "reference_of", "tuned"]
+__all__ = ["TunesModel", "adapted", "data_hash", "kept", "opened", "reference_of", "tuned"]
 
 
 class TunesModel(Protocol):
@@ -108,21 +108,40 @@ def tuned(
     drawn: str,
     progress: bool,
 ) -> PolicyFit:
-    """Train in ``out / "training"``, keep the result in ``out / "model"``, tell it as a fit.
-
-    Called again after a kill it goes on; called again when it was finished it reads the result.
-    ``finish`` turns what training returned into numbers and findings. Raises ``ArtifactError``
-    when the folder holds another run.
-    """
+    """Train on the task with the one trainer; see :func:`kept` for all else."""
     from causalign.lm.trainer import train
 
+    def trained(folder: Path) -> Any:
+        return train(model, task, method.training, folder, progress=progress)
+
+    told = {"data": data, "finish": finish, "assumption": assumption, "drawn": drawn}
+    return kept(method, model, trained, out, **told)  # type: ignore[arg-type]
+
+
+def kept(
+    method: TunesModel,
+    model: LanguageModel,
+    train: Callable[[Path], Any],
+    out: Path,
+    *,
+    data: str,
+    finish: Callable[[Any], tuple[Mapping[str, float], tuple[Finding, ...]]],
+    assumption: str,
+    drawn: str,
+) -> PolicyFit:
+    """Train in ``out / "training"``, keep the result in ``out / "model"``, tell it as a fit.
+
+    ``train`` takes that folder and goes on from what it finds there; called again when it was
+    finished the result is read. ``finish`` turns what training returned into numbers and findings.
+    Raises ``ArtifactError`` when the folder holds another run.
+    """
     artifacts.open_run(out)
     key = artifacts.fingerprint(method, model.revision.split("+")[0], data)
     with artifacts.locked(out):
         _claim(out / "run.json", key)
         if (out / "fit.json").exists():
             return PolicyFit.load(out)
-        trained = train(model, task, method.training, out / "training", progress=progress)
+        trained = train(out / "training")
         numbers, findings = finish(trained)
         fit = PolicyFit.of(
             method=method.name,

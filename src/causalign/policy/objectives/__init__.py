@@ -8,6 +8,13 @@ minimises, the metrics are floats for the log.
 from causalign.policy.objectives.direct_preference import DirectPreference
 from causalign.policy.objectives.outcome_value import OutcomeValue
 from causalign.policy.objectives.paired_value import PairedPreference
+from causalign.policy.objectives.proximal import ProximalPolicy
 from causalign.policy.objectives.supervised import Supervised
 
-__all__ = ["DirectPreference", "OutcomeValue", "PairedPreference", "Supervised"]
+__all__ = [
+    "DirectPreference",
+    "OutcomeValue",
+    "PairedPreference",
+    "ProximalPolicy",
+    "Supervised",
+]

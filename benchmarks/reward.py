@@ -1,17 +1,19 @@
 """Time 90 reward heads fitted together against the same heads one after the other, in one run.
 
-python benchmarks/reward_heads.py [--pairs 1000] [--epochs 3] [--batch-size 32] [--threads 2]
+python benchmarks/reward.py [--pairs 1000] [--epochs 3] [--batch-size 32] [--threads 2]
 
 3 models (Base, Multihead, Adversarial) x 6 levels of confounding x 5 seeds, on simulated vectors
 of 384 numbers. The peer is a plain PyTorch loop: modules, an index of shuffled rows,
 `torch.optim.Adam`, the weights of the best epoch kept. Times are of the processor as well as of
-the clock, because the clock runs on when other programs work.
+the clock, because the clock runs on when other programs work. Embedding follows (`embedding.py`,
+which also runs on its own).
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import embedding
 import numpy as np
 import torch
 import typer
@@ -229,6 +231,7 @@ def main(
         )
         print(f"{name}: {clock:.1f} s, {processor:.1f} s of the processor", flush=True)
     Console(width=110).print(shown)
+    embedding.main()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,267 @@
+"""Which markers do texts carry? Words, phrases, punctuation, lengths, sentiment, attributes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from causalign.errors import ExtraNotInstalled, InputError
+
+__all__ = ["Attribute", "TextMarkers", "text_markers"]
+
+Attribute = Callable[[Sequence[str]], ArrayLike] | NDArray[Any]
+
+# The vocabulary is chosen on so many texts, and a text is read up to so many characters.
+TEXTS_READ = 20_000
+CHARACTERS_READ = 20_000
+AT_ONCE = 5_000
+LONGEST_PHRASE = 3
+WORDS = r"(?u)\b\w+\b"
+PUNCTUATION = r"(?u)[^\w\s]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextMarkers:
+    """Hold m markers of n texts.
+
+    ``columns (n, m)``: 1 where a word, phrase or sign occurs, else 0; for lengths, sentiment and
+    numeric attributes the number in standard deviations. ``alike`` names for each marker those
+    that occur in exactly the same texts. ``left_out`` counts the words and phrases that were
+    frequent enough but beyond the number asked for.
+    """
+
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+    alike: tuple[tuple[str, ...], ...]
+    columns: sparse.csc_array
+    left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def unit(self) -> tuple[str, ...]:
+        """Return what one unit of each marker is."""
+        return tuple("presence" if c else "standard deviation" for c in self.is_presence)
+
+    @property
+    def is_presence(self) -> NDArray[np.bool_]:
+        """Return which markers are there or not."""
+        data, starts = self.columns.data, self.columns.indptr
+        return np.array(
+            [bool((data[a:b] == 1.0).all()) for a, b in pairwise(starts)],
+            dtype=bool,
+        )
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Return in how many texts each marker is not zero, ``(m,)``."""
+        return np.diff(self.columns.indptr).astype(np.int64)
+
+    def dense(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Return some columns as an array ``(n, stop - start)``."""
+        return self.columns[:, start:stop].toarray()
+
+    def take(self, places: Sequence[int] | NDArray[np.int64]) -> "TextMarkers":
+        """Return the markers at the places."""
+        at = [int(i) for i in places]
+        return TextMarkers(
+            tuple(self.names[i] for i in at),
+            tuple(self.kinds[i] for i in at),
+            tuple(self.alike[i] for i in at),
+            sparse.csc_array(self.columns[:, at]),
+            self.left_out,
+        )
+
+
+def text_markers(
+    texts: Sequence[str],
+    *,
+    rare: int = 20,
+    most: int = 2000,
+    attributes: Mapping[str, Attribute] | None = None,
+    sentiment: bool = False,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda _: None,
+) -> TextMarkers:
+    """Read the markers of ``texts`` (n strings) without looking at any outcome.
+
+    Words and phrases of up to three words, and signs that are neither letter, digit nor blank, are
+    kept when at least ``rare`` texts have them and as many have not; of words and phrases the
+    ``most`` frequent. Those that occur in the same texts are one marker, named by the longest.
+    ``attributes`` are numbers, truth values or labels ``(n,)``, or functions that return them for
+    texts. ``sentiment`` adds the mean valence of the words in the VADER lexicon (English).
+    ``advance(count)`` is told how many texts were read.
+
+    Raises `ExtraNotInstalled` without vaderSentiment, `InputError` for attributes that do not fit.
+    """
+    cut = [text[:CHARACTERS_READ] for text in texts]
+    phrases, left_out = _counted(cut, rare, most, seed, advance)
+    parts = [_merged(phrases), _signs(cut, rare), _lengths(texts)]
+    if sentiment:
+        parts.append(_numbers({"sentiment": _sentiment(cut)}, "sentiment"))
+    parts += [_attribute(n, a, texts, rare) for n, a in (attributes or {}).items()]
+    return TextMarkers(
+        tuple(n for p in parts for n in p.names),
+        tuple(k for p in parts for k in p.kinds),
+        tuple(a for p in parts for a in p.alike),
+        sparse.csc_array(sparse.hstack([p.columns for p in parts], format="csc")),
+        left_out,
+    )
+
+
+def _counted(
+    texts: list[str], rare: int, most: int, seed: int, advance: Callable[[int], None]
+) -> tuple[TextMarkers, int]:
+    """Choose words and phrases on a sample of the texts, then mark them in all."""
+    # Here, because scikit-learn takes more time and memory to import than the rest together.
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    shape: dict[str, Any] = {
+        "ngram_range": (1, LONGEST_PHRASE),
+        "binary": True,
+        "token_pattern": WORDS,
+        "dtype": np.float64,
+    }
+    n = len(texts)
+    seen = texts
+    if n > TEXTS_READ:
+        drawn = np.sort(np.random.default_rng(seed).choice(n, TEXTS_READ, replace=False))
+        seen = [texts[i] for i in drawn]
+    # Half of the rate asked for: what the sample has too rarely, all the texts may have enough.
+    least = max(2, int(rare * len(seen) / n / (1 if seen is texts else 2)))
+    reader = CountVectorizer(min_df=min(least, len(seen)), **shape)
+    try:
+        counted = reader.fit_transform(seen)
+    except ValueError:  # no word is frequent enough
+        advance(n)
+        return _empty(n), 0
+    frequency = np.diff(sparse.csc_array(counted).indptr)
+    order = np.argsort(-frequency, kind="stable")
+    kept = np.sort(order[: 2 * most])
+    words = reader.get_feature_names_out()[kept]
+    reader = CountVectorizer(vocabulary=words, **shape)
+    blocks = []
+    for start in range(0, n, AT_ONCE):
+        block = texts[start : start + AT_ONCE]
+        blocks.append(reader.transform(block))
+        advance(len(block))
+    columns = sparse.csc_array(sparse.vstack(blocks, format="csc"))
+    found = np.diff(columns.indptr)
+    usable = np.flatnonzero((found >= rare) & (found <= n - rare))
+    chosen = usable[np.argsort(-found[usable], kind="stable")[:most]]
+    left_out = len(usable) - len(chosen) + max(len(order) - len(kept), 0)
+    names = tuple(str(words[i]) for i in chosen)
+    kinds = tuple("phrase" if " " in name else "word" for name in names)
+    picked = sparse.csc_array(columns[:, chosen])
+    return TextMarkers(names, kinds, ((),) * len(names), picked), left_out
+
+
+def _merged(markers: TextMarkers) -> TextMarkers:
+    """Make one marker of those that occur in exactly the same texts, named by the longest."""
+    columns = markers.columns
+    columns.sort_indices()
+    same: dict[bytes, list[int]] = {}
+    for j, (a, b) in enumerate(pairwise(columns.indptr)):
+        same.setdefault(columns.indices[a:b].tobytes(), []).append(j)
+    names = markers.names
+    groups = [
+        sorted(g, key=lambda j: (-len(names[j].split()), -len(names[j]))) for g in same.values()
+    ]
+    first = markers.take([g[0] for g in groups])
+    alike = tuple(tuple(names[j] for j in g[1:]) for g in groups)
+    return TextMarkers(first.names, first.kinds, alike, first.columns)
+
+
+def _signs(texts: list[str], rare: int) -> TextMarkers:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    reader = CountVectorizer(binary=True, token_pattern=PUNCTUATION, dtype=np.float64)
+    try:
+        counted = sparse.csc_array(reader.fit_transform(texts))
+    except ValueError:  # no sign at all
+        return _empty(len(texts))
+    found = np.diff(counted.indptr)
+    kept = np.flatnonzero((found >= rare) & (found <= len(texts) - rare))
+    names = tuple(str(s) for s in reader.get_feature_names_out()[kept])
+    picked = sparse.csc_array(counted[:, kept])
+    return TextMarkers(names, ("punctuation",) * len(names), ((),) * len(names), picked)
+
+
+def _lengths(texts: Sequence[str]) -> TextMarkers:
+    letters = [sum(map(str.isalpha, text[:CHARACTERS_READ])) for text in texts]
+    capitals = [sum(map(str.isupper, text[:CHARACTERS_READ])) for text in texts]
+    return _numbers(
+        {
+            "characters (log)": np.log1p([len(text) for text in texts]),
+            "words (log)": np.log1p([len(text.split()) for text in texts]),
+            "share of capitals": np.array(capitals) / np.maximum(letters, 1),
+        },
+        "length",
+    )
+
+
+def _numbers(values: Mapping[str, NDArray[Any]], kind: str) -> TextMarkers:
+    """Put numbers into units of their standard deviation; leave out what does not vary."""
+    columns, names = [], []
+    for name, given in values.items():
+        number = np.asarray(given, dtype=np.float64)
+        if not np.isfinite(number).all():
+            raise InputError(f"Attribute {name!r} holds values that are missing or infinite.")
+        spread = number.std()
+        if spread > 1e-12 * max(1.0, float(np.abs(number).max(initial=0.0))):
+            names.append(name)
+            columns.append((number - number.mean()) / spread)
+    n = len(next(iter(values.values())))
+    found = np.column_stack(columns) if columns else np.zeros((n, 0))
+    return TextMarkers(
+        tuple(names), (kind,) * len(names), ((),) * len(names), sparse.csc_array(found)
+    )
+
+
+def _attribute(name: str, given: Attribute, texts: Sequence[str], rare: int) -> TextMarkers:
+    """Read an attribute: 0/1 as presence, numbers in standard deviations, labels one by one."""
+    values = np.asarray(given(texts) if callable(given) else given)
+    if values.shape != (len(texts),):
+        raise InputError(
+            f"Attribute {name!r} must hold one value for each of {len(texts)} texts; its shape is "
+            f"{values.shape}."
+        )
+    if values.dtype.kind in "biuf":
+        if not np.isin(values, (0, 1)).all():
+            return _numbers({name: values}, "attribute")
+        found = {name: values.astype(np.float64)}
+    else:
+        labels = values.astype(str)
+        found = {f"{name}: {level}": (labels == level) * 1.0 for level in np.unique(labels)}
+    kept = {k: v for k, v in found.items() if rare <= v.sum() <= len(texts) - rare}
+    columns = np.column_stack([*kept.values()]) if kept else np.zeros((len(texts), 0))
+    return TextMarkers(
+        tuple(kept), ("attribute",) * len(kept), ((),) * len(kept), sparse.csc_array(columns)
+    )
+
+
+def _sentiment(texts: list[str]) -> NDArray[np.float64]:
+    """Return the mean valence, -4 to 4, of the words of each text that the lexicon knows."""
+    try:
+        from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+    except ImportError:
+        raise ExtraNotInstalled(
+            "Sentiment needs the lexicon of vaderSentiment: pip install 'causalign[sentiment]'. "
+            "Or name a column or function of your own as an attribute."
+        ) from None
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    lexicon = SentimentIntensityAnalyzer().lexicon
+    words = sorted(word for word in lexicon if word.isalpha())
+    counts = CountVectorizer(vocabulary=words, token_pattern=WORDS).transform(texts)
+    valence = counts @ np.array([lexicon[word] for word in words])
+    return valence / np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
+
+
+def _empty(n: int) -> TextMarkers:
+    return TextMarkers((), (), (), sparse.csc_array((n, 0)))

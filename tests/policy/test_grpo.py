@@ -1,0 +1,147 @@
+"""GRPO and RLOO through TRL: the reward rises, and what TRL is told is what was asked for."""
+
+import builtins
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from causalign.errors import ExtraNotInstalled, InputError, SettingsError
+from causalign.lm import trainer as ours
+from causalign.lm.language_model import Lora, load_language_model
+from causalign.policy import GRPO, RLOO, PolicyFit, Training
+from causalign.policy.grpo import _reward_function, _rows, _words_of_trl
+
+pytest.importorskip("trl")
+
+
+def es(prompts, completions):
+    return np.array([float(text.count("e")) for text in completions])
+
+
+def method(folder, kind=GRPO, **changes):
+    settings = {
+        "model": str(folder),
+        "lora": None,
+        "training": Training(steps=24, batch_size=16, learning_rate=3e-2, save_every=10),
+        "group": 8,
+        "max_new_tokens": 6,
+        "measured": 64,
+    }
+    return kind(**settings | changes)
+
+
+@pytest.mark.parametrize("kind", [GRPO, RLOO])
+def test_the_reward_rises(tiny_lm_folder, tmp_path, kind):
+    prompts = ["Say three words: ", "Write: ", "Say: "]
+    state = torch.random.get_rng_state()
+    fit = method(tiny_lm_folder, kind, kl=0.01).fit(prompts, tmp_path / "run", reward=es)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    before, after = fit.numbers["reward_before"], fit.numbers["reward_after"]
+    error = np.hypot(fit.numbers["reward_before_error"], fit.numbers["reward_after_error"])
+    assert after > before + 4 * error
+    curve = fit.curve["reward"].to_numpy()
+    assert curve[-5:].mean() > curve[:5].mean() + 0.5
+    assert {f.code for f in fit.findings} == {"PO108", "PO109", "PO110", "PO113"}
+    assert fit.numbers["kl_after"] > 0
+    assert PolicyFit.load(tmp_path / "run").summary() == fit.summary()
+
+
+def test_the_reward_reads_what_was_asked(tiny_lm_folder):
+    seen = {}
+
+    def reward(prompts, completions):
+        seen.update(prompts=prompts, completions=completions)
+        return np.arange(len(completions))
+
+    told = {"prompts": ["p", "p"], "asked": ["a", "b"], "completion_ids": [[1], [2]]}
+    assert _reward_function(reward, True)(completions=["x", "y"], **told) == [0.0, 1.0]
+    assert seen == {"prompts": ["a", "b"], "completions": ["x", "y"]}
+    messages = [[{"role": "assistant", "content": "x"}], [{"role": "assistant", "content": "y"}]]
+    _reward_function(reward, False)(completions=messages, **told)
+    assert seen == {"prompts": None, "completions": ["x", "y"]}
+    with pytest.raises(InputError, match="finite numbers"):
+        _reward_function(lambda p, c: [np.nan] * len(c), True)(completions=["x", "y"], **told)
+
+
+def test_a_text_of_its_own_begins_with_the_start_token(tiny_lm_folder):
+    model = load_language_model(tiny_lm_folder)
+    rows = _rows(method(tiny_lm_folder), model, None)
+    assert model.tokenizer(rows[0]["prompt"])["input_ids"] == [model.tokenizer.bos_token_id]
+    assert len(rows) == 2  # a batch holds two groups
+    chat = _rows(replace(method(tiny_lm_folder), chat=True), model, ["hello"])
+    assert chat[0] == {"prompt": [{"role": "user", "content": "hello"}], "asked": "hello"}
+
+
+def test_settings_arrive_at_trl(tiny_lm_folder, tmp_path):
+    trl = pytest.importorskip("trl")
+    asked = method(
+        tiny_lm_folder,
+        kl=0.3,
+        clip=0.1,
+        passes=2,
+        vllm="http://localhost:8000",
+        training=Training(batch_size=16, micro_batch_size=4, seed=7, report_to=("tensorboard",)),
+    )
+    model = load_language_model(tiny_lm_folder)
+    for config in (trl.GRPOConfig, trl.RLOOConfig):
+        shared = ours.training_arguments(model, asked.training, 5, tmp_path)
+        found = config(**shared | _words_of_trl(asked))
+        assert (found.beta, found.epsilon, found.num_iterations) == (0.3, 0.1, 2)
+        assert (found.num_generations, found.max_completion_length) == (8, 6)
+        assert (found.per_device_train_batch_size, found.gradient_accumulation_steps) == (4, 4)
+        assert (found.use_vllm, found.vllm_mode) == (True, "server")
+        assert found.vllm_server_base_url == "http://localhost:8000"
+        assert (found.seed, found.report_to, found.max_steps) == (7, ["tensorboard"], 5)
+        assert (found.temperature, found.top_k, found.top_p) == (1.0, 0, 1.0)
+
+
+class Killed(BaseException):
+    """Stand for a signal: nothing catches it on the way."""
+
+
+def test_a_run_that_died_goes_on_from_its_checkpoint(tiny_lm_folder, tmp_path):
+    short = Training(steps=6, batch_size=8, learning_rate=1e-2, save_every=2)
+    asked = method(tiny_lm_folder, training=short, group=4, measured=8, lora=Lora(), kl=0.1)
+    whole = asked.fit(["Say "], tmp_path / "whole", reward=es)
+    calls = []
+
+    def dying(prompts, completions):
+        calls.append(1)
+        if len(calls) == 4:
+            raise Killed
+        return es(prompts, completions)
+
+    with pytest.raises(Killed):
+        asked.fit(["Say "], tmp_path / "died", reward=dying)
+    calls.extend([1] * 10)
+    resumed = asked.fit(["Say "], tmp_path / "died", reward=dying)
+    assert resumed.curve["step"].to_pylist() == [1, 2, 3, 4, 5, 6]
+    assert len(calls) == 14 + 4 + 2  # four steps after the checkpoint, then before and after
+    assert np.allclose(resumed.curve["loss"].to_numpy(), whole.curve["loss"].to_numpy(), atol=1e-6)
+    assert np.allclose(resumed.curve["reward"].to_numpy(), whole.curve["reward"].to_numpy())
+    # TRL keeps a copy of the adapter as its reference; it is no part of the result.
+    assert not any(path.is_dir() for path in resumed.model_folder.iterdir())
+    assert list(resumed.language_model().model.peft_config) == ["default"]
+
+
+def test_without_trl_the_extra_is_named(tiny_lm_folder, tmp_path, monkeypatch):
+    true = builtins.__import__
+
+    def without(name, *arguments, **more):
+        if name == "trl":
+            raise ModuleNotFoundError("No module named 'trl'", name="trl")
+        return true(name, *arguments, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    for kind in (GRPO, RLOO):
+        with pytest.raises(ExtraNotInstalled, match=r"needs trl.*causalign\[lm,rl\]"):
+            method(tiny_lm_folder, kind).fit(["Say "], tmp_path, reward=es)
+
+
+def test_settings_that_cannot_be_are_refused(tiny_lm_folder):
+    for changes in ({"group": 1}, {"group": 3}, {"passes": 0}, {"clip": 0}, {"kl": -1}):
+        for kind in (GRPO, RLOO):
+            with pytest.raises(SettingsError):
+                method(tiny_lm_folder, kind, **changes)
