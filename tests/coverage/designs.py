@@ -338,8 +338,8 @@ CASES = {
         "ordinary least squares",
     ),
     "adversarial-gmm": Case(
-        1000,
-        partial(sloped, rows=1000),
+        2000,
+        partial(sloped, rows=2000),
         partial(fitted, AdversarialGMM()),
         least_squares,
         "the instrument moves the price, which acts by a smooth curve",

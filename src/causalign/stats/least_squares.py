@@ -135,34 +135,34 @@ def two_stage(
     Assumption: ``E[Z'e] = 0`` (Z reaches y only through X) and Z moves every endogenous column.
 
     ``y (n,)``, ``X_endogenous (n, p)``, ``X_exogenous (n, m)`` (put the column of ones here; m may
-    be 0), ``Z (n, q)`` with ``q >= p``. Coefficients come exogenous first, then endogenous;
-    ``names``, if given, names the exogenous, endogenous and instrument columns in that order. The
-    other settings are those of `ordinary`. Equal to `linearmodels` IV2SLS and IVLIML.
+    be 0), ``Z (n, q)`` with ``q >= p``. Coefficients come exogenous first, then endogenous, and so
+    do ``names``, instruments last. Other settings as in `ordinary`. Equal to `linearmodels`.
 
     Raises `InputError`, and `NotIdentified` when there are fewer instruments than endogenous
     columns, when columns are collinear, or when the instruments do not move what they should.
     Reference: Anderson and Rubin (1949); arXiv:2506.00152 removes confounding of logs with it.
     """
     endogenous, exogenous, excluded = _matrices(X_endogenous, X_exogenous, Z)
-    y, X, w = _checked(y, np.hstack([exogenous, endogenous]), weights)
-    root = np.sqrt(w)
-    W = np.hstack([exogenous, excluded])  # (n, m + q)
-    Xw, yw, W = (X, y, W) if weights is None else (X * root[:, None], y * root, W * root[:, None])
-    labels = _labels(names, exogenous.shape[1], endogenous.shape[1], excluded.shape[1])
-    _require_order(endogenous.shape[1], excluded.shape[1])
-    fitted = _first_stage_fit(Xw, W, exogenous.shape[1], labels)
+    p, m = endogenous.shape[1], exogenous.shape[1]
+    # One copy of the columns: X and W = [exogenous, Z] are overlapping views of it.
+    y, block, w = _checked(y, np.hstack([endogenous, exogenous, excluded]), weights)
+    root, labels = np.sqrt(w), _labels(names, m, p, excluded.shape[1])
+    block_w, yw = (block, y) if weights is None else (block * root[:, None], y * root)
+    W = block_w[:, p:]
+    _require_order(p, excluded.shape[1])
+    fitted = _first_stage_fit(block_w[:, :p], W, m, labels)
     factor = factorise(fitted, labels[0], reason="once projected on the instruments")
-    k_class = _liml(yw, Xw, W, exogenous.shape[1]) if kappa == "liml" else float(kappa)
+    Xw = fitted if kappa == 1.0 else np.hstack([W[:, :m], block_w[:, :p]])
+    k_class = _liml(yw, Xw, W, m) if kappa == "liml" else float(kappa)
     mixed = fitted if k_class == 1.0 else (1 - k_class) * Xw + k_class * fitted
     bread = _k_class_bread(factor, Xw, fitted, k_class)
     coefficients = bread @ (mixed.T @ yw)
-    coefficients += bread @ (mixed.T @ (yw - Xw @ coefficients))
-    residuals = y - X @ coefficients
-    spent = float(X.shape[1])
+    coefficients += bread @ (mixed.T @ (yw - block_w[:, : p + m] @ np.roll(coefficients, p)))
+    residuals = y - block[:, : p + m] @ np.roll(coefficients, p)
+    spent, condition = float(p + m), float(np.linalg.cond(factor.root))
     covariance, counts = _covariance(
         bread, fitted, residuals * root, clusters, kind, correction, spent
     )
-    condition = float(np.linalg.cond(factor.root))
     return LinearFit(coefficients, covariance, residuals, k_class, bread, spent, condition, counts)
 
 
@@ -215,11 +215,10 @@ def _wald(effect: Floats, covariance: Floats) -> float:
 
 
 def _first_stage_fit(
-    Xw: Floats, W: Floats, m: int, labels: tuple[Sequence[str], Sequence[str]]
+    endogenous: Floats, W: Floats, m: int, labels: tuple[Sequence[str], Sequence[str]]
 ) -> Floats:
-    """Project the columns of X after the m-th on W; the exogenous ones are in W already."""
+    """Project the endogenous columns on W; the exogenous ones, its first m, are in W already."""
     factor = factorise(W, labels[1])
-    endogenous = Xw[:, m:]
     slopes = factor.solve(W.T @ endogenous)
     slopes += factor.solve(W.T @ (endogenous - W @ slopes))
     fitted = W @ slopes
@@ -229,7 +228,7 @@ def _first_stage_fit(
             f"The instruments do not move {labels[0][m + int(np.argmin(moved))]!r} at all. "
             "Name others in `Roles(instruments=...)`."
         )
-    return np.hstack([Xw[:, :m], fitted])
+    return np.hstack([W[:, :m], fitted])
 
 
 def _k_class_bread(factor: Factor, Xw: Floats, fitted: Floats, kappa: float) -> Floats:
