@@ -205,11 +205,11 @@ def _reward(work: _Work, target: Path) -> tuple[Section, Payload]:
     if groups is None:
         groups = work.train.codes_of(work.train.roles.completion)
     logs = {"naive": work.train, "deconfounded": _adjusted_logs(target / "2-deconfound")}
-    equal = {}
-    if work.recipe.reward.get("choose") == "ranking":
-        equal["environment"] = _environment(work.train)
+    equal = _environment(work.train)
     fits = {
-        name: work.fitter.fit(features, read.outcome, groups=groups, weights=read.weights, **equal)
+        name: work.fitter.fit(
+            features, read.outcome, groups=groups, weights=read.weights, environment=equal
+        )
         for name, read in logs.items()
     }
     diagnosed = {name: _diagnosed(fit, logs[name], work) for name, fit in fits.items()}

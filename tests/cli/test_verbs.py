@@ -45,7 +45,7 @@ def test_audit_deconfound_reward_evaluate(data, tiny_encoder_folder, tmp_path, c
         )
         assert code == 0, said
     models = [tmp_path / n / "model" for n in ("minutes_read", name)]
-    code, said = call(capsys, "evaluate", data / "experiment.parquet", *models)
+    code, said = call(capsys, "evaluate", "pairs", data / "experiment.parquet", *models)
     assert code == 0
     assert "ranks the 80 pairs best" in said.out
 

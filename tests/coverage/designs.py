@@ -1,7 +1,7 @@
 """Logs whose truth is known, one design for each estimator, with the estimator that is fooled."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -376,6 +376,36 @@ CASES = {
         partial(fitted, TwoStageLeastSquares()),
         "the instrument is as good as random given 8 text features; ridge",
         "two-stage least squares",
+    ),
+}
+
+
+# The same designs with fewer rows or clusters: how coverage depends on them.
+SMALLER = {
+    **{
+        f"ordinary, {weeks} clusters": replace(
+            CASES["ordinary, clusters"],
+            rows=weeks * 150,
+            draw=partial(weekly, weeks=weeks, each=150),
+            assumption=f"{weeks} weeks, each with one shock, are independent of each other",
+        )
+        for weeks in (50, 100)
+    },
+    **{
+        f"anderson-rubin, {rows} rows": replace(
+            CASES["anderson-rubin"], rows=rows, draw=partial(weak, rows=rows)
+        )
+        for rows in (500, 1000)
+    },
+    "adversarial-gmm, 1000 rows": replace(
+        CASES["adversarial-gmm"], rows=1000, draw=partial(sloped, rows=1000)
+    ),
+    "double-ml, 800 rows": replace(CASES["double-ml"], rows=800, draw=partial(embedded, rows=800)),
+    "additive, 150 clusters two ways": replace(
+        CASES["additive, clusters two ways"],
+        rows=3000,
+        draw=partial(crossed, rows=3000, authors=150, weeks=150),
+        assumption="the same; 150 authors and 150 weeks share shocks",
     ),
 }
 

@@ -64,6 +64,7 @@ def test_batches_give_what_all_rows_give(method, cluster, weight, log):
     named = roles(cluster=cluster, weight=weight)
     whole = method.fit(Logs.read(log, named))
     found = fit_parquet(method, log, named, batch_rows=333)
+    assert (found.method, found.assumption) == (whole.method, whole.assumption)
     assert found.names == whole.names or set(found.names) == set(whole.names)
     order = [found.names.index(name) for name in whole.names]
     np.testing.assert_allclose(found.estimates[order], whole.estimates, rtol=1e-7, atol=1e-9)

@@ -8,6 +8,7 @@ from causalign.results import Finding, Verdict
 from causalign.stats.anderson_rubin import anderson_rubin
 from causalign.stats.exclusion import exclusion_sensitivity
 from causalign.stats.instruments import effective_f, endogeneity, over_identification
+from causalign.stats.least_squares import FirstStage
 from causalign.stats.partial import Partialled
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "instrument_findings",
     "interval_if_weak",
     "own_instruments",
+    "strength_of_instruments",
 ]
 
 # The rule of thumb of Staiger and Stock; the effective F is read against the same number.
@@ -38,6 +40,29 @@ def instrument_findings(parts: Partialled, confounders: Sequence[str]) -> tuple[
         own,
         direct_effects(parts, confounders),
     )
+
+
+def strength_of_instruments(
+    strength: FirstStage, confounders: Sequence[str], *, leans_towards: str, remedy: str
+) -> Finding:
+    """ID201: do the instruments move every confounder? Judged by the smallest first-stage F."""
+    weakest = int(np.argmin(strength.f))
+    f, name = float(strength.f[weakest]), confounders[weakest]
+    numbers = {
+        "f": f,
+        "partial_r2": float(strength.partial_r2[weakest]),
+        "restrictions": float(strength.numerator),
+    }
+    title = "Strength of the instruments"
+    if f >= WEAK:
+        told = f"The instruments move {name} (F = {f:.1f}, at least {WEAK:g})."
+        return Finding("ID201", title, Verdict.PASS, told, numbers)
+    told = (
+        f"The instruments barely move {name} (F = {f:.1f}, below {WEAK:g}). The estimate then "
+        f"leans towards {leans_towards}, and its interval is too short. Find stronger instruments, "
+        f"drop those that do nothing, or {remedy}."
+    )
+    return Finding("ID201", title, Verdict.FAIL, told, numbers)
 
 
 def interval_if_weak(parts: Partialled, confounders: Sequence[str]) -> Finding:

@@ -12,9 +12,6 @@ from causalign.cli.output import console, show_section
 from causalign.logs import Logs
 from causalign.results import Section, Verdict, worst
 
-# Instruments stand in for the text: these methods do not read it.
-TEXT_FREE = ("two-stage", "limited-information", "adversarial-gmm", "neural-instruments")
-
 
 def command(
     logs: given.LogsPath,
@@ -69,7 +66,7 @@ def command(
 def _deconfound(read: Logs, asked: dict[str, str | None], encoder: str, out: Path) -> Section:
     settings = {key: value for key, value in asked.items() if value is not None}
     chosen = config.choose(deconfound.methods, settings, "method")
-    needs_text = settings["method"] not in TEXT_FREE
+    needs_text = settings["method"] not in deconfound.text_free
     features = given.vectors(read.completions, encoder) if needs_text else None
     found = chosen.fit(read, text_features=features)
     adjusted = deconfound.adjusted(found, read)

@@ -6,7 +6,6 @@ from typing import Annotated
 import numpy as np
 import pyarrow as pa
 import typer
-from typer.core import TyperGroup
 
 from causalign.cli import options as given
 from causalign.cli.output import show_section
@@ -61,26 +60,14 @@ Range = Annotated[
 Level = Annotated[float, typer.Option("--level", help="Level of the intervals.")]
 
 
-class _PairsByDefault(TyperGroup):
-    """Take ``evaluate PAIRS MODEL`` for ``evaluate pairs PAIRS MODEL``."""
-
-    def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]
-        if args and args[0] not in (*self.commands, "--help"):
-            args = ["pairs", *args]
-        return super().parse_args(ctx, args)
-
-
 app = typer.Typer(
-    cls=_PairsByDefault,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="""Judge rewards on held-out pairs, or estimate what a policy would have earned.
 
-Without a word for the kind, `pairs` is meant.
-
 Examples:
 
-- `causalign evaluate experiment.parquet runs/reward/model`
+- `causalign evaluate pairs experiment.parquet runs/reward/model`
 - `causalign evaluate value logs.parquet --outcome minutes --logging-logprob logged
   --target-logprob tuned`
 """,

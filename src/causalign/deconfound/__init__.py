@@ -32,6 +32,7 @@ __all__ = [
     "adjusted",
     "fit_parquet",
     "methods",
+    "text_free",
     "with_sensitivity",
 ]
 
@@ -46,3 +47,6 @@ methods = {
     "adversarial-gmm": AdversarialGMM,
     "neural-instruments": NeuralInstruments,
 }
+
+# Instruments stand in for the text: these methods do not read its features.
+text_free = ("two-stage", "limited-information", "adversarial-gmm", "neural-instruments")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from causalign.checks.instruments import instrument_findings
+from causalign.checks.instruments import instrument_findings, strength_of_instruments
 from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.expansion import Expansion, expand_confounders, expand_instruments
 from causalign.deconfound.inference import (
@@ -20,8 +20,7 @@ from causalign.deconfound.overlap import categories_seen_once
 from causalign.deconfound.two_stage import moved_by_instruments, order_condition
 from causalign.errors import NotIdentified
 from causalign.logs import Logs
-from causalign.results import Finding, Verdict
-from causalign.stats.least_squares import FirstStage, LinearFit, first_stage, two_stage
+from causalign.stats.least_squares import LinearFit, first_stage, two_stage
 from causalign.stats.partial import partial_out
 
 __all__ = ["DoubleMLInstruments"]
@@ -92,7 +91,9 @@ class DoubleMLInstruments:
             outcome=logs.roles.outcome,
             assumption=_assumption(logs, moved),
             findings=(
-                _strength(strength, names[1]),
+                strength_of_instruments(
+                    strength, names[1], leans_towards="double-ml", remedy="read the set of ID203"
+                ),
                 *instrument_findings(parts, names[1]),
                 order,
                 categories_seen_once(h.categories),
@@ -166,30 +167,6 @@ def _second_stage(
         labels.append("intercept")
     return two_stage(
         u, endogenous, exogenous, instruments, weights=weights, clusters=clusters, names=labels
-    )
-
-
-def _strength(strength: FirstStage, names: Sequence[str]) -> Finding:
-    """Judge the first stage, once the text is taken out, by the smallest F (ID201)."""
-    weakest = int(np.argmin(strength.f))
-    f, name = float(strength.f[weakest]), names[weakest]
-    numbers = {
-        "f": f,
-        "partial_r2": float(strength.partial_r2[weakest]),
-        "restrictions": float(strength.numerator),
-    }
-    title = "Strength of the instruments"
-    if f >= WEAK:
-        said = f"Given the text, the instruments move {name} (F = {f:.1f}, at least {WEAK:g})."
-        return Finding("ID201", title, Verdict.PASS, said, numbers)
-    return Finding(
-        "ID201",
-        title,
-        Verdict.FAIL,
-        f"Given the text, the instruments barely move {name} (F = {f:.1f}, below {WEAK:g}). The "
-        "interval is then too short and the estimate leans towards double-ml. Find stronger "
-        "instruments, or drop those that do nothing.",
-        numbers,
     )
 
 

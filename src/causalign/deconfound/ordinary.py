@@ -18,6 +18,8 @@ from causalign.stats.least_squares import ordinary
 
 __all__ = ["OrdinaryLeastSquares"]
 
+ASSUMPTION = "the confounders are independent of the text and of all else that moves the outcome"
+
 
 @dataclass(frozen=True, slots=True)
 class OrdinaryLeastSquares:
@@ -64,8 +66,7 @@ class OrdinaryLeastSquares:
             terms=linear.terms,
             observations=len(logs),
             outcome=logs.roles.outcome,
-            assumption="the confounders are independent of the text and of all else that moves "
-            "the outcome",
+            assumption=ASSUMPTION,
             findings=(categories_seen_once(expansion.categories),),
             degrees_of_freedom=interval_degrees_of_freedom(fit),
             numbers={"condition": fit.condition},

@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from causalign.covariates import Covariate, covariate, numeric
+from causalign.deconfound import additive, ordinary
 from causalign.deconfound.additive import Additive
 from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.limited_information import LimitedInformation
 from causalign.deconfound.ordinary import OrdinaryLeastSquares
 from causalign.deconfound.terms import Average, terms_about
-from causalign.deconfound.two_stage import TwoStageLeastSquares
+from causalign.deconfound.two_stage import TwoStageLeastSquares, instruments_assumption
 from causalign.errors import ColumnNotFound, InputError, SettingsError, UnreadableFile, nearest
 from causalign.roles import Roles
 from causalign.stats.streamed import Block, fit_blocks
@@ -53,9 +54,8 @@ def fit_parquet(
         _require_columns(file, roles)
     source = _Source(tuple(files), roles, _levels(files, roles, batch_rows), batch_rows)
     own, moved = _split(method, roles)
-    names = (*_names(source, (*_text_columns(method, roles), *own, *moved)),)
     instruments = roles.instruments if moved else ()
-    labels = (*names, *_names(source, instruments))
+    labels = tuple(_names(source, (*_text_columns(method, roles), *own, *moved, *instruments)))
     blocks = partial(
         _blocks, source, (*_text_columns(method, roles), *own), moved, instruments, method
     )
@@ -67,15 +67,16 @@ def fit_parquet(
         fit.covariance[skipped:, skipped:],
     )
     spent = len(fit.coefficients) + 1
+    name, assumption = _told(method, roles, moved)
     return ConfounderEffect(
-        method=type(method).__name__,
+        method=name,
         names=linear.names,
         estimates=linear.estimates,
         covariance=linear.covariance,
         terms=linear.terms,
         observations=fit.rows,
         outcome=roles.outcome,
-        assumption="the assumption of the method, fitted by record batches",
+        assumption=assumption,
         findings=(),
         degrees_of_freedom=float(fit.clusters - 1 if fit.clusters else fit.rows - spent),
         numbers={"kappa": fit.kappa},
@@ -110,6 +111,16 @@ def _kappa(method: Method) -> Any:
             raise SettingsError("LimitedInformation(fuller=...) needs all rows at once.")
         return "liml"
     return method.kappa if isinstance(method, TwoStageLeastSquares) else 1.0
+
+
+def _told(method: Method, roles: Roles, moved: Sequence[str]) -> tuple[str, str]:
+    """Return the method's name and its assumption, as fits in memory tell them."""
+    if isinstance(method, OrdinaryLeastSquares):
+        return "ordinary", ordinary.ASSUMPTION
+    if isinstance(method, Additive):
+        return "additive", additive.ASSUMPTION
+    name = "two-stage" if isinstance(method, TwoStageLeastSquares) else "limited-information"
+    return name, instruments_assumption(roles, moved)
 
 
 def _split(method: Method, roles: Roles) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from causalign.checks.instruments import instrument_findings
+from causalign.checks.instruments import instrument_findings, strength_of_instruments
 from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.expansion import expand_confounders, expand_instruments
 from causalign.deconfound.inference import (
@@ -19,12 +19,16 @@ from causalign.deconfound.overlap import categories_seen_once
 from causalign.errors import NotIdentified, SettingsError, nearest
 from causalign.logs import Logs
 from causalign.results import Finding, Verdict
-from causalign.stats.least_squares import FirstStage, first_stage, two_stage
+from causalign.roles import Roles
+from causalign.stats.least_squares import first_stage, two_stage
 from causalign.stats.partial import partial_out
 
-__all__ = ["TwoStageLeastSquares", "moved_by_instruments", "order_condition"]
-
-WEAK = 10.0
+__all__ = [
+    "TwoStageLeastSquares",
+    "instruments_assumption",
+    "moved_by_instruments",
+    "order_condition",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +92,12 @@ class TwoStageLeastSquares:
             terms=linear.terms,
             observations=len(logs),
             outcome=logs.roles.outcome,
-            assumption=_assumption(logs, moved),
+            assumption=instruments_assumption(logs.roles, moved),
             findings=(
                 order,
-                _strength(strength, names),
+                strength_of_instruments(
+                    strength, names, leans_towards="ordinary least squares", remedy=self._remedy()
+                ),
                 *instrument_findings(parts, names),
                 categories_seen_once(h.categories),
             ),
@@ -99,6 +105,9 @@ class TwoStageLeastSquares:
             numbers={"first_stage_f": float(strength.f.min()), "kappa": fit.kappa},
             settings=asdict(self),
         )
+
+    def _remedy(self) -> str:
+        return "use limited-information" if self.kappa == 1 else "read the set of ID203 instead"
 
 
 def moved_by_instruments(
@@ -136,29 +145,10 @@ def order_condition(confounders: Sequence[str], instruments: Sequence[str]) -> F
     )
 
 
-def _strength(strength: FirstStage, names: Sequence[str]) -> Finding:
-    """Judge the first stage by the smallest F, against the rule of thumb of 10 (ID201)."""
-    weakest = int(np.argmin(strength.f))
-    f, r2 = float(strength.f[weakest]), float(strength.partial_r2[weakest])
-    numbers = {"f": f, "partial_r2": r2, "restrictions": float(strength.numerator)}
-    title = "Strength of the instruments"
-    if f >= WEAK:
-        explanation = f"The instruments move {names[weakest]} (F = {f:.1f}, at least {WEAK:g})."
-        return Finding("ID201", title, Verdict.PASS, explanation, numbers)
-    return Finding(
-        "ID201",
-        title,
-        Verdict.FAIL,
-        f"The instruments barely move {names[weakest]} (F = {f:.1f}, below {WEAK:g}). The estimate "
-        "then leans towards ordinary least squares, and its interval is too short. Find stronger "
-        "instruments, drop those that do nothing, or use kappa='liml'.",
-        numbers,
-    )
-
-
-def _assumption(logs: Logs, moved: Sequence[str]) -> str:
+def instruments_assumption(roles: Roles, moved: Sequence[str]) -> str:
+    """Say in words what must hold of the instruments of the confounders ``moved``."""
     return (
-        f"{', '.join(logs.roles.instruments)} moved the outcome only through "
+        f"{', '.join(roles.instruments)} moved the outcome only through "
         f"{', '.join(moved)} and had nothing to do with the text"
     )
 

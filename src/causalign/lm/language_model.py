@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from causalign.errors import ArtifactError, ExtraNotInstalled, SettingsError, nearest
+from causalign.lm.model_files import refuse_pickles, revision_of
 from causalign.lm.quiet import quiet_transformers
 from causalign.lm.smollm2 import smollm2_folder
 
@@ -103,6 +104,7 @@ def load_language_model(
     if precision not in ("float32", "bfloat16"):
         raise SettingsError(f"precision must be 'float32' or 'bfloat16'; found {precision!r}.")
     source = _source(name)
+    refuse_pickles(source)
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -129,7 +131,7 @@ def load_language_model(
     # What a model's author prefers when sampling must not bend the distribution.
     model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    revision = _fingerprint(source) if isinstance(source, Path) else _commit(model, name)
+    revision = revision_of(model, source)
     placed: Any = model  # the library's annotation of `to` forgets its arguments
     loaded = LanguageModel(str(name), revision, placed.to(chosen).eval(), tokenizer)
     return loaded if adapter is None else _with_adapter(loaded, Path(adapter))
@@ -233,18 +235,3 @@ def _with_adapter(base: LanguageModel, folder: Path) -> LanguageModel:
         ) from failure
     digest = hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()
     return replace(base, model=model.eval(), revision=f"{base.revision}+{digest[:16]}")
-
-
-def _fingerprint(folder: Path) -> str:
-    """Return a hash of everything that decides the probabilities: weights, settings, tokenizer."""
-    names = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-    paths = [folder / name for name in names if (folder / name).is_file()]
-    total = hashlib.sha256()
-    for path in paths + sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:32]
-
-
-def _commit(model: Any, name: str | Path) -> str:
-    return str(getattr(model.config, "_commit_hash", None) or name)

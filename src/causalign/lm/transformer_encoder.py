@@ -7,7 +7,6 @@ kept a cosine of at least .9999 to float32, so they are the default there; the l
 kept only .9989, and other models were not measured: their default is float32.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from causalign.errors import ArtifactError, ExtraNotInstalled, SettingsError
 from causalign.lm.encoder import checked_texts
 from causalign.lm.encoder_name import EncoderName, Pooling, Precision
 from causalign.lm.minilm import minilm_folder
+from causalign.lm.model_files import refuse_pickles, revision_of
 from causalign.lm.progress import progress_of
 from causalign.lm.quiet import quiet_transformers
 from causalign.lm.smollm2 import smollm2_folder
@@ -117,14 +117,14 @@ def load_transformer(
         )
     source = _source(asked)
     if isinstance(source, Path):
-        _refuse_pickles(source)
+        refuse_pickles(source)
         _check_pooling(source)
     tokenizer, model = _load(source)
     full = _complete(asked, precision, model, device)
     positions = getattr(model.config, "max_position_embeddings", None)
     limit = _MAX_TOKENS_CAUSAL if _is_causal(model) else _MAX_TOKENS
     max_tokens = int(min(limit, tokenizer.model_max_length, positions or limit))
-    weights = _fingerprint(source) if isinstance(source, Path) else _commit(model, source)
+    weights = revision_of(model, source)
     model = _placed(model, full.precision, device)
     return TransformerEncoder(
         str(full),
@@ -227,17 +227,6 @@ def _load(source: Path | str) -> tuple[Any, Any]:
     return tokenizer, model
 
 
-def _refuse_pickles(folder: Path) -> None:
-    if any(folder.glob("*.safetensors")):
-        return
-    pickled = [p.name for pattern in ("*.bin", "*.pt", "*.pth") for p in folder.glob(pattern)]
-    if pickled:
-        raise ArtifactError(
-            f"The folder {folder} holds its weights only as {', '.join(sorted(pickled))}, a format "
-            "that can run code when it is read. Convert them to safetensors where you trust them."
-        )
-
-
 def _check_pooling(folder: Path) -> None:
     described = folder / "1_Pooling" / "config.json"
     if not described.is_file():
@@ -252,18 +241,3 @@ def _check_pooling(folder: Path) -> None:
             f"The encoder in {folder} pools by {', '.join(asked)}; only the mean of the tokens is "
             "supported. Choose another encoder."
         )
-
-
-def _commit(model: Any, source: str) -> str:
-    return str(getattr(model.config, "_commit_hash", None) or source)
-
-
-def _fingerprint(folder: Path) -> str:
-    """Return a hash of everything that decides the vectors: weights, settings, tokenizer."""
-    names = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
-    paths = [folder / name for name in names if (folder / name).is_file()]
-    total = hashlib.sha256()
-    for path in sorted(paths) + sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()[:32]

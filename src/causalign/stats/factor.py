@@ -9,7 +9,14 @@ from scipy import linalg
 
 from causalign.errors import NotIdentified
 
-__all__ = ["COLLINEAR", "Factor", "factorise", "factorise_gram", "independent_columns"]
+__all__ = [
+    "COLLINEAR",
+    "Factor",
+    "factorise",
+    "factorise_gram",
+    "independent_columns",
+    "residualise",
+]
 
 Floats = NDArray[np.float64]
 
@@ -85,6 +92,16 @@ def independent_columns(X: Floats) -> NDArray[np.int64]:
     triangle, order = linalg.qr(root, mode="r", pivoting=True)[-2:]
     rank = int((np.abs(np.diag(triangle)) > COLLINEAR).sum())
     return np.sort(used[order[:rank]])
+
+
+def residualise(values: Floats, columns: Floats) -> Floats:
+    """Return what ``columns (n, m)`` leave unexplained of ``values (n, k)``, refined once."""
+    if columns.shape[1] == 0:
+        return values
+    factor = factorise(columns, None)
+    left = values - columns @ factor.solve(columns.T @ values)
+    refined: Floats = left - columns @ factor.solve(columns.T @ left)
+    return refined
 
 
 def _safe_root(gram: Floats) -> Floats | None:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
 from causalign.errors import InputError, NotIdentified, SettingsError
-from causalign.stats.factor import COLLINEAR, Factor, factorise
+from causalign.stats.factor import COLLINEAR, Factor, factorise, residualise
 from causalign.stats.sandwich import Correction, sandwich
 
 __all__ = ["FirstStage", "LinearFit", "first_stage", "ordinary", "two_stage"]
@@ -248,7 +248,7 @@ def _k_class_bread(factor: Factor, Xw: Floats, fitted: Floats, kappa: float) -> 
 def _liml(yw: Floats, Xw: Floats, W: Floats, m: int) -> float:
     """Return the smallest root of ``|E1'E1 - kappa EW'EW| = 0``, E1 and EW residuals of [y, X]."""
     stacked = np.column_stack([yw, Xw[:, m:]])
-    within, short = _residuals(stacked, W), _residuals(stacked, W[:, :m])
+    within, short = residualise(stacked, W), residualise(stacked, W[:, :m])
     scale = np.linalg.norm(within, axis=0)
     if len(yw) - W.shape[1] < stacked.shape[1] or not (scale > 0).all():
         raise NotIdentified(
@@ -263,14 +263,6 @@ def _liml(yw: Floats, Xw: Floats, W: Floats, m: int) -> float:
             "least squares), and ask where such an outcome comes from."
         )
     return float(linalg.eigh(short.T @ short, within.T @ within, eigvals_only=True)[0])
-
-
-def _residuals(values: Floats, W: Floats) -> Floats:
-    if W.shape[1] == 0:
-        return values
-    factor = factorise(W, None)
-    left = values - W @ factor.solve(W.T @ values)
-    return left - W @ factor.solve(W.T @ left)
 
 
 def _covariance(

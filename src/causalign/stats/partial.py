@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError, NotIdentified
-from causalign.stats.factor import factorise
+from causalign.stats.factor import factorise, residualise
 from causalign.stats.sandwich import sandwich
 
-__all__ = ["Partialled", "partial_out", "residuals"]
+__all__ = ["Partialled", "partial_out", "residualise"]
 
 Floats = NDArray[np.float64]
 
@@ -91,20 +91,10 @@ def partial_out(
     E = E * root_weight
     factorise(np.hstack([E, instruments * root_weight]), names)
     stacked = np.column_stack([outcome, X, instruments]) * root_weight
-    left = residuals(stacked, E)
+    left = residualise(stacked, E)
     basis, root = np.linalg.qr(left[:, 1 + p :])
     labels = None if clusters is None else np.asarray(clusters)
     return Partialled(left[:, 0], left[:, 1 : 1 + p], left[:, 1 + p :], basis, root, m, labels)
-
-
-def residuals(values: Floats, columns: Floats) -> Floats:
-    """Return what ``columns (n, m)`` leave unexplained of ``values (n, k)``, refined once."""
-    if columns.shape[1] == 0:
-        return values
-    factor = factorise(columns, None)
-    left = values - columns @ factor.solve(columns.T @ values)
-    refined: Floats = left - columns @ factor.solve(columns.T @ left)
-    return refined
 
 
 def _matrix(value: ArrayLike, rows: int) -> Floats:
