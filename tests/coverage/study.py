@@ -43,14 +43,15 @@ def measured(task: tuple[str, int]) -> dict[str, object]:
 
 
 def kept(path: Path) -> list[dict]:
-    """Return the draws in the file; a last line that was cut short is left out."""
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    """Return the draws in the file, each once; a line that was cut short is left out."""
+    found: dict[tuple[str, int], dict] = {}
+    for line in filter(None, path.read_text().splitlines() if path.exists() else ()):
         try:
-            found += [json.loads(line)] if line else []
+            row = json.loads(line)
+            found[row["case"], row["seed"]] = row
         except json.JSONDecodeError:
             print(f"left out a damaged line of {path}", file=sys.stderr)
-    return found
+    return list(found.values())
 
 
 def run(names: list[str], draws: int, path: Path, processes: int) -> None:
