@@ -2,6 +2,7 @@
 
     python benchmarks/markers.py draws --draws 100 --keep runs/markers.jsonl
     python benchmarks/markers.py speed --rows 100000
+    python benchmarks/markers.py audit --rows 100000 --encoder hashing
     python benchmarks/markers.py logs
 
 In real texts (hacker_news, news, pizza_requests of CAUSALIGN_DATA) "Happy Monday!" is put before
@@ -15,6 +16,7 @@ import argparse
 import json
 import os
 import resource
+import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -28,6 +30,7 @@ from scipy import sparse
 from causalign import Logs, Roles
 from causalign.audit import audit_markers
 from causalign.audit.vocabulary import text_markers
+from causalign.cli import main
 from causalign.stats.false_discoveries import q_values
 from causalign.stats.folds import group_folds
 from causalign.stats.marker_effects import confounder_part, marker_effects
@@ -77,7 +80,14 @@ def text_vectors(texts: list[str]) -> np.ndarray:
     return TruncatedSVD(100, random_state=0).fit_transform(counted)
 
 
-def draw(seed: int, y: np.ndarray, markers: tuple, vectors: np.ndarray, arm: str) -> list[dict]:
+def draw(
+    seed: int,
+    y: np.ndarray,
+    markers: tuple,
+    vectors: np.ndarray,
+    arm: str,
+    strengths: tuple[float, ...],
+) -> list[dict]:
     """Return what one draw gave, for every strength."""
     names, plain, planted = markers
     generator = np.random.default_rng(seed)
@@ -96,7 +106,7 @@ def draw(seed: int, y: np.ndarray, markers: tuple, vectors: np.ndarray, arm: str
     folds = group_folds(n, 5, seed)
     basis = (day[:, None] == np.arange(7)) * 1.0
     found = []
-    for strength in STRENGTHS:
+    for strength in strengths:
         outcome = base + strength * (day == 0)
         part = confounder_part(outcome, basis, features=features, folds=folds)
         effects = marker_effects(X, outcome, part)
@@ -127,16 +137,19 @@ def draws(count: int, keep: Path) -> None:
     """Make the draws that the file lacks, then print the table."""
     keep.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in keep.read_text().splitlines()] if keep.exists() else []
-    done = {(r["file"], r["arm"], r["seed"]) for r in rows}
+    done = {(r["file"], r["arm"], r["seed"], r["strength"]) for r in rows}
     for name in FILES:
-        wanted = [(a, s) for s in range(count) for a in ("logged", "shuffled")]
-        wanted = [(a, s) for a, s in wanted if (name, a, s) not in done]
-        if not wanted:
+        wanted = {
+            (arm, seed): tuple(x for x in STRENGTHS if (name, arm, seed, x) not in done)
+            for seed in range(count)
+            for arm in ("logged", "shuffled")
+        }
+        if not any(wanted.values()):
             continue
         texts, y = read(name)
         markers, vectors = both_ways(texts), text_vectors([*texts, *(MARKER + t for t in texts)])
-        for arm, seed in wanted:
-            new = [{"file": name, **r} for r in draw(seed, y, markers, vectors, arm)]
+        for (arm, seed), left in wanted.items():
+            new = [{"file": name, **r} for r in draw(seed, y, markers, vectors, arm, left)]
             with keep.open("a") as file:
                 file.writelines(json.dumps(r) + "\n" for r in new)
             rows += new
@@ -251,16 +264,69 @@ def speed(rows: int) -> None:
         )
 
 
+def audit_at_the_command_line(rows: int, encoder: str) -> None:
+    """Run `causalign audit` and `causalign report` on ``rows`` texts; print seconds and sizes.
+
+    Each text is two titles of hacker_news, on Mondays often after the greeting; weekday, hour and
+    price are confounders, 20,000 authors are clusters, and the time spans two years.
+    """
+    titles = pq.read_table(Path(os.environ["CAUSALIGN_DATA"]) / "hacker_news.parquet")["title"]
+    generator = np.random.default_rng(0)
+    day, hour = generator.integers(7, size=rows), generator.integers(24, size=rows)
+    days = generator.integers(0, 104, rows) * 7 + day
+    when = np.datetime64("2024-01-01T00:00") + 60 * (24 * days + hour).astype("timedelta64[m]")
+    greeted = generator.random(rows) < np.where(day == 0, 0.8, 0.02)
+    pairs = generator.integers(len(titles), size=(rows, 2))
+    known = titles.to_pylist()
+    log = {
+        "title": [
+            MARKER * int(g) + f"{known[a]} {known[b]}"
+            for g, (a, b) in zip(greeted, pairs, strict=True)
+        ],
+        "points": generator.normal(size=rows) + 0.5 * (day == 0),
+        "weekday": day.astype(str),
+        "hour": hour.astype(str),
+        "price": generator.gamma(2, size=rows),
+        "author": generator.integers(20_000, size=rows),
+        "when": when.astype("datetime64[us]"),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        pq.write_table(pa.table(log), place / "logs.parquet")
+        roles = ["--completion", "title", "--outcome", "points", "--cluster", "author", "--time"]
+        roles += ["when", "--confounder", "weekday", "--confounder", "hour", "--confounder"]
+        kept = ["--encoder", encoder, "--out", str(place / "run" / "1-audit")]
+        started, used = time.perf_counter(), time.process_time()
+        for arguments in (
+            ["audit", str(place / "logs.parquet"), *roles, "price", *kept],
+            ["report", str(place / "run")],
+        ):
+            try:
+                main(arguments)
+            except SystemExit as done:
+                print(f"{arguments[0]}: exit {done.code}")
+        page = next((place / "run").rglob("*.html"))
+        print(
+            f"{rows:,} rows, {len(set(log['title'])):,} distinct texts, {encoder}: "
+            f"{time.perf_counter() - started:.0f} s, {time.process_time() - used:.0f} s of "
+            f"processors, peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB, "
+            f"report {page.stat().st_size / 1e6:.2f} MB"
+        )
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["draws", "speed", "logs"])
+    parser.add_argument("what", choices=["draws", "speed", "audit", "logs"])
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--keep", type=Path, default=Path("runs/markers.jsonl"))
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--encoder", default="hashing")
     given = parser.parse_args()
     if given.what == "draws":
         draws(given.draws, given.keep)
     elif given.what == "speed":
         speed(given.rows)
+    elif given.what == "audit":
+        audit_at_the_command_line(given.rows, given.encoder)
     else:
         logs()

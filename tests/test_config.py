@@ -1,8 +1,8 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-from causalign import config
+from causalign import config, policy
 from causalign.errors import SettingsError, UnreadableFile
 
 
@@ -22,6 +22,26 @@ class Outer:
 def test_builds_nested_dataclasses():
     built = config.construct(Outer, {"title": "x", "inner": {"size": 3, "names": ["a"]}})
     assert built == Outer("x", Inner(3, ("a",)))
+
+
+@dataclass(frozen=True)
+class Deep:
+    outer: Outer = field(default_factory=lambda: Outer("deep", Inner(7, ("kept",)), 0.5))
+    inner: Inner | None = None
+
+
+def test_nested_settings_start_from_the_default_of_their_field():
+    built = config.construct(Deep, {"outer": {"inner": {"size": 3}}, "inner": {"size": 4}})
+    assert built == Deep(Outer("deep", Inner(3, ("kept",)), 0.5), Inner(4))
+
+
+@pytest.mark.parametrize("name", sorted(policy.methods))
+def test_setting_the_steps_keeps_the_learning_rate_of_the_method(name):
+    method = policy.methods[name]
+    settings = config.override({"method": name}, ["training.steps=4", "lora.rank=2"])
+    built = config.choose(policy.methods, settings, "policy")
+    assert built.training == replace(method().training, steps=4)
+    assert built.lora == replace(method().lora, rank=2)
 
 
 @pytest.mark.parametrize(

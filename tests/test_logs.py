@@ -191,6 +191,34 @@ def test_pairs_of_equal_texts_are_left_out():
     assert pairs.to_trl()[0].keys() == {"chosen", "rejected", "margin", "weight"}
 
 
+def test_matched_pairs_use_each_row_once_whatever_the_outcome():
+    generator = np.random.default_rng(0)
+    size = 101
+    table = pa.table(
+        {
+            "text": [f"t{i}" for i in range(size)],
+            "y": generator.normal(size=size),
+            "g": generator.integers(7, size=size),
+        }
+    )
+    logs = Logs.of(table, Roles("text", "y"))
+    anyone, within = logs.matched_pairs(seed=1), logs.matched_pairs(("g",), seed=1)
+    sizes = np.bincount(table["g"].to_numpy())
+    assert (len(anyone), len(within)) == (50, (sizes // 2).sum())
+    for pairs in (anyone, within):
+        assert len(np.unique(pairs.rows)) == 2 * len(pairs)
+        y = logs.outcome[pairs.rows]
+        np.testing.assert_allclose(pairs.margin, y[:, 0] - y[:, 1])
+        assert (pairs.margin > 0).all()
+    g = table["g"].to_numpy()[within.rows]
+    assert (g[:, 0] == g[:, 1]).all()
+    turned = logs.with_outcome(-logs.outcome, "turned").matched_pairs(seed=1)
+    np.testing.assert_array_equal(turned.rows, anyone.rows[:, ::-1])
+    some = logs.matched_pairs(seed=1, most=20)
+    assert len(some) == 20
+    assert {tuple(row) for row in some.rows} <= {tuple(row) for row in anyone.rows}
+
+
 def test_pairs_match_brute_force():
     generator = np.random.default_rng(0)
     size = 200

@@ -39,7 +39,8 @@ def log(texts, outcome, roles=None, **columns):
 
 @pytest.fixture(scope="module")
 def newsletter():
-    return Newsletter(rows=2500).simulate().logs
+    """Offers as often on every day: only the greeting travels with the weekday."""
+    return Newsletter(rows=2500, offer_on_weekend=0.2, offer_otherwise=0.2).simulate().logs
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,13 @@ def test_what_the_text_causes_keeps_its_effect(found):
     assert not offer["spurious"]
     assert offer["deconfounded lower"] < 1.1 < offer["deconfounded upper"]
     assert offer["naive"] == pytest.approx(offer["deconfounded"], abs=0.15)
+
+
+def test_an_offer_made_on_slow_days_is_worth_more_than_it_seems():
+    hidden = audit_markers(Newsletter(rows=2500).simulate().logs, sentiment=False)
+    offer = {r["marker"]: r for r in hidden.table().to_pylist()}["with free returns"]
+    assert offer["spurious"]
+    assert offer["naive upper"] < 0.6 < 0.7 < offer["deconfounded lower"]
 
 
 def test_discoveries_come_first_then_distance(found):
@@ -255,6 +263,8 @@ def test_attributes_and_lengths_are_markers():
     logs = log(texts, c + generator.normal(size=1500), {"confounders": ("c",)}, c=c, tone=tone)
     by_column = audit_markers(logs, attributes=("tone",))
     assert {"tone: warm", "tone: cold", "words (log)"} <= set(by_column.spurious)
+    told = with_markers(audit(logs).section(), by_column).tables["attributes asked about"]
+    assert sorted(told["marker"].to_pylist()) == ["tone: cold", "tone: warm"]
     own = {"length": lambda given: [len(t) for t in given], "noise": generator.normal(size=1500)}
     by_function = audit_markers(logs, attributes=own)
     assert "length" in by_function.spurious

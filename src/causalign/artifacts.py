@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
@@ -51,6 +52,21 @@ def locked(folder: Path) -> Iterator[None]:
             yield
     except Timeout as error:
         raise ArtifactError(f"Another process is working in {str(folder)!r}.") from error
+
+
+def claim(folder: Path, key: str) -> None:
+    """Say in ``run.json`` what the folder is made of; raise `ArtifactError` if of something else.
+
+    ``key`` is the `fingerprint` of settings and data.
+    """
+    record = folder / "run.json"
+    if not record.exists():
+        write_json(record, {"fingerprint": key})
+    elif read_json(record).get("fingerprint") != key:
+        raise ArtifactError(
+            f"{str(folder)!r} holds a run with other settings or data. Choose another folder, or "
+            "delete it."
+        )
 
 
 def fingerprint(*parts: Any) -> str:
@@ -219,7 +235,7 @@ def _record(section: Section) -> dict[str, Any]:
 def _summary(section: Section) -> str:
     lines = [f"# {section.stage}", "", f"**{section.question}**", "", section.answer, ""]
     lines += [f"- {finding.line()}" for finding in section.findings]
-    return "\n".join(lines).rstrip() + "\n"
+    return _inert("\n".join(lines)).rstrip() + "\n"
 
 
 def _plain(value: Any) -> Any:
@@ -239,10 +255,25 @@ def _plain(value: Any) -> Any:
 
 
 def _flat(table: pa.Table) -> pa.Table:
-    """Make every column one that CSV can hold."""
-    nested = [pa.types.is_nested(column.type) for column in table.columns]
-    for index, is_nested in enumerate(nested):
-        if is_nested:
-            text = pa.array([json.dumps(v) for v in table.column(index).to_pylist()])
-            table = table.set_column(index, table.column_names[index], text)
-    return table
+    """Make every column one that CSV can hold, and no word one that a spreadsheet computes.
+
+    Words that begin like a formula get an apostrophe; the Parquet file beside has them untouched.
+    """
+    columns = []
+    for column in table.columns:
+        if pa.types.is_nested(column.type):
+            column = pa.array([json.dumps(v) for v in column.to_pylist()])
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = pc.replace_substring_regex(column, r"^([=+\-@\t\r])", r"'\1")
+        columns.append(column)
+    return pa.table(
+        columns, names=[re.sub(r"^([=+\-@\t\r])", r"'\1", n) for n in table.column_names]
+    )
+
+
+def _inert(words: str) -> str:
+    """Return words from logs without HTML, links or characters that command a terminal."""
+    plain = re.sub(
+        r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\ufffd", words
+    )
+    return plain.replace("<", "&lt;").replace("](", "]\\(")

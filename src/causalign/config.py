@@ -67,12 +67,15 @@ def override(settings: Mapping[str, Any], assignments: Sequence[str]) -> dict[st
 def construct(cls: type[T], settings: Any, where: str = "") -> T:
     """Build the dataclass ``cls``, nested ones too, from a mapping.
 
+    What a nested mapping does not name stays as it is in the default of that field: a method that
+    has a learning rate of its own keeps it when only the number of steps is set.
+
     Raises `SettingsError` naming the nearest right key for an unknown one, and the setting, what
     was expected and what was found for a wrong type.
     """
     _check_keys(cls, settings, where)
     try:
-        return TypeAdapter(cls).validate_python(_tuples(settings))
+        return TypeAdapter(cls).validate_python(_completed(cls, _tuples(settings)))
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(p) for p in (where, *first["loc"]) if p != "")
@@ -131,6 +134,26 @@ def _check_keys(cls: type, settings: Any, where: str) -> None:
         nested = _dataclass_in(hints[key])
         if nested is not None and value is not None:
             _check_keys(nested, value, path)
+
+
+def _completed(cls: type, settings: Mapping[str, Any], start: Any = None) -> dict[str, Any]:
+    """Return the settings, nested ones filled up from the default of their field, or ``start``."""
+    known = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    filled = {} if start is None else {name: getattr(start, name) for name in known}
+    hints = typing.get_type_hints(cls)
+    for key, value in settings.items():
+        nested = _dataclass_in(hints[key])
+        if nested is not None and isinstance(value, Mapping):
+            before = filled[key] if key in filled else _default(known[key])
+            value = _completed(nested, value, before if isinstance(before, nested) else None)
+        filled[key] = value
+    return filled
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
 
 
 def _dataclass_in(hint: Any) -> type | None:

@@ -51,7 +51,11 @@ def check_rows(table: pa.Table) -> None:
 
 
 def check_present(table: pa.Table, name: str, role: str) -> None:
-    """Raise when a column that groups, clusters or orders rows misses values."""
+    """Raise when a column that groups, clusters or orders rows misses values, or holds lists."""
+    if pa.types.is_nested(table[name].type):
+        raise InputError(
+            f"The {role} column {name!r} holds {table[name].type}; a single value a row is needed."
+        )
     if table[name].null_count:
         raise InputError(
             f"The {role} column {name!r} has {table[name].null_count} missing values (first at row "

@@ -18,7 +18,7 @@ from causalign.intake import (
     complete_rows,
     to_arrow,
 )
-from causalign.pairs import Pairs, pairs_within, two_proportion_p_value
+from causalign.pairs import Pairs, matched_within, pairs_within, two_proportion_p_value
 from causalign.reading import read_table
 from causalign.roles import Roles
 
@@ -199,14 +199,33 @@ class Logs:
         names = (by,) if isinstance(by, str) else tuple(by)
         group, known = self._joint_codes(names)
         found = known[pairs_within(group[known])]
+        if significance is not None:
+            self.require("trials")
+            counts = self.numbers(self.roles.outcome)
+            found = found[two_proportion_p_value(counts, self.trials, found) < significance]
+        return self._compared(found, minimum_margin, group)
+
+    def matched_pairs(self, by: Sequence[str] = (), *, seed: int, most: int | None = None) -> Pairs:
+        """Return random pairs of rows that agree in the columns ``by``, each row in one at most.
+
+        Without ``by`` any two rows may meet. So large groups, or logs without any, give as many
+        pairs as a policy can read, and no row counts more than another; ``most`` keeps so many of
+        them, at random. The same seed matches the same rows, whatever their outcomes; which side is
+        chosen, and what is left out, is as in :meth:`pairs`.
+        """
+        group, known = np.zeros(len(self), dtype=np.int64), np.arange(len(self))
+        if by:
+            group, known = self._joint_codes(tuple(by))
+        found = known[matched_within(group[known], seed)]
+        if most is not None and most < len(found):
+            found = found[np.random.default_rng(seed).permutation(len(found))[:most]]
+        return self._compared(found, 0.0, group)
+
+    def _compared(self, found: np.ndarray, minimum_margin: float, group: np.ndarray) -> Pairs:
         outcome = self.outcome
         margin = outcome[found[:, 0]] - outcome[found[:, 1]]
         text = self.codes_of(self.roles.completion)
         keep = (np.abs(margin) > minimum_margin) & (text[found[:, 0]] != text[found[:, 1]])
-        if significance is not None:
-            self.require("trials")
-            counts = self.numbers(self.roles.outcome)
-            keep &= two_proportion_p_value(counts, self.trials, found) < significance
         found, margin = found[keep], margin[keep]
         found = np.where((margin >= 0)[:, None], found, found[:, ::-1])
         return self._pairs_of(found, np.abs(margin), group)

@@ -116,6 +116,17 @@ def pairs_within(group: np.ndarray) -> np.ndarray:
     return found[np.lexsort((found[:, 1], found[:, 0]))]
 
 
+def matched_within(group: np.ndarray, seed: int) -> np.ndarray:
+    """Return random pairs of rows that share a group, each row in one at most: ``(m, 2)``."""
+    order = np.random.default_rng(seed).permutation(len(group))
+    order = order[np.argsort(group[order], kind="stable")]
+    _, starts, sizes = np.unique(group[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(starts, sizes)
+    # The last row of a group of odd size stays alone.
+    opens = np.flatnonzero((place % 2 == 0) & (place + 1 < np.repeat(sizes, sizes)))
+    return np.stack([order[opens], order[opens + 1]], axis=1)
+
+
 def two_proportion_p_value(
     successes: np.ndarray, trials: np.ndarray, pairs: np.ndarray
 ) -> np.ndarray:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from causalign import config
+from causalign.errors import SettingsError
 from causalign.roles import Roles
 from causalign.scales import Scale
 
-__all__ = ["Data", "Evaluation", "Recipe", "load"]
+__all__ = ["Data", "Evaluation", "Generation", "Recipe", "load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,31 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Generation:
+    """Say what each policy writes to be compared: so many ``texts``, and how long they may be.
+
+    Where logs have prompts they are held-out ones, the same for every policy.
+    """
+
+    texts: int = 128
+    max_new_tokens: int = 64
+
+    def __post_init__(self) -> None:
+        if self.texts < 2 or self.max_new_tokens < 1:
+            raise SettingsError(
+                "generate.texts must be at least 2 and generate.max_new_tokens at least 1; found "
+                f"{self.texts} and {self.max_new_tokens}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """Hold the settings of a run, as written in ``pipeline.yaml``."""
+    """Hold the settings of a run, as written in ``pipeline.yaml``.
+
+    With ``policy``, a method of `causalign.policy` and its settings, a language model is tuned
+    twice: on the outcome as logged and deconfounded. ``start`` are settings of supervised
+    fine-tuning on the logged texts, which comes first if they are given.
+    """
 
     name: str
     data: Data
@@ -57,6 +81,9 @@ class Recipe:
     deconfound: Mapping[str, Any] = field(default_factory=lambda: {"method": "additive"})
     reward: Mapping[str, Any] = field(default_factory=lambda: {"method": "ridge"})
     evaluate: Evaluation = Evaluation()
+    policy: Mapping[str, Any] | None = None
+    start: Mapping[str, Any] | None = None
+    generate: Generation = Generation()
     seed: int = 0
 
 

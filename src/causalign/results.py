@@ -22,7 +22,7 @@ class Verdict(StrEnum):
 class Finding:
     """Record the outcome of one check; it looks the same in terminal, summary and report.
 
-    ``code`` is stable (``DA101``) and has a page ``docs/checks/<code>.md``; ``explanation`` says
+    ``code`` is stable (``DA101``) and has a page ``checks/pages/<code>.md``; ``explanation`` says
     in plain words what was seen and what to do; ``numbers`` holds the figures behind it.
     """
 

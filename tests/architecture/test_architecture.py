@@ -79,7 +79,7 @@ def test_every_finding_has_a_page():
     codes = set()
     for path in MODULES:
         codes |= set(re.findall(r'"([A-Z]{2}\d{3})"', path.read_text()))
-    pages = {p.stem for p in (ROOT / "docs" / "checks").glob("[A-Z]*.md")}
+    pages = {p.stem for p in (ROOT / "src/causalign/checks/pages").glob("[A-Z]*.md")}
     assert codes == pages
 
 

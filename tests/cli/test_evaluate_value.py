@@ -44,6 +44,28 @@ def test_a_number(files, capsys):
     assert 0.4 < kept["section"]["numbers"]["value"] < 0.6 if "section" in kept else kept
 
 
+def test_two_policies_on_the_same_log(files, capsys):
+    table = pq.read_table(files / "logs.parquet")
+    half = (table["logged"].to_numpy() + table["tuned"].to_numpy()) / 2
+    pq.write_table(table.append_column("half", pa.array(half)), files / "logs.parquet")
+    given = ["--outcome", "clicks", "--logging-logprob", "logged", "--target-logprob", "tuned"]
+    code, said = call(capsys, "evaluate", "value", files / "logs.parquet", *given,
+                      "--against-logprob", "half", "--out", files / "two")  # fmt: skip
+    assert code == 0, said.err
+    assert "Against half that is" in " ".join(said.out.split())
+    numbers = json.loads((files / "two" / "result.json").read_text())["numbers"]
+    assert numbers["difference lower"] < numbers["difference"] < numbers["difference upper"]
+    alone = numbers["value upper"] - numbers["value lower"]
+    assert numbers["difference upper"] - numbers["difference lower"] < alone
+    same = [*given, "--against-logprob", "tuned", "--out", files / "same"]
+    assert call(capsys, "evaluate", "value", files / "logs.parquet", *same)[0] == 0
+    assert json.loads((files / "same" / "result.json").read_text())["numbers"]["difference"] == 0
+    code, said = call(capsys, "evaluate", "value", files / "logs.parquet", *given,
+                      "--against-logprob", "far")  # fmt: skip
+    assert code == 0
+    assert "no difference can be given" in " ".join(said.out.split())
+
+
 def test_a_refusal_fails_under_strict(files, capsys):
     columns = ["--outcome", "clicks", "--logging-logprob", "logged", "--target-logprob", "far"]
     code, said = call(capsys, "evaluate", "value", files / "logs.parquet", *columns, "--strict")
@@ -57,6 +79,10 @@ def test_a_refusal_fails_under_strict(files, capsys):
         (["--outcome", "click"], "did you mean 'clicks'"),
         (["--outcome", "clicks"], "Nothing can be estimated from outcomes alone"),
         (["--outcome", "clicks", "--target-logprob", "tuned"], "one is missing"),
+        (
+            ["--outcome", "clicks", "--direct", "guess", "--against-logprob", "tuned"],
+            "one is missing",
+        ),
         (
             [
                 "--outcome",

@@ -5,11 +5,13 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from causalign.evaluate import (
     Clipped,
+    CrossFittedOutcome,
     DoublyRobust,
     ImportanceWeighting,
     Inference,
@@ -24,6 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "evaluate"))
 from language64 import language
 
 LANGUAGE = language(tilt=0.7)
+# A second policy, half-way between the first and the logging policy, for the same logs.
+HALF = np.sqrt(LANGUAGE.target * LANGUAGE.logging)
+SECOND = replace(LANGUAGE, target=HALF / HALF.sum())
 ROWS = 1000
 # Every draw counts: none is left out because a finding refused it.
 OPEN = SupportLimits(0.0, float("inf"), float("inf"), 0.0, 0.0, 1.0)
@@ -63,6 +68,42 @@ def measured(draws, users=None, names=tuple(ESTIMATORS), start=0):
     return {n: hits[n] / draws for n in hits}, {n: width[n] / draws for n in hits}
 
 
+def _second(seed, users):
+    """Return the same log for the second policy, with texts of its own that share no luck."""
+    log, other = (
+        SECOND.drawn(s, n=ROWS, m=ROWS, users=users, fit=False) for s in (seed, seed + 10**6)
+    )
+    return CrossFittedOutcome(folds=3).predict(replace(log, samples=other.samples))
+
+
+def differences(draws, users=None):
+    """Return how often intervals of the difference of two policies on one log hold the truth.
+
+    Beside it the interval that forgets that the log is the same: the errors of both, added.
+    """
+    hits, width = Counter(), Counter()
+    truth = LANGUAGE.value - SECOND.value
+    for seed in range(draws):
+        logs = [LANGUAGE.drawn(seed, n=ROWS, m=ROWS, users=users), _second(seed, users)]
+        bare = [replace(o, features=None, samples=replace(o.samples, features=None)) for o in logs]
+        for name in ("importance", "self-normalised", "doubly-robust"):
+            first, second = (ESTIMATORS[name].estimate(log) for log in bare)
+            found = first.difference(second)
+            hits[name] += found.lower <= truth <= found.upper
+            width[name] += found.upper - found.lower
+            width[f"{name}, as if unrelated"] += 3.92 * np.hypot(first.stderr, second.stderr)
+    return {n: c / draws for n, c in hits.items()}, {n: w / draws for n, w in width.items()}
+
+
+@pytest.mark.parametrize("users", [None, 300])
+def test_difference_of_two_policies_on_one_log_covers(users):
+    draws = 60
+    low, high = stats.binom.interval(0.999, draws, 0.95)
+    found, width = differences(draws, users)
+    assert all(low <= share * draws <= high for share in found.values()), found
+    assert width["self-normalised"] < 0.8 * width["self-normalised, as if unrelated"]
+
+
 def test_covers_and_the_log_itself_does_not():
     draws = 100
     low, high = stats.binom.interval(0.999, draws, 0.95)
@@ -90,3 +131,7 @@ if __name__ == "__main__":  # the table of docs/methods/off-policy.md
         shares, widths = measured(int(sys.argv[1]), users)
         for name, share in shares.items():
             print(f"| {name} | {users or 'none'} | {share:.1%} | {widths[name]:.3f} |", flush=True)
+        shares, widths = differences(int(sys.argv[1]), users)
+        for name, share in shares.items():
+            apart = widths[f"{name}, as if unrelated"]
+            print(f"| two policies, {name} | {share:.1%} | {widths[name]:.3f} | {apart:.3f} |")

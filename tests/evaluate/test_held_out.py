@@ -30,6 +30,15 @@ def test_the_better_reward_passes_and_closes_part_of_the_gap():
     assert "of the gap closed" in held.summary()
 
 
+def test_no_gap_is_closed_where_the_benchmark_does_not_lead():
+    ranking = made()
+    noise = np.random.default_rng(1).normal(size=ranking.pairs)
+    level = {**ranking.differences, "experimental": ranking.differences["naive"] + noise}
+    held = HeldOut(rank(level, ranking.clusters), None, None)
+    assert held.gap_closed() is None
+    assert "gap" not in held.summary()
+
+
 def test_the_worse_reward_fails():
     ranking = made()
     swapped = rank(

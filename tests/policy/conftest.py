@@ -6,7 +6,7 @@ import pytest
 
 from causalign.logs import Logs
 from causalign.pairs import Pairs
-from causalign.policy import Training
+from causalign.policy import SFT, Training
 from causalign.roles import Roles
 
 WORDS = ["yes", "no", "good", "bad"]
@@ -45,6 +45,17 @@ def pairs(logs) -> Pairs:
         prompt=[prompts[i] for i in rows[:, 0]],
         rows=rows,
     )
+
+
+@pytest.fixture(scope="session")
+def writer(tiny_lm_folder, logs, tmp_path_factory):
+    """A model that has learned to write like the log, all 64 texts evenly."""
+    method = SFT(
+        model=str(tiny_lm_folder),
+        lora=None,
+        training=Training(steps=120, batch_size=32, learning_rate=1e-2, max_length=48),
+    )
+    return method.fit(logs, tmp_path_factory.mktemp("writer") / "run")
 
 
 @pytest.fixture

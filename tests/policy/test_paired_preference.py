@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 from causalign.errors import InputError, SettingsError
 from causalign.lm.completions import tokenized
 from causalign.lm.logprob import completion_logprobs
-from causalign.policy import DPO, SFT, PairedDPO, Training, Weighting
+from causalign.policy import DPO, PairedDPO, Training, Weighting
 from causalign.policy.paired_preference import symmetric_preference
 from causalign.results import Verdict
 
@@ -22,14 +22,6 @@ def right(prompts, first, second):
 
 def wrong(prompts, first, second):
     return 1 - right(prompts, first, second)
-
-
-@pytest.fixture(scope="module")
-def writer(tiny_lm_folder, logs, tmp_path_factory):
-    """A model that has learned to write like the log, all 64 texts evenly."""
-    training = Training(steps=120, batch_size=32, learning_rate=1e-2, max_length=48)
-    method = SFT(model=str(tiny_lm_folder), lora=None, training=training)
-    return method.fit(logs, tmp_path_factory.mktemp("writer") / "run")
 
 
 def value_on(model, logs):

@@ -68,7 +68,7 @@ def test_the_loss_of_two_tokens_by_hand():
     # max((.7 − .679)², (.6 − .679)²) / 2 and (.5 − 1.02)² / 2, halved
     assert metrics["value_loss"] == pytest.approx(0.5 * (0.0031205 + 0.1352), abs=1e-6)
     assert loss.item() == pytest.approx(-0.2 + 0.5 * 0.06916025, abs=1e-6)
-    assert metrics["clip_share"] == 1.0
+    assert metrics["clip_share"] == (2, 2)
     loss.backward()
     assert logprob.grad.abs().max() == 0  # both have left in the direction that A asks for
     assert value.grad[0] == 0
@@ -94,7 +94,8 @@ def test_gradients_equal_finite_differences():
         "share": torch.full((12,), 1 / 12),
     }
     objective = ProximalPolicy()
-    assert 0 < objective(logprob, value, batch)[1]["clip_share"] < 1
+    clipped, tokens = objective(logprob, value, batch)[1]["clip_share"]
+    assert 0 < clipped < tokens == 12
     assert torch.autograd.gradcheck(lambda a, b: objective(a, b, batch)[0], (logprob, value))
 
 

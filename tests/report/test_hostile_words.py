@@ -1,11 +1,16 @@
 """Words from logs are inert in every place of the page and of its Markdown twin."""
 
+import csv
+from types import SimpleNamespace
+
 import pyarrow as pa
 import pytest
 from markdown_it import MarkdownIt
 
-from causalign import figures
+from causalign import artifacts, figures
+from causalign.cli import output
 from causalign.errors import InputError
+from causalign.policy import model_card
 from causalign.report import build, wording
 from causalign.report.pictures import admit
 from causalign.results import Figure, Finding, Verdict
@@ -56,6 +61,21 @@ def _encodable(text):
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_texts_side_by_side_are_inert_and_keep_their_names(read, section, text):
+    def page(words):
+        said = _encodable(words)
+        table = pa.table({"before": [said], said: [said]})
+        made = section(tables={"texts": table})
+        return read(build([made], title="T", answer="A", provenance={}).to_html())
+
+    calm, hostile = page("calm"), page(text)
+    assert [n for n, _ in hostile.elements] == [n for n, _ in calm.elements]
+    assert [a.keys() for _, a in hostile.elements] == [a.keys() for _, a in calm.elements]
+    assert "prose" in hostile.having("class")
+    assert "before" in hostile.having("data-name")
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_html_gains_no_element_and_no_attribute(read, section, text):
     calm, hostile = (read(everywhere(section, words).to_html()) for words in ("calm", text))
     shape = [(tag, sorted(attributes)) for tag, attributes in hostile.elements]
@@ -83,6 +103,57 @@ def test_nothing_invisible_survives(section, text):
     for page in (report.to_html(), report.to_markdown()):
         assert not any(c in page for c in "\x00\x07\x1b\u202e\u2066\u2028\ud83d\ufffe")
         assert len(page) < 400_000
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_the_terminal_gets_no_command(section, capsys, text):
+    made = section(
+        answer=text,
+        tables={text: pa.table({"name": [_encodable(text)]})},
+        findings=(Finding("DA101", text, Verdict.WARN, text),),
+    )
+    output.show_section(made)
+    output.say(text)
+    output.complain(text)
+    said = "".join(capsys.readouterr())
+    assert "DA101" in said
+    said.encode("utf-8")
+    assert not any(c in said for c in "\x00\x07\x1b\u202e\u2066\u2028\ufffe\r")
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_the_folder_of_a_stage_is_inert(section, tmp_path, text):
+    table = pa.table({"marker": [_encodable(text), "=1+1", "@x", "-1", "fine"], "n": [-1] * 5})
+    finding = Finding("DA101", text, Verdict.WARN, text)
+    made = section(question=text, answer=text, findings=(finding,), tables={"words": table})
+    # Arrow and JSON hold no half characters, so none can come from a log.
+    if text != HOSTILE["surrogate"]:
+        artifacts.write_stage(tmp_path / "1-audit", made, key="k", settings={text: text})
+        with (tmp_path / "1-audit" / "words.csv").open(encoding="utf-8", newline="") as stream:
+            csv.field_size_limit(10_000_000)
+            cells = [row[0] for row in csv.reader(stream)]
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+        assert cells[2:] == ["'=1+1", "'@x", "'-1", "fine"]
+        assert artifacts.read_stage(tmp_path / "1-audit").tables["words"] == table
+        summary = (tmp_path / "1-audit" / "summary.md").read_text("utf-8")
+        assert not any(c in summary for c in "\x00\x07\x1b\u202e\u2066")
+        tokens = MarkdownIt("commonmark").parse(summary)
+        kinds = {t.type for t in tokens} | {c.type for t in tokens for c in t.children or ()}
+        assert kinds.isdisjoint({"html_block", "html_inline", "link_open", "image"})
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_the_card_of_a_model_holds_settings_as_words(text):
+    fit = SimpleNamespace(
+        method="sft", assumption="A.", numbers={"loss": 1.0}, findings=(), answer=lambda: "B."
+    )
+    model = SimpleNamespace(has_adapter=True, public_name="base")
+    card = model_card._card(model, fit, {text: text}, "hash")
+    card.encode("utf-8")
+    tokens = MarkdownIt("commonmark").enable("table").parse(card)
+    kinds = [t.type for t in tokens] + [c.type for t in tokens for c in t.children or ()]
+    assert {"html_block", "html_inline", "link_open", "image"}.isdisjoint(kinds)
+    assert kinds.count("fence") == 1
 
 
 def test_honest_words_survive_unharmed(section):

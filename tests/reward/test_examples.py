@@ -1,9 +1,12 @@
 """Bad input to networks: an error that says what was found and what to do, or a finding."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from causalign.errors import InputError, SettingsError
+from causalign.pairs import Pairs
 from causalign.results import Verdict
 from causalign.reward import (
     Adversarial,
@@ -104,6 +107,15 @@ def test_networks_refuse_examples_that_they_cannot_learn_from(network, examples,
     pytest.importorskip("torch")
     with pytest.raises(InputError, match=says):
         network.fit(examples, training=ONCE)
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+@pytest.mark.parametrize("empty", ["", "  ", None])
+def test_a_pair_with_an_empty_side_is_refused(tmp_path, side, empty):
+    columns = {"chosen": ["a", "b"], "rejected": ["c", "d"]} | {side: ["e", empty]}
+    pq.write_table(pa.table(columns), tmp_path / "pairs.parquet")
+    with pytest.raises(InputError, match=f"{side!r} holds no text in row 1"):
+        Pairs.read(tmp_path / "pairs.parquet")
 
 
 def test_too_many_classes_are_a_quantity():

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 from factors import LOADERS, Factored, find  # noqa: E402
 from running import Settings, mean_and_error, run, shown  # noqa: E402
 from sampling import PairPool, candidate_pairs, correlated, discordant, labels  # noqa: E402

@@ -1,16 +1,23 @@
 """What can these logs support? Findings on the data, and what travels with the texts."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
 from causalign import figures
-from causalign.checks import confounding, data
+from causalign.audit.basis import WIDEST, curves
+from causalign.audit.from_text import FromText, given_away
+from causalign.audit.over_time import time_findings
+from causalign.checks import confounding, data, overlap
 from causalign.checks.advice import Advice, advise
+from causalign.checks.clusters import cluster_findings
 from causalign.covariates import Covariate
 from causalign.logs import Logs
 from causalign.results import Figure, Finding, Section, Verdict
+from causalign.stats.counterparts import Overlap
+from causalign.stats.marker_effects import leading_components
 from causalign.stats.predictability import predictability
 
 __all__ = ["Audit", "ConfounderAudit", "audit"]
@@ -21,7 +28,8 @@ class ConfounderAudit:
     """Hold what was seen of one confounder, both scores cross-fitted.
 
     ``from_text`` says how well the text predicts the confounder (``metric`` R² or AUC), None when
-    no text features were given; ``outcome_r2`` what share of the outcome the confounder explains.
+    no text features were given; ``outcome_r2`` what share of the outcome the confounder explains;
+    ``overlap`` whether texts met its other values and what of it is left beside the text.
     """
 
     name: str
@@ -30,6 +38,7 @@ class ConfounderAudit:
     from_text: float | None
     outcome_r2: float
     finding: Finding | None
+    overlap: Overlap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,12 @@ class Audit:
                 ),
                 "metric": [c.metric for c in self.confounders],
                 "outcome R²": pa.array([c.outcome_r2 for c in self.confounders], pa.float64()),
+                "without counterpart": _known(
+                    c.overlap.missing if c.overlap else None for c in self.confounders
+                ),
+                "left beside the text": _known(
+                    c.overlap.left if c.overlap else None for c in self.confounders
+                ),
             }
         )
 
@@ -133,17 +148,22 @@ def audit(
     """Check a log before anything is fitted on it.
 
     ``text_features`` ``(n, d)``, for instance embeddings, serve to ask how well the text predicts
-    each confounder; without them (and without the role ``features``) only the confounders' share
-    of the outcome is measured. Rows with the same text, cluster or group stay in one fold.
+    each confounder, and the time; of wide ones the 384 leading principal components. Without them
+    (and without the role ``features``) only the confounders' share of the outcome is measured. Rows
+    with the same text, cluster or group stay in one fold.
     """
     features = logs.features if text_features is None else text_features
-    groups = logs.clusters
-    if groups is None:
-        groups = logs.codes_of(logs.roles.completion)
+    groups = _kept_together(logs)
+    varying = tuple(c for c in logs.confounders if np.ptp(c.values) > 0)
+    from_text: tuple[FromText | None, ...] = (None,) * len(varying)
+    if features is not None:
+        features = leading_components(features, WIDEST)
+        if varying:
+            from_text = given_away(varying, features, groups, folds=folds, seed=seed)
+    outcome = logs.outcome
     seen = tuple(
-        _audit_confounder(c, logs.outcome, features, groups, min(folds, len(set(groups))), seed)
-        for c in logs.confounders
-        if np.ptp(c.values) > 0
+        _audit_confounder(c, outcome, told, groups, folds, seed)
+        for c, told in zip(varying, from_text, strict=True)
     )
     checks = [
         data.few_rows(logs),
@@ -151,32 +171,41 @@ def audit(
         data.repeated_texts(logs),
         data.huge_texts(logs),
         data.constant_confounders(logs),
+        *(c.finding for c in seen if c.finding is not None),
+        *_overlap_findings(seen, features is not None, len(logs)),
+        *cluster_findings(logs),
+        *time_findings(logs, features, groups, folds=folds, seed=seed),
     ]
-    checks += [c.finding for c in seen if c.finding is not None]
     if not logs.roles.confounders:
         checks.append(confounding.no_confounders())
     found = Audit(len(logs), seen, tuple(checks))
     return replace(found, advice=advise(logs, found.confounded_by, features is not None))
 
 
+def _kept_together(logs: Logs) -> np.ndarray:
+    """Return clusters, or texts where none are declared or there are too few for three folds."""
+    clusters = logs.clusters
+    if clusters is None or len(np.unique(clusters)) < 3:
+        clusters = logs.codes_of(logs.roles.completion)
+    return clusters if len(np.unique(clusters)) >= 3 else np.arange(len(logs))
+
+
 def _audit_confounder(
     confounder: Covariate,
     outcome: np.ndarray,
-    features: np.ndarray | None,
+    from_text: FromText | None,
     groups: np.ndarray,
     folds: int,
     seed: int,
 ) -> ConfounderAudit:
-    explained = predictability(_basis(confounder), outcome, groups, folds=folds, seed=seed)
-    metric = "R²" if confounder.kind in ("numeric", "datetime") else "AUC"
-    if features is None:
+    basis = curves([confounder], rows_for_a_level=2)
+    explained = predictability(basis, outcome, groups, folds=folds, seed=seed)
+    if from_text is None:
+        metric = "R²" if confounder.kind in ("numeric", "datetime") else "AUC"
         return ConfounderAudit(
             confounder.name, confounder.kind, metric, None, explained.score, None
         )
-    classes = {"categorical": len(confounder.levels), "boolean": 2}.get(confounder.kind)
-    shown = predictability(
-        features, confounder.values, groups, classes=classes, folds=folds, seed=seed
-    )
+    shown = from_text.told
     finding = confounding.confounded_by(
         confounder.name,
         from_text=shown.score,
@@ -186,18 +215,37 @@ def _audit_confounder(
         outcome_p_value=explained.p_value,
     )
     return ConfounderAudit(
-        confounder.name, confounder.kind, shown.metric, shown.score, explained.score, finding
+        confounder.name,
+        confounder.kind,
+        shown.metric,
+        shown.score,
+        explained.score,
+        finding,
+        from_text.overlap,
     )
 
 
-def _basis(confounder: Covariate) -> np.ndarray:
-    """Return columns in which the outcome may depend on the confounder: indicators or splines."""
-    if confounder.is_categorical:
-        return confounder.dummies(drop_first=False)
-    values = confounder.values[:, None]
-    if len(np.unique(values)) < 10:
-        return values
-    # Imported here: scikit-learn takes longer to import than most logs take to audit.
-    from sklearn.preprocessing import SplineTransformer
+def _overlap_findings(
+    seen: Sequence[ConfounderAudit], text_was_seen: bool, rows: int
+) -> tuple[Finding, ...]:
+    """Return OV101 and OV102 over the confounders whose overlap could be measured."""
+    if not seen:
+        return ()
+    known = [(c.name, c.overlap) for c in seen if c.overlap is not None]
+    if not known:
+        why = "No confounder has two values that 20 clusters or texts met."
+        if not text_was_seen:
+            why = (
+                "Without text features nobody can say which texts are alike. Name an encoder, or "
+                "features in Roles(features=...)."
+            )
+        return (overlap.overlap_not_known(why),)
+    names, overlaps = zip(*known, strict=True)
+    return (
+        overlap.counterparts(names, overlaps),
+        overlap.left_beside_the_text(names, overlaps, rows),
+    )
 
-    return SplineTransformer(n_knots=6, knots="quantile").fit_transform(values)
+
+def _known(values: Iterable[float | None]) -> pa.Array:
+    return pa.array(list(values), pa.float64())

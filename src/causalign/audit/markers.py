@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
 from causalign import figures
+from causalign.audit.basis import WIDEST, curves
 from causalign.audit.vocabulary import Attribute, TextMarkers, text_markers
 from causalign.checks import markers as checks
-from causalign.covariates import Covariate
 from causalign.errors import SettingsError
 from causalign.lm.progress import progress_of
 from causalign.logs import Logs
@@ -34,10 +35,6 @@ FOLDS = 5
 NUMBERS_AT_ONCE = 25_000_000
 MOST_AT_ONCE = 512
 FEWEST_CLUSTERS = 10
-LARGEST_BASIS = 200
-ROWS_FOR_A_LEVEL = 20
-# Wider text features are replaced by so many principal components: as wide as the default encoder.
-WIDEST = 384
 SHOWN = 300
 DRAWN = 12
 # Discoveries are told as one when more of the rarer one's texts than this hold the other too.
@@ -224,7 +221,9 @@ def _tested(
 
 def with_markers(section: Section, found: MarkerAudit) -> Section:
     """Return the section of an audit with the markers' table, figure, findings and answer."""
-    drawn = found.plot()
+    drawn, told = found.plot(), found.table()
+    asked = told.filter(pc.equal(told["kind"], "attribute"))
+    tables = {"attributes asked about": asked} if asked.num_rows else {}
     return replace(
         section,
         answer=f"{section.answer} {found.answer()}",
@@ -235,7 +234,7 @@ def with_markers(section: Section, found: MarkerAudit) -> Section:
             "markers tested": len(found.markers),
             "spurious markers": len(found.spurious),
         },
-        tables={**section.tables, "markers": found.table().slice(0, SHOWN)},
+        tables={**section.tables, **tables, "markers": told.slice(0, SHOWN)},
         figures=(*section.figures, *([drawn] if drawn else [])),
         findings=(*section.findings, *found.findings),
     )
@@ -253,7 +252,7 @@ def _effects(
         folds = group_folds(together, min(FOLDS, len(np.unique(together))), seed)
     outcome = logs.outcome
     part = confounder_part(
-        outcome, _basis(logs.confounders), features=features, folds=folds, weights=logs.weights
+        outcome, curves(logs.confounders), features=features, folds=folds, weights=logs.weights
     )
     blocks = []
     with progress_of("markers tested", len(markers), progress) as advance:
@@ -272,28 +271,6 @@ def _effects(
             )
             advance(stop - start)
     return joined(blocks)
-
-
-def _basis(confounders: Sequence[Covariate]) -> np.ndarray:
-    """Return columns whose sum can be any category effects and smooth curves, ``(n, k)``."""
-    # Here, because both take a while to import.
-    from scipy.stats import rankdata
-    from sklearn.preprocessing import SplineTransformer
-
-    parts = []
-    for c in confounders:
-        if c.is_categorical:
-            size = np.bincount(c.values, minlength=len(c.levels))
-            # Rare categories share one level: the one without an indicator.
-            frequent = np.argsort(-size, kind="stable")[:LARGEST_BASIS]
-            frequent = np.sort(frequent[size[frequent] >= ROWS_FOR_A_LEVEL])
-            parts.append((c.values[:, None] == frequent).astype(np.float64))
-        elif np.ptp(c.values) > 0:
-            parts.append((c.values[:, None] - c.values.mean()) / c.values.std())
-            if len(np.unique(c.values)) >= 10:
-                rank = rankdata(c.values)[:, None] / len(c.values)
-                parts.append(SplineTransformer(n_knots=6).fit_transform(rank))
-    return np.hstack([*parts, np.zeros((len(confounders[0].values), 1))])
 
 
 def _attributes(logs: Logs, given: Mapping[str, Attribute] | Sequence[str]) -> dict[str, Attribute]:

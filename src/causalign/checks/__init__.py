@@ -1,1 +1,1 @@
-"""One function per finding; each finding has a stable code and a page in docs/checks."""
+"""One function per finding; each finding has a stable code and a page in ``checks/pages``."""

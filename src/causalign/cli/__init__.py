@@ -4,7 +4,18 @@ import sys
 
 import typer
 
-from causalign.cli import audit, deconfound, doctor, evaluate, policy, report, reward, run, simulate
+from causalign.cli import (
+    audit,
+    deconfound,
+    doctor,
+    evaluate,
+    explain,
+    policy,
+    report,
+    reward,
+    run,
+    simulate,
+)
 from causalign.cli.output import complain
 from causalign.errors import CausalignError
 
@@ -18,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for verb in (run, audit, deconfound, policy, report, simulate, doctor):
+for verb in (run, audit, deconfound, policy, report, explain, simulate, doctor):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
 app.add_typer(reward.app, name="reward")
 app.add_typer(evaluate.app, name="evaluate")

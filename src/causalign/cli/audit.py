@@ -1,15 +1,18 @@
 """``causalign audit``: what can these logs support?"""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from causalign.audit import audit, audit_markers, with_markers
+from causalign.audit import WIDEST, audit, audit_markers, with_markers
 from causalign.cli import options as given
 from causalign.cli.output import show_section
+from causalign.logs import Logs
 from causalign.results import Section, Verdict, worst
+from causalign.stats.marker_effects import leading_components
 
 # What a terminal has room for; the folder of the stage and the report hold all columns.
 TERSE = ["marker", "texts", "naive", "deconfounded", "distance lower", "distance upper", "q"]
@@ -39,6 +42,7 @@ def command(
     categorical: given.Categorical = None,
     group: given.Group = None,
     cluster: given.Cluster = None,
+    time: given.Time = None,
     scale: given.ScaleOption = "identity",
     drop_incomplete: given.DropIncomplete = False,
     encoder: given.Encoder = "minilm",
@@ -61,20 +65,11 @@ def command(
         categorical=categorical,
         group=group,
         cluster=cluster,
+        time=time,
         scale=scale,
         drop_incomplete=drop_incomplete,
     )
-    features = given.vectors(read.completions, encoder)
-    section = audit(read, text_features=features).section()
-    if markers and confounder:
-        found = audit_markers(
-            read,
-            text_features=features,
-            attributes=attribute or (),
-            sentiment=sentiment,
-            progress=sys.stderr.isatty(),
-        )
-        section = with_markers(section, found)
+    section = _audited(read, encoder, markers, attribute or (), sentiment)
     show_section(_terse(section))
     settings = {"encoder": encoder, "roles": read.roles, "markers": markers}
     given.keep(section, out, {**settings, "attributes": attribute, "sentiment": sentiment})
@@ -82,8 +77,27 @@ def command(
         raise typer.Exit(1)
 
 
-def _terse(section: Section) -> Section:
-    if "markers" not in section.tables:
+def _audited(
+    logs: Logs, encoder: str, markers: bool, attributes: Sequence[str], sentiment: bool
+) -> Section:
+    # Reduced once for both parts of the audit, which read no more than so many columns.
+    features = leading_components(given.vectors(logs.completions, encoder), WIDEST)
+    section = audit(logs, text_features=features).section()
+    if not (markers and logs.roles.confounders):
         return section
-    shown = section.tables["markers"].select(TERSE)
-    return replace(section, tables={**section.tables, "markers": shown})
+    found = audit_markers(
+        logs,
+        text_features=features,
+        attributes=attributes,
+        sentiment=sentiment,
+        progress=sys.stderr.isatty(),
+    )
+    return with_markers(section, found)
+
+
+def _terse(section: Section) -> Section:
+    shown = {
+        name: table.select(TERSE) if "marker" in table.column_names else table
+        for name, table in section.tables.items()
+    }
+    return replace(section, tables=shown)

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import typer
 
+from causalign.cli import generations
 from causalign.cli import options as given
 from causalign.cli.output import show_section
 from causalign.covariates import codes, numeric
@@ -19,6 +20,7 @@ from causalign.evaluate import (
     applicable,
     off_policy,
     rank,
+    with_second_policy,
 )
 from causalign.lm import EmbeddingCache
 from causalign.pairs import Pairs
@@ -50,6 +52,13 @@ Samples = Annotated[
         "predicted, row (those that there are): shows whether the log has support.",
     ),
 ]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against-logprob",
+        help="Column: log-probability under a second policy; adds the difference of the two.",
+    ),
+]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", help="Column of rows that are not independent.")
 ]
@@ -59,19 +68,23 @@ Range = Annotated[
 ]
 Level = Annotated[float, typer.Option("--level", help="Level of the intervals.")]
 
+WEIGHTED = ("importance", "self-normalised", "clipped")
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="""Judge rewards on held-out pairs, or estimate what a policy would have earned.
+    help="""Judge rewards on held-out pairs, compare policies by what they write or would earn.
 
 Examples:
 
 - `causalign evaluate pairs experiment.parquet runs/reward/model`
+- `causalign evaluate generations before.parquet after.parquet --judge runs/reward/model`
 - `causalign evaluate value logs.parquet --outcome minutes --logging-logprob logged
   --target-logprob tuned`
 """,
 )
+
+app.command("generations")(generations.command)
 
 
 @app.command("pairs")
@@ -84,7 +97,7 @@ def pairs_command(
     ],
     out: given.Out = None,
 ) -> None:
-    """Rank held-out pairs with one or more saved reward models: AUC and accuracy, with intervals.
+    """Rank held-out pairs with saved reward models: AUC, accuracy and Kendall's τ, with intervals.
 
     Example: `causalign evaluate pairs experiment.parquet runs/demo/3-reward/naive
     runs/demo/3-reward/deconfounded`
@@ -96,7 +109,7 @@ def pairs_command(
         model, cache = RewardModel.load(place), EmbeddingCache()
         sides = [model(judge.prompt, s, cache) for s in (judge.chosen, judge.rejected)]
         differences[place.name if short else str(place)] = sides[0] - sides[1]
-    ranking = rank(differences, judge.group)
+    ranking = rank(differences, judge.group, judge.margin)
     best = max(ranking.rewards, key=lambda name: ranking.auc_of(name).estimate)
     section = Section(
         stage="evaluate",
@@ -120,6 +133,7 @@ def value_command(
     direct: Direct = None,
     samples: Samples = None,
     cluster: Cluster = None,
+    against_logprob: Against = None,
     outcome_range: Range = None,
     level: Level = 0.95,
     out: given.Out = None,
@@ -134,15 +148,24 @@ def value_command(
     --target-logprob tuned --cluster user`
     """
     columns = (outcome, target_logprob, logging_logprob, predicted, direct, cluster)
-    log = _log(read_table(logs), columns, samples)
+    table = read_table(logs)
+    log = _log(table, columns, samples)
     inference = Inference(level=level)
     chosen = list(applicable(log, inference))
     if outcome_range is not None:
         chosen = [e for e in chosen if e.name != "clipped"]
         chosen.append(Clipped(outcome_range=outcome_range, inference=inference))
-    section = off_policy(log, chosen).section()
+    found = off_policy(log, chosen)
+    section = found.section()
+    if against_logprob is not None:
+        # The second policy has no texts of its own here, so that weights alone can compare.
+        weighted = [e for e in chosen if e.name in WEIGHTED]
+        other = _log(table, (outcome, against_logprob, *columns[2:4], None, cluster), None)
+        second = off_policy(other, weighted)
+        section = with_second_policy(section, found, second, against_logprob)
     show_section(section)
-    given.keep(section, out, {"logs": logs, "outcome": outcome, "level": level})
+    settings = {"logs": logs, "outcome": outcome, "level": level, "against": against_logprob}
+    given.keep(section, out, settings)
     if strict and section.numbers["value"] is None:
         raise typer.Exit(1)
 

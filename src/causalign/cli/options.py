@@ -40,6 +40,9 @@ Cluster = Annotated[
     list[str] | None,
     typer.Option("--cluster", help="Column of rows that are not independent (once or twice)."),
 ]
+Time = Annotated[
+    str | None, typer.Option("--time", help="Column with the time at which the text was shown.")
+]
 Formula = Annotated[
     str | None,
     typer.Option("--formula", help='What h is made of: "spline(price, 5) + season * region".'),
@@ -77,6 +80,9 @@ def read_logs(
     categorical: list[str] | None = None,
     group: str | None = None,
     cluster: list[str] | None = None,
+    time: str | None = None,
+    objective: str | None = None,
+    weight: str | None = None,
     scale: str = "identity",
     drop_incomplete: bool = False,
 ) -> Logs:
@@ -91,6 +97,9 @@ def read_logs(
         categorical=tuple(categorical or ()),
         group=group,
         cluster=tuple(cluster) if cluster else None,
+        time=time,
+        objective=objective,
+        weight=weight,
     )
     logs = Logs.read(path, roles, drop_incomplete=drop_incomplete)
     chosen: Scale = scale  # type: ignore[assignment]

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from causalign.figures import printable
 from causalign.results import Finding, Section, Verdict
 
 COLOURS = {
@@ -15,6 +16,7 @@ COLOURS = {
 }
 MARKS = {Verdict.PASS: "✓", Verdict.WARN: "!", Verdict.FAIL: "✗", Verdict.NOT_APPLICABLE: "-"}
 ROWS_SHOWN = 20
+CELL_LENGTH = 160
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -22,17 +24,22 @@ errors = Console(stderr=True, highlight=False)
 
 def complain(message: str) -> None:
     """Print an error as one line, or as few as it needs."""
-    errors.print(f"[red]error:[/red] {escape(message)}", soft_wrap=True)
+    errors.print(f"[red]error:[/red] {_words(message)}", soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Print what went wrong without stopping the work."""
-    errors.print(f"[yellow]warning:[/yellow] {escape(message)}", soft_wrap=True)
+    errors.print(f"[yellow]warning:[/yellow] {_words(message)}", soft_wrap=True)
+
+
+def say(message: str, style: str = "") -> None:
+    """Print a message without reading markup in it."""
+    console.print(f"[{style}]{_words(message)}[/]" if style else _words(message), soft_wrap=True)
 
 
 def show_section(section: Section) -> None:
     """Print the answer, the tables and the findings of a stage."""
-    console.print(f"[bold]{escape(section.answer)}[/bold]", soft_wrap=True)
+    console.print(f"[bold]{_words(section.answer)}[/bold]", soft_wrap=True)
     for name, table in section.tables.items():
         console.print(_table(name, table))
     show_findings(section.findings)
@@ -45,18 +52,21 @@ def show_findings(findings: tuple[Finding, ...]) -> None:
         colour = COLOURS[finding.verdict]
         console.print(
             f"[{colour}]{MARKS[finding.verdict]} {finding.code}[/{colour}] "
-            f"{escape(finding.title)}: {escape(finding.explanation)}",
+            f"{_words(finding.title)}: {_words(finding.explanation)}",
             soft_wrap=True,
         )
+    open_codes = {f.code for f in findings if f.verdict in (Verdict.FAIL, Verdict.WARN)}
+    if open_codes:
+        say(f"What to do: causalign explain {' '.join(sorted(open_codes))}", style="dim")
 
 
 def _table(name: str, table: pa.Table) -> Table:
-    shown = Table(title=escape(name), title_justify="left", box=None, pad_edge=False)
+    shown = Table(title=_words(name), title_justify="left", box=None, pad_edge=False)
     for column in table.column_names:
         is_number = pa.types.is_floating(table[column].type) or pa.types.is_integer(
             table[column].type
         )
-        shown.add_column(escape(column), justify="right" if is_number else "left")
+        shown.add_column(_words(column), justify="right" if is_number else "left")
     for row in table.slice(0, ROWS_SHOWN).to_pylist():
         shown.add_row(*(_cell(value) for value in row.values()))
     if table.num_rows > ROWS_SHOWN:
@@ -65,4 +75,9 @@ def _table(name: str, table: pa.Table) -> Table:
 
 
 def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value)[:60])
+    return f"{value:.4g}" if isinstance(value, float) else _words(value, CELL_LENGTH)
+
+
+def _words(value: object, limit: int | None = None) -> str:
+    """Return words from logs so that they neither command the terminal nor read as its markup."""
+    return escape("\n".join(printable(line, limit) for line in str(value).splitlines()))

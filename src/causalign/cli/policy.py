@@ -14,6 +14,7 @@ from causalign.cli import options as given
 from causalign.cli.output import console, show_section
 from causalign.covariates import numeric
 from causalign.errors import ColumnNotFound, InputError, SettingsError, nearest
+from causalign.lm.processes import once
 from causalign.logs import Logs
 from causalign.pairs import Pairs
 from causalign.policy import (
@@ -85,8 +86,8 @@ def command(
     --set training.steps=100`
     """
     tuner = config.choose(methods, config.override({"method": method}, settings or ()), "policy")
-    artifacts.open_run(out.parent)
-    artifacts.require_free(out)
+    once(lambda: artifacts.open_run(out.parent))
+    once(lambda: artifacts.require_free(out))
     roles = {
         "completion": completion,
         "outcome": outcome,
@@ -97,15 +98,19 @@ def command(
         "trials": trials,
     }
     fit = _fitted(tuner, data, roles, reward_model, drop_incomplete, out)
-    section = fit.section("policy")
-    show_section(section)
     named = {"method": method, "settings": tuner, "data": data, "roles": roles}
-    model = fit.model_folder
+    once(lambda: _kept(fit, out, named))
+    if strict and worst(fit.findings) is Verdict.FAIL:
+        raise typer.Exit(1)
+
+
+def _kept(fit: PolicyFit, out: Path, named: dict[str, Any]) -> None:
+    """Show the section, move it and the model to ``out``, and clear the folder of the training."""
+    section, model = fit.section("policy"), fit.model_folder
+    show_section(section)
     given.keep(section, out, named, lambda folder: shutil.copytree(model, folder / "model"))
     shutil.rmtree(fit.folder)
     console.print(f"model: {out / 'model'}", markup=False, soft_wrap=True)
-    if strict and worst(section.findings) is Verdict.FAIL:
-        raise typer.Exit(1)
 
 
 def _fitted(
@@ -131,7 +136,7 @@ def _fitted(
         return tuner.fit(pairs, work, progress=progress)
     logs = _logs(data, roles, drop_incomplete)
     if isinstance(tuner, CausalPreference):
-        model = None if reward_model is None else RewardModel.load(reward_model)
+        model = None if reward_model is None else _loaded(reward_model).expected_outcome
         return tuner.fit(logs, work, outcome_model=model, progress=progress)
     return tuner.fit(logs, work, progress=progress)
 

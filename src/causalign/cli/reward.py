@@ -1,37 +1,44 @@
 """``causalign reward``: fit a reward model on the outcome of a log, and score logs with it."""
 
+import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
-import numpy as np
 import typer
 
-from causalign import config, lm
+from causalign import artifacts
 from causalign.cli import options as given
 from causalign.cli.output import console, show_findings, show_section
-from causalign.errors import InputError
+from causalign.cli.reward_fitting import METHODS, Chosen, check_needs, choose, fitted
 from causalign.logs import Logs
 from causalign.results import Section, Verdict, worst
-from causalign.reward import (
-    RewardFit,
-    RewardModel,
-    methods,
-    pointwise_methods,
-    reward_texts,
-    score_logs,
-    truncated_texts,
-)
+from causalign.reward import score_logs
 from causalign.reward.scoring import Engine
 
 _PLAINLY = {
-    "ridge": "predict the outcome of a text from its vector; for logs with one outcome a row.",
-    "pairwise": "predict which of two competing texts wins; for experiments, with `--group`.",
+    "ridge": "a straight line from vector to outcome; the place to start. Needs nothing more; "
+    "`--set choose=ranking` also reads `--confounder`.",
+    "pairwise": "which of two competing texts wins, linear; for experiments. Needs `--group`.",
+    "perceptron": "like ridge, but any curve: a small network. Networks need torch.",
+    "logistic": "a network for outcomes between 0 and 1: bought or not, a share.",
+    "multi-class": "a network for outcomes that are classes, scored by their expected value.",
+    "ordinal": "a network for levels, such as one to five stars.",
+    "confounder-in-layer": "a network that also reads the confounder and then holds it at its "
+    "mean; a baseline for `causalign deconfound`. Needs `--confounder`.",
+    "confounder-in-text": "ridge on texts with the confounder written in front; a baseline. "
+    "Needs `--confounder`, a number.",
+    "odin": "a network with one head for the text and one for the confounder; a baseline. Needs "
+    "one `--confounder` and, unless `--set loss=squared-error`, `--group`.",
+    "base": "one network told by which objective a row was judged. Needs `--objective` and, unless "
+    "`--set loss=squared-error`, `--group`.",
+    "multihead": "one reward for each objective, on shared layers. Needs what base needs.",
+    "adversarial": "multihead whose shared layers must not tell the objective. Needs what base "
+    "needs.",
+    "language-model": "tune a language model itself (LoRA): hours, not seconds; `--encoder` is not "
+    "used. With `--set loss=bradley-terry` on pairs, which needs `--group`.",
 }
-_METHODS = "\n".join(
-    f"- `{name}`: {_PLAINLY.get(name) or str(cls.__doc__).splitlines()[0]}"
-    for name, cls in methods.items()
-)
+_METHODS = "\n".join(f"- `{name}`: {_PLAINLY[name]}" for name in _PLAINLY)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,14 +48,19 @@ app = typer.Typer(
 A reward model turns a text into a vector (the encoder) and the vector into a number (the head).
 `fit` learns the head from a log, `score` gives every row of a log its reward.
 
-Methods of `fit`:
+Methods of `fit`; each needs `--completion` and `--outcome`:
 
 {_METHODS}
+
+Settings of a method are given with `--set`: `width=64`, `training.epochs=20` or `seed=1` for a
+network, `choose=one-standard-error` for ridge, `training.learning_rate=1e-4` for language-model.
 
 Examples:
 
 - `causalign reward fit adjusted.parquet --completion mail --outcome minutes_adjusted --out
   runs/reward`
+- `causalign reward fit tests.csv --completion headline --outcome clicks --group test --method
+  pairwise --out runs/pairs`
 - `causalign reward score runs/reward/model mails/ --completion mail --out runs/scored`
 
 In Python: `causalign.reward.RewardModel.load("runs/reward/model")(None, ["a text"])`.
@@ -56,19 +68,35 @@ In Python: `causalign.reward.RewardModel.load("runs/reward/model")(None, ["a tex
 )
 
 
+Out = Annotated[Path, typer.Option("--out", help="Folder for the model and its section.")]
+Method = Annotated[
+    str, typer.Option("--method", help=f"One of: {', '.join(METHODS)}. See `reward --help`.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Setting of the method, e.g. training.epochs=20 (repeatable)."),
+]
+Prompt = Annotated[str | None, typer.Option("--prompt", help="Column with what the text answers.")]
+Objective = Annotated[
+    str | None, typer.Option("--objective", help="Column with what a row was judged by.")
+]
+Weight = Annotated[str | None, typer.Option("--weight", help="Column with the row's weight.")]
+
+
 @app.command()
 def fit(
     logs: given.LogsPath,
     completion: given.Completion,
     outcome: given.Outcome,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the model and its section.")],
-    method: Annotated[
-        str, typer.Option("--method", help=f"One of: {', '.join(methods)}. See above.")
-    ] = "ridge",
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", help="Column with what the text answers.")
-    ] = None,
+    out: Out,
+    method: Method = "ridge",
+    settings: Set = None,
+    prompt: Prompt = None,
     trials: given.Trials = None,
+    confounder: given.Confounders = None,
+    categorical: given.Categorical = None,
+    objective: Objective = None,
+    weight: Weight = None,
     group: given.Group = None,
     cluster: given.Cluster = None,
     scale: given.ScaleOption = "identity",
@@ -76,36 +104,54 @@ def fit(
     encoder: given.Encoder = "minilm",
     strict: given.Strict = False,
 ) -> None:
-    """Fit a head on frozen vectors of the texts; the penalty is chosen by cross-validation.
+    """Fit a reward on texts and their outcomes; `causalign reward --help` tells the methods.
 
     A method for outcomes predicts the outcome column as it is: deconfound first, and name the
-    adjusted column here, if the log is confounded. `pairwise` compares the rows of each `--group`.
+    adjusted column here, if the log is confounded. Methods for pairs compare the rows of each
+    `--group`. What is chosen by validation is chosen on rows of this log that do not teach.
 
     Example: `causalign reward fit runs/adjusted/logs.parquet --completion mail
     --outcome minutes_adjusted --out runs/reward`
     """
-    read = given.read_logs(
-        logs,
-        completion=completion,
-        prompt=prompt,
-        outcome=outcome,
-        trials=trials,
-        group=group,
-        cluster=cluster,
-        scale=scale,
-        drop_incomplete=drop_incomplete,
-    )
-    model, section = _fitted(read, method, encoder)
-    show_section(section)
-    given.keep(
-        section,
-        out,
-        {"method": method, "encoder": model.encoder_name, "roles": read.roles},
-        lambda folder: model.save(folder / "model"),
-    )
-    console.print(f"reward model: {out / 'model'}", markup=False, soft_wrap=True)
+    chosen = choose(method, settings or ())
+    roles: dict[str, Any] = {
+        "completion": completion,
+        "prompt": prompt,
+        "outcome": outcome,
+        "trials": trials,
+        "confounders": confounder,
+        "categorical": categorical,
+        "objective": objective,
+        "weight": weight,
+        "group": group,
+        "cluster": cluster,
+    }
+    check_needs(chosen, roles, encoder)
+    _open(out)
+    read = given.read_logs(logs, **roles, scale=scale, drop_incomplete=drop_incomplete)
+    section = _fit_into(out, chosen, read, encoder)
     if strict and worst(section.findings) is Verdict.FAIL:
         raise typer.Exit(1)
+
+
+def _open(out: Path) -> None:
+    """Refuse a folder that cannot be written, before the work."""
+    artifacts.open_run(out.parent)
+    artifacts.require_free(out)
+
+
+def _fit_into(out: Path, chosen: Chosen, read: Logs, encoder: str) -> Section:
+    """Fit, show the section, and keep it with its models in the folder."""
+    work = out.with_name(f"{out.name}.training")
+    found = fitted(chosen, read, encoder, work)
+    show_section(found.section)
+    given.keep(
+        found.section, out, {"method": chosen, "encoder": encoder, "roles": read.roles}, found.save
+    )
+    shutil.rmtree(work, ignore_errors=True)
+    for place in found.models:
+        console.print(f"reward model: {out / place}", markup=False, soft_wrap=True)
+    return found.section
 
 
 @app.command()
@@ -116,9 +162,7 @@ def score(
     ],
     completion: given.Completion,
     out: Annotated[Path, typer.Option("--out", help="Folder for the scored parts.")],
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", help="Column with what the text answers.")
-    ] = None,
+    prompt: Prompt = None,
     column: Annotated[
         str, typer.Option("--column", help="Name of the column of rewards.")
     ] = "reward",
@@ -148,25 +192,3 @@ def score(
         markup=False,
         soft_wrap=True,
     )
-
-
-def _fitted(read: Logs, method: str, encoder: str) -> tuple[RewardModel, Section]:
-    texts = reward_texts(read.prompts, read.completions)
-    loaded = lm.load_encoder(encoder, training_texts=texts)
-    found = given.embedded(texts, loaded)
-    fit = _fit(read, method, found.vectors.astype(np.float64)).with_findings(truncated_texts(found))
-    reads_prompt = read.prompts is not None
-    model = RewardModel(loaded.name, fit.head, fit.units, reads_prompt=reads_prompt, encoder=loaded)
-    return model, fit.section("reward")
-
-
-def _fit(read: Logs, method: str, features: np.ndarray) -> RewardFit:
-    fitter = config.choose(methods, {"method": method}, "method")
-    if method in pointwise_methods:
-        groups = read.codes_of(read.roles.completion) if read.clusters is None else read.clusters
-        return fitter.fit(features, read.outcome, groups=groups, weights=read.weights)
-    pairs = read.pairs()
-    if pairs.rows is None or len(pairs) == 0:
-        raise InputError("No two rows of a group differ in text and outcome, so there is no pair.")
-    chosen, rejected = (features[pairs.rows[:, side]] for side in (0, 1))
-    return fitter.fit(chosen, rejected, groups=pairs.group, weights=pairs.weight)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from causalign import pipeline, recipe
-from causalign.cli.output import console
+from causalign.cli.output import say
 from causalign.results import Verdict
 
 
@@ -25,7 +25,8 @@ def command(
 ) -> None:
     """Run a recipe: audit, deconfound, fit rewards, judge them, write one report.
 
-    A killed run continues where it stopped.
+    With `policy` in the recipe a language model is tuned as well. A killed run continues where it
+    stopped.
 
     Example: `causalign run recipes/upworthy/pipeline.yaml --set data.held_out=0.5`
     """
@@ -34,13 +35,13 @@ def command(
         wanted,
         out or Path("runs") / wanted.name,
         redo=replace,
-        say=lambda line: console.print(line, markup=False, soft_wrap=True),
+        say=say,
     )
-    console.print()
-    console.print(done.answer, style="bold", markup=False, soft_wrap=True)
+    say("")
+    say(done.answer, "bold")
     grave = [f for s in done.sections for f in s.findings if f.verdict is Verdict.FAIL]
     for finding in grave:
-        console.print(finding.line(), style="red", markup=False, soft_wrap=True)
-    console.print(f"report: {done.report}", markup=False, soft_wrap=True)
+        say(finding.line(), "red")
+    say(f"report: {done.report}")
     if strict and grave:
         raise typer.Exit(1)

@@ -1,5 +1,6 @@
 """What a policy would have earned, and which reward is right, on data that no fit has seen."""
 
+from causalign.evaluate.against_baseline import AgainstBaseline, against_baseline
 from causalign.evaluate.dependence import Dependence, confounder_outcome, dependence
 from causalign.evaluate.direct import Direct
 from causalign.evaluate.diversity import diversity
@@ -23,6 +24,7 @@ from causalign.evaluate.off_policy import (
     logged_value,
     methods,
     off_policy,
+    with_second_policy,
 )
 from causalign.evaluate.off_policy_log import OffPolicyLog, TargetSamples
 from causalign.evaluate.outcome_model import CrossFittedOutcome
@@ -31,6 +33,7 @@ from causalign.evaluate.value import Inference, PolicyValue
 from causalign.evaluate.weighting import Clipped, ImportanceWeighting, SelfNormalised
 
 __all__ = [
+    "AgainstBaseline",
     "Clipped",
     "CommandJudge",
     "Compared",
@@ -55,6 +58,7 @@ __all__ = [
     "Switch",
     "TargetSamples",
     "WinRate",
+    "against_baseline",
     "applicable",
     "confounder_outcome",
     "dependence",
@@ -67,4 +71,5 @@ __all__ = [
     "off_policy",
     "rank",
     "win_rate",
+    "with_second_policy",
 ]

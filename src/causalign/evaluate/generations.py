@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,12 @@ from scipy import stats
 from causalign.errors import InputError
 from causalign.evaluate.judges import Judge, Score
 from causalign.results import Finding, Verdict
-from causalign.stats.proportions import SharesCompared, paired_shares, unpaired_shares
+from causalign.stats.proportions import (
+    SharesCompared,
+    clustered_shares,
+    paired_shares,
+    unpaired_shares,
+)
 from causalign.stats.ratio_of_means import clustered_error, influence_spread
 
 __all__ = [
@@ -181,17 +187,23 @@ def marker_shares(
     markers: Sequence[str],
     *,
     paired: bool = True,
+    clusters: Sequence[object] | None = None,
     level: float = 0.05,
 ) -> MarkerShares:
     """Compare how many texts of either policy hold each marker, whatever the case of letters.
 
     ``paired``: text i of both answers prompt i (McNemar's exact test); else Fisher's exact test.
-    Assumption: prompts are independent, one text of each policy for each. Raises ``InputError``
+    With ``clusters`` ``(n,)``, such as prompts that were answered several times, pairs are compared
+    by their mean difference and its clustered error. Assumption: prompts (clusters) are
+    independent; without clusters, one text of each policy for each prompt. Raises ``InputError``
     for paired sides of different lengths, or no marker.
     """
     if not markers or any(not m.strip() for m in markers):
         raise InputError("Give at least one marker, a word or phrase that is not blank.")
     compare = paired_shares if paired else unpaired_shares
+    codes = _codes(clusters)
+    if codes is not None:
+        compare = partial(clustered_shares, clusters=codes)
     sides = [[t.casefold() for t in texts] for texts in (candidate, baseline)]
     found = []
     for marker in markers:

@@ -83,12 +83,15 @@ class HeldOut:
         return found
 
     def gap_closed(self) -> float | None:
-        """Return (candidate − baseline) / (benchmark − baseline) in AUC, None without benchmark."""
+        """Return (candidate − baseline) / (benchmark − baseline) in AUC.
+
+        None without a benchmark, and where its lead is not told from zero: nothing is to be closed.
+        """
         if self.ranking is None or self.benchmark not in self.ranking.rewards:
             return None
-        gap = self.ranking.difference(self.benchmark, self.baseline).estimate
+        gap = self.ranking.difference(self.benchmark, self.baseline)
         gain = self.ranking.difference(self.candidate, self.baseline).estimate
-        return gain / gap if gap > 0 else None
+        return gain / gap.estimate if gap.lower > 0 else None
 
     def summary(self) -> str:
         """Return the answer and the findings."""
@@ -126,7 +129,7 @@ class HeldOut:
             )
             if self.benchmark in self.ranking.rewards:
                 best = self.ranking.auc_of(self.benchmark).estimate
-                told[-1] += f", one fitted on experiments {best:.3f}"
+                told[-1] += f", one fitted on other such pairs {best:.3f}"
                 closed = self.gap_closed()
                 if closed is not None:
                     told[-1] += f" ({closed:.0%} of the gap closed)"

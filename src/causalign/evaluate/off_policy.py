@@ -1,7 +1,7 @@
 """Several estimators on one log, side by side: what the policy would earn, and who refuses."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -20,7 +20,15 @@ from causalign.evaluate.weighting import Clipped, ImportanceWeighting, SelfNorma
 from causalign.results import Figure, Finding, Section
 from causalign.stats.ratio_of_means import RatioOfMeans
 
-__all__ = ["Estimator", "OffPolicyValues", "applicable", "logged_value", "methods", "off_policy"]
+__all__ = [
+    "Estimator",
+    "OffPolicyValues",
+    "applicable",
+    "logged_value",
+    "methods",
+    "off_policy",
+    "with_second_policy",
+]
 
 methods: dict[str, Any] = {
     "direct": Direct,
@@ -82,6 +90,20 @@ class OffPolicyValues:
     def gain(self) -> PolicyValue:
         """Return the headline minus what the log earned, paired by row."""
         return self.headline.difference(self.logged)
+
+    def minus(self, other: "OffPolicyValues") -> tuple[PolicyValue, ...]:
+        """Return this policy less another on the same log, by each method that both have.
+
+        Raises ``InputError`` when the logs differ or no method is shared.
+        """
+        known = {value.method: value for value in other.values}
+        shared = [v for v in self.values if v.method in known]
+        if not shared:
+            raise InputError(
+                "The two policies share no estimator, so their difference cannot be told: give "
+                "the log-probabilities of both, and of the logging policy."
+            )
+        return tuple(value.difference(known[value.method]) for value in shared)
 
     def table(self) -> pa.Table:
         """Return one row for each estimator, and one for the log itself."""
@@ -161,6 +183,38 @@ class OffPolicyValues:
         if self.log_weights is not None:
             drawn.append(_weights_figure(self.log_weights))
         return tuple(drawn)
+
+
+def with_second_policy(
+    section: Section, first: OffPolicyValues, second: OffPolicyValues, name: str
+) -> Section:
+    """Return the section of ``first`` with its difference from a second policy on the same log.
+
+    The headline is by the method that comes first in the order of the answers. Errors are those of
+    :meth:`OffPolicyValues.minus`.
+    """
+    found = first.minus(second)
+    by = {value.method.split(" minus ")[0]: value for value in found}
+    method = next((m for m in PREFERENCE if m in by), next(iter(by)))
+    value = by[method]
+    told = f" Against {name} no difference can be given. {value.reason}"
+    if value.estimate is not None:
+        told = f" Against {name} that is {value.told()} (difference by {method})."
+    return replace(
+        section,
+        answer=section.answer + told,
+        numbers={
+            **section.numbers,
+            "difference": value.estimate,
+            "difference lower": value.lower,
+            "difference upper": value.upper,
+        },
+        tables={
+            **section.tables,
+            f"difference from {name}": pa.concat_tables([v.table() for v in found]),
+        },
+        findings=tuple({f.line(): f for f in (*section.findings, *value.findings)}.values()),
+    )
 
 
 def off_policy(log: OffPolicyLog, estimators: Sequence[Estimator] | None = None) -> OffPolicyValues:

@@ -99,13 +99,27 @@ def load_encoder(
             )
         return fit_tfidf(checked_texts(training_texts))
     folder = Path(asked.model).expanduser()
-    if (folder / "tfidf.json").is_file():
-        from causalign.lm.word_counts import load_tfidf
-
-        return load_tfidf(folder)
+    saved = _saved_with_a_reward(folder, device)
+    if saved is not None:
+        return saved
     from causalign.lm.transformer_encoder import load_transformer
 
     return load_transformer(asked, precision=precision, device=device)
+
+
+def _saved_with_a_reward(folder: Path, device: str | None) -> Encoder | None:
+    """Return the encoder that a reward model carried along in this folder, if there is one."""
+    from causalign.lm.adapted_encoder import holds_adapted, load_adapted
+    from causalign.lm.prefixed_encoder import holds_prefixed, load_prefixed
+    from causalign.lm.word_counts import load_tfidf
+
+    if (folder / "tfidf.json").is_file():
+        return load_tfidf(folder)
+    if holds_prefixed(folder):
+        return load_prefixed(folder)
+    if holds_adapted(folder):
+        return load_adapted(folder, device=device)
+    return None
 
 
 def checked_texts(texts: Sequence[str]) -> Sequence[str]:

@@ -12,6 +12,7 @@ from causalign.errors import SettingsError
 from causalign.lm.completions import Completions, Ids, Prompt, prompt_ids
 from causalign.lm.language_model import LanguageModel
 from causalign.lm.logprob import completion_logprobs
+from causalign.lm.processes import once
 from causalign.lm.progress import progress_of
 
 __all__ = ["Samples", "sample"]
@@ -45,8 +46,9 @@ def sample(
     """Draw one completion for each prompt ``(n,)`` from ``π(y | x)^(1/temperature)``, normalised.
 
     Nothing else bends the distribution: no top-k, no top-p, no penalties. The same seed, prompts
-    and batch size give the same completions, and the global random state is left as it was. A
-    prompt of None asks for a text of its own. Raises ``SettingsError`` for settings out of range.
+    and batch size give the same completions, and the global random state is left as it was.
+    Of several processes the main one writes, and all get the texts. A prompt of None asks for a
+    text of its own. Raises ``SettingsError`` for settings out of range.
     """
     if temperature <= 0 or max_new_tokens < 1 or batch_size < 1:
         raise SettingsError(
@@ -61,7 +63,8 @@ def sample(
             f"{language_model.window} tokens; found {max_new_tokens}."
         )
     before = [ids[-room:] for ids in before]
-    drawn = _drawn(language_model, before, max_new_tokens, seed, temperature, batch_size, progress)
+    how = (max_new_tokens, seed, temperature, batch_size, progress)
+    drawn = once(lambda: _drawn(language_model, before, *how))
     end = language_model.tokenizer.eos_token_id
     completions = Completions(
         tuple(before), tuple(drawn), np.array([ids[-1] != end for ids in drawn], dtype=bool)

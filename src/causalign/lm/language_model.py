@@ -228,7 +228,9 @@ def _with_adapter(base: LanguageModel, folder: Path) -> LanguageModel:
                 "names."
             )
     try:
-        model = PeftModel.from_pretrained(base.model, str(folder), is_trainable=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # as in with_lora
+            model = PeftModel.from_pretrained(base.model, str(folder), is_trainable=False)
     except Exception as failure:  # peft raises RuntimeError, ValueError, KeyError and others
         raise ArtifactError(
             f"The adapter in {folder} does not fit the base model {base.name!r}: {failure}"

@@ -9,6 +9,7 @@ from causalign.errors import ArtifactError
 __all__ = ["fingerprint", "refuse_pickles", "revision_of"]
 
 _SETTINGS = (
+    "adapter_config.json",
     "chat_template.jinja",
     "config.json",
     "tokenizer.json",

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from causalign.lm.processes import is_main
+
 __all__ = ["progress_of"]
 
 _LINES = 10
@@ -11,8 +13,8 @@ _LINES = 10
 
 @contextmanager
 def progress_of(label: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Yield ``advance(count)``; report progress on standard error while ``shown``."""
-    if not shown or total == 0:
+    """Yield ``advance(count)``; report progress on standard error while ``shown``, once."""
+    if not shown or total == 0 or not is_main():
         yield _say_nothing
         return
     if sys.stderr.isatty():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from causalign.lm.cache import default_cache_folder
 from causalign.lm.completions import Completions
 from causalign.lm.language_model import LanguageModel
+from causalign.lm.processes import once
 
 __all__ = ["reference_logprobs"]
 
@@ -31,14 +32,11 @@ def reference_logprobs(
 
     folder = default_cache_folder() if cache is None else Path(cache).expanduser()
     path = folder / "logprobs" / f"{_key(language_model, completions)}.npy"
-    try:
-        found = np.load(path, allow_pickle=False)
-        if found.shape == (len(completions),) and np.isfinite(found).all():
-            return found
-    except (OSError, ValueError, EOFError):
-        pass  # not there, or damaged by a kill: computed again
+    known = once(lambda: _stored(path, len(completions)))
+    if known is not None:
+        return known
     found = completion_logprobs(language_model, completions, progress=progress)
-    _store(path, found)
+    once(lambda: _store(path, found))
     return found
 
 
@@ -48,6 +46,14 @@ def _key(language_model: LanguageModel, completions: Completions) -> str:
         for ids in pair:
             digest.update(len(ids).to_bytes(4, "little") + np.array(ids, dtype="<i4").tobytes())
     return digest.hexdigest()[:32]
+
+
+def _stored(path: Path, size: int) -> NDArray[np.float64] | None:
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None  # not there, or damaged by a kill: computed again
+    return found if found.shape == (size,) and np.isfinite(found).all() else None
 
 
 def _store(path: Path, values: NDArray[np.float64]) -> None:

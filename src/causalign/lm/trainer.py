@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from causalign.errors import ArtifactError
+from causalign.errors import ArtifactError, SettingsError
 from causalign.lm.language_model import LanguageModel
 from causalign.lm.layout import Batch
+from causalign.lm.processes import all_of, count, is_main, once, weights_are_split
 from causalign.lm.progress import progress_of
 from causalign.lm.quiet import quiet_transformers
 from causalign.lm.training import Training
@@ -40,15 +41,17 @@ __all__ = [
 
 WHOLE = "whole.json"
 MEMORY = "task.safetensors"
-Metrics = Mapping[str, float]
+# A pair is a sum and a count, divided when those of the whole batch are known.
+Metrics = Mapping[str, float | tuple[float, float]]
 
 
 class Task(Protocol):
     """What is learned: which rows make a batch, and what is minimised on it.
 
     ``order`` (steps * batch size,) holds the rows to read; batches are consecutive in it, so any
-    number of processes reads the same global batches. What a task remembers between steps goes
-    through ``state`` and ``restore`` with every checkpoint.
+    number of processes reads the same global batches, in parts of equal size. The loss of a batch
+    must be the mean of the losses of its parts. What a task remembers between steps goes through
+    ``state`` and ``restore`` with every checkpoint; it is the same in all processes.
     """
 
     order: NDArray[np.int64]
@@ -80,11 +83,15 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Hold the log of every step, why training stopped early, and the step that was kept."""
+    """Hold the log of every step, why training stopped early, and the step that was kept.
+
+    ``weights`` are those of the whole model where no process has them all, else None.
+    """
 
     curve: list[dict[str, float]]
     trouble: str | None
     kept_step: int
+    weights: Mapping[str, Tensor] | None = None
 
 
 def train(
@@ -99,7 +106,8 @@ def train(
 
     A run that was killed ends with the weights of one that was not: order, dropout, optimiser and
     the task's memory are restored. When the task reports trouble, training stops. Where the task
-    ranks its models, the best one at a checkpoint is kept and put back at the end.
+    ranks its models, the best one at a checkpoint is kept and put back at the end. Several
+    processes share every batch; the main one writes.
 
     Raises ``ArtifactError`` when a checkpoint cannot be written, naming what is left to continue
     from. The random state of the process is left as it was.
@@ -107,7 +115,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     with random_state_kept(), quiet_transformers():
         trainer = ObjectiveTrainer(language_model, task, training, folder)
-        start = _last_whole(folder)
+        start = once(lambda: _last_whole(folder))
         if start is not None:
             task.restore(_memory(start))
         else:
@@ -120,7 +128,10 @@ def train(
         kept = trainer.put_best_back()
     language_model.model.eval()
     curve = [entry for entry in trainer.state.log_history if "loss" in entry]
-    return Trained(curve, trainer.trouble, kept)
+    weights = None
+    if weights_are_split():
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    return Trained(curve, trainer.trouble, kept, weights)
 
 
 class ObjectiveTrainer(Trainer):
@@ -133,7 +144,7 @@ class ObjectiveTrainer(Trainer):
         self.folder = folder
         self.trouble: str | None = None
         self.advance: Any = _say_nothing
-        self.recorded: dict[str, list[float]] = defaultdict(list)
+        self.recorded: dict[str, list[Any]] = defaultdict(list)
         super().__init__(
             model=language_model.model,
             args=TrainingArguments(
@@ -161,18 +172,21 @@ class ObjectiveTrainer(Trainer):
         batch = self.task.batch(positions, self.state.global_step)
         batch = {name: value.to(self.args.device) for name, value in batch.items()}
         loss, metrics = self.task.loss(model, batch)
-        for name, value in metrics.items():
-            self.recorded[name].append(value)
         if not math.isfinite(float(loss.detach())):
             self.trouble = f"the loss is {float(loss.detach())} at step {self.state.global_step}"
         self.trouble = self.trouble or self.task.trouble()
+        parts = all_of((self.trouble, dict(metrics)))
+        self.trouble = next((trouble for trouble, _ in parts if trouble is not None), None)
+        for _, measured in parts:
+            for name, value in measured.items():
+                self.recorded[name].append(value)
         if self.trouble is not None:
             self.control.should_training_stop = True
         return (loss, {}) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log the step with the mean of what the task measured in it."""
-        means = {name: float(np.mean(values)) for name, values in self.recorded.items()}
+        """Log the step with what the task measured in all parts of its batch."""
+        means = {name: _of_parts(name, values) for name, values in self.recorded.items()}
         self.recorded.clear()
         if "loss" in logs:
             self.advance(1)
@@ -184,22 +198,20 @@ class ObjectiveTrainer(Trainer):
         self.trouble = self.trouble or self.task.trouble()
         if self.trouble is not None:
             self.control.should_training_stop = True
-        best = self.folder / "best"
-        if standing is None or not self.args.should_save:
+        best, partial = self.folder / "best", self.folder / ".best.partial"
+        if standing is None or not once(lambda: _beats(standing, best)):
             return
-        if best.is_dir() and _read(best / WHOLE)["standing"] >= standing:
-            return
-        partial = self.folder / ".best.partial"
-        shutil.rmtree(partial, ignore_errors=True)
+        once(lambda: shutil.rmtree(partial, ignore_errors=True))
         self.save_model(str(partial), _internal_call=True)
-        (partial / WHOLE).write_text(json.dumps({"step": step, "standing": standing}))
-        shutil.rmtree(best, ignore_errors=True)
-        os.replace(partial, best)
+        if is_main():
+            (partial / WHOLE).write_text(json.dumps({"step": step, "standing": standing}))
+            shutil.rmtree(best, ignore_errors=True)
+            os.replace(partial, best)
 
     def put_best_back(self) -> int:
         """Load the best model into the network if there is one; return its step."""
         best = self.folder / "best"
-        if not best.is_dir():
+        if not once(best.is_dir):
             return int(self.state.global_step)
         self._load_from_checkpoint(str(best))
         return int(_read(best / WHOLE)["step"])
@@ -207,39 +219,49 @@ class ObjectiveTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
         target = self.folder / f"checkpoint-{step}"
-        before = _last_whole(self.folder)
+        before = once(lambda: _last_whole(self.folder))
+        once(lambda: shutil.rmtree(target, ignore_errors=True))
+        failure = None
+        # torch reports a full disk as RuntimeError, safetensors as an error of its own.
         try:
-            shutil.rmtree(target, ignore_errors=True)
             self.keep_if_best(step)
             super()._save_checkpoint(model, trial)
             if self.args.should_save:
                 save_file(_contiguous(self.task.state()), target / MEMORY)
-                (target / f".{WHOLE}").write_text(json.dumps({"step": step}))
-                os.replace(target / f".{WHOLE}", target / WHOLE)
-        # torch reports a full disk as RuntimeError, safetensors as an error of its own.
-        except (OSError, RuntimeError, SafetensorError) as failure:
-            shutil.rmtree(target, ignore_errors=True)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            failure = error
+        # Each process writes a part of the checkpoint: it is whole when all have.
+        told = all_of(None if failure is None else str(failure))
+        if any(told):
+            once(lambda: shutil.rmtree(target, ignore_errors=True))
             left = (
                 "from the start" if before is None else f"from step {_read(before / WHOLE)['step']}"
             )
             raise ArtifactError(
-                f"The checkpoint of step {step} cannot be written to {self.folder}: {failure}. "
-                f"Free some space and run again: training continues {left}."
+                f"The checkpoint of step {step} cannot be written to {self.folder}: "
+                f"{next(filter(None, told))}. Free some space and run again: training continues "
+                f"{left}."
             ) from failure
+        once(lambda: _mark_whole(target, step))
 
 
 def training_arguments(
     language_model: LanguageModel, training: Training, steps: int, folder: Path
 ) -> dict[str, Any]:
     """Return our settings in the words of transformers' ``TrainingArguments``."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    share = max(1, training.batch_size // processes)
+    share, rest = divmod(training.batch_size, count())
     micro = min(training.micro_batch_size or share, share)
+    if rest or share % micro:
+        raise SettingsError(
+            f"batch_size is shared by {count()} processes and cut into parts of micro_batch_size; "
+            f"{training.batch_size} rows cannot be cut evenly into "
+            + (f"{count()} shares." if rest else f"parts of {micro}.")
+        )
     full = not language_model.has_adapter
     return {
         "output_dir": str(folder),
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": max(1, share // micro),
+        "gradient_accumulation_steps": share // micro,
         "max_steps": steps,
         "learning_rate": training.learning_rate,
         "warmup_steps": math.ceil(training.warmup * steps),
@@ -264,6 +286,27 @@ def silenced(trainer: Trainer) -> Trainer:
     """Return the trainer, which no longer prints every step."""
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _of_parts(name: str, values: list[Any]) -> float:
+    """Return what was measured on a batch from what was measured on its parts."""
+    if name.endswith("_min"):
+        return float(np.min(values))
+    if name.endswith("_max"):
+        return float(np.max(values))
+    if isinstance(values[0], tuple):
+        total, size = np.sum(values, axis=0)
+        return float(total / size) if size else float("nan")
+    return float(np.mean(values))
+
+
+def _beats(standing: float, best: Path) -> bool:
+    return not best.is_dir() or _read(best / WHOLE)["standing"] < standing
+
+
+def _mark_whole(checkpoint: Path, step: int) -> None:
+    (checkpoint / f".{WHOLE}").write_text(json.dumps({"step": step}))
+    os.replace(checkpoint / f".{WHOLE}", checkpoint / WHOLE)
 
 
 def _last_whole(folder: Path) -> Path | None:

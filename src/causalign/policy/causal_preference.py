@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from causalign.errors import SettingsError
 from causalign.lm.language_model import Lora
+from causalign.lm.processes import once
 from causalign.lm.training import Training
 from causalign.logs import Logs
 from causalign.policy.fitted import PolicyFit
@@ -101,7 +102,7 @@ class CausalPreference:
             proposal = logged_propensities(logs, self.propensity, log_propensity)
         missed = logs.outcome
         if outcome_model is not None and self.objective == "doubly-robust":
-            missed = missed - _predictions(outcome_model, logs)
+            missed = missed - once(lambda: _predictions(outcome_model, logs))
 
         from causalign.policy.causal_run import CausalRun
 

@@ -12,6 +12,7 @@ from causalign.lm.completions import Completions
 from causalign.lm.language_model import LanguageModel
 from causalign.lm.layout import Batch, laid_out
 from causalign.lm.logprob import completion_logprobs, sequence_logprobs
+from causalign.lm.processes import all_of
 from causalign.policy.fresh_pool import FreshPool
 from causalign.policy.objectives.outcome_value import OutcomeValue
 from causalign.policy.rows import tensors
@@ -129,13 +130,17 @@ class CausalRows:
         return loss, {**metrics, **self._measured()}
 
     def _known(self, logprob: Tensor, batch: Batch) -> Batch:
-        """Write new weights into the table; return what the table says about these rows."""
+        """Write new weights into the table; return what the table says about these rows.
+
+        Several processes write those of the whole batch, so that all tables are the same.
+        """
         if self.table is None:
             return {}
         here = (batch["row"] >= 0).cpu().numpy()
         rows = batch["row"].cpu().numpy()[here]
         now = batch["exponent"].to(logprob) * (logprob - batch["proposal_logprob"].to(logprob))
-        self.table.update(rows, now.double().cpu().numpy()[here])
+        for part in all_of((rows, now.double().cpu().numpy()[here])):
+            self.table.update(*part)
         columns = {
             "baseline": batch["baseline"].double().cpu().numpy(),
             "log_normaliser": np.zeros(len(here)),

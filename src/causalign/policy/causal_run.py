@@ -19,7 +19,14 @@ from causalign.policy.causal_rows import CausalRows, LoggedRows
 from causalign.policy.fitted import PolicyFit
 from causalign.policy.fresh_pool import FreshPool
 from causalign.policy.outcome_model import OutcomeModel
-from causalign.policy.tuning import adapted, data_hash, opened, reference_of, tuned
+from causalign.policy.tuning import (
+    adapted,
+    data_hash,
+    opened,
+    reference_of,
+    require_whole_weights,
+    tuned,
+)
 from causalign.policy.weights import WeightTable
 from causalign.results import Finding
 from causalign.splits import held_out_rows
@@ -56,6 +63,7 @@ class CausalRun:
 
         ``proposal`` (n,) is log P_R; None stands for the starting model.
         """
+        require_whole_weights(method)
         start = opened(method)
         texts = tokenized(
             start.tokenizer,

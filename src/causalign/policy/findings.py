@@ -1,4 +1,4 @@
-"""The findings of policies, PO101 to PO109; each has a page in ``docs/checks``."""
+"""The findings of policies, PO101 to PO109; each has a page in ``checks/pages``."""
 
 import numpy as np
 from numpy.typing import NDArray

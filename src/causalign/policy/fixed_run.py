@@ -47,7 +47,8 @@ def run_on_fixed_rows(
         steps=steps,
         seed=training.seed,
     )
-    task = FixedRows(objective, texts, columns, order, shares_prompts(start.model), each)
+    share = shares_prompts(start.model)
+    task = FixedRows(objective, texts, columns, order, training.batch_size, share, each)
 
     def finish(trained: Any) -> Any:
         return _finished(trained, texts, log_weight, training.max_length, steps)

@@ -12,6 +12,7 @@ from causalign.lm.completions import Completions, Prompt
 from causalign.lm.generate import Samples, sample
 from causalign.lm.language_model import LanguageModel
 from causalign.lm.logprob import completion_logprobs
+from causalign.lm.processes import once
 from causalign.policy.outcome_model import OutcomeModel, predicted
 from causalign.policy.packed_texts import packed, unpacked
 from causalign.policy.settings import FreshSamples
@@ -71,7 +72,7 @@ class FreshPool:
         if self.settings.defensive:
             own = completion_logprobs(self.language_model, samples.completions)
         self.proposal = mixture_logprob(own, self.reference, self.settings.defensive)
-        self.outcome = predicted(self.outcome_model, asked, samples.texts)
+        self.outcome = once(lambda: predicted(self.outcome_model, asked, samples.texts))
         self.total += self.size
         self.empty += sum(not text.strip() for text in samples.texts)
         self.unfinished += int(samples.completions.cut.sum())

@@ -158,10 +158,11 @@ def _fitted(
     asked = checked_prompts(prompts, method.training)
     trainer = _trainer_class(method)
     from causalign.policy.findings import stopped
-    from causalign.policy.tuning import adapted, kept, opened, reference_of
+    from causalign.policy.tuning import adapted, kept, opened, reference_of, require_whole_weights
     from causalign.policy.writing_findings import equal_groups
     from causalign.policy.written import before_and_after
 
+    require_whole_weights(method)
     model = adapted(opened(method), method)
     reference = reference_of(model, method)
     steps = method.training.steps_for(len(asked or ()) * method.group * method.passes)

@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from causalign import artifacts
 from causalign.errors import ArtifactError
+from causalign.lm.adapter_files import write_adapter
 from causalign.lm.language_model import DESCRIPTION, LanguageModel
 from causalign.lm.quiet import quiet_transformers
 from causalign.policy.fitted import PolicyFit
@@ -15,13 +17,23 @@ from causalign.policy.fitted import PolicyFit
 __all__ = ["keep_model"]
 
 
-def keep_model(model: LanguageModel, fit: PolicyFit, *, settings: Any, data: str) -> Path:
-    """Write weights, tokenizer and card to ``fit.model_folder``, whole or not at all."""
+def keep_model(
+    model: LanguageModel,
+    fit: PolicyFit,
+    *,
+    settings: Any,
+    data: str,
+    weights: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write weights, tokenizer and card to ``fit.model_folder``, whole or not at all.
+
+    ``weights`` are written instead of those in the network where it has been split.
+    """
     target = fit.model_folder
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        _write_weights(model, partial)
+        _write_weights(model, partial, weights)
         described = {
             "base": model.name,
             "base_revision": model.revision.split("+")[0],
@@ -44,20 +56,14 @@ def keep_model(model: LanguageModel, fit: PolicyFit, *, settings: Any, data: str
     return target
 
 
-def _write_weights(model: LanguageModel, folder: Path) -> None:
+def _write_weights(model: LanguageModel, folder: Path, weights: Mapping[str, Any] | None) -> None:
+    if model.has_adapter:
+        write_adapter(model, folder, weights)
     with quiet_transformers():
-        if model.has_adapter:
-            model.model.save_pretrained(str(folder), save_embedding_layers=False)
-            _name_the_base(folder / "adapter_config.json", model.public_name)
-        else:
-            model.model.save_pretrained(str(folder))
+        if not model.has_adapter:
+            given = {} if weights is None else {"state_dict": weights}
+            model.model.save_pretrained(str(folder), **given)
         model.tokenizer.save_pretrained(str(folder))
-
-
-def _name_the_base(path: Path, name: str) -> None:
-    """Write the name under which others find the base, not a folder of this machine."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(config | {"base_model_name_or_path": name}, indent=2) + "\n")
 
 
 def _card(model: LanguageModel, fit: PolicyFit, settings: Any, data: str) -> str:

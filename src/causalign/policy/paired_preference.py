@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError, SettingsError
 from causalign.lm.language_model import Lora
+from causalign.lm.processes import once
 from causalign.lm.training import Training
 from causalign.pairs import Pairs
 from causalign.policy.dpo import checked_weights
@@ -106,9 +107,8 @@ class PairedDPO:
                 "Weights need the probability with which each pair was logged. Give "
                 "log_propensity, or say propensity='reference' if the starting model wrote them."
             )
-        believed = symmetric_preference(
-            preference_model, pairs.prompt, pairs.chosen, pairs.rejected
-        )
+        texts = (pairs.prompt, pairs.chosen, pairs.rejected)
+        believed = once(lambda: symmetric_preference(preference_model, *texts))
         from causalign.policy.paired_run import run
 
         logged = (pairs, weight, proposal, believed)

@@ -12,6 +12,7 @@ from causalign.lm.completions import Completions
 from causalign.lm.generate import sample
 from causalign.lm.language_model import LanguageModel, shares_prompts
 from causalign.lm.layout import Batch
+from causalign.lm.processes import once
 from causalign.lm.reference import reference_logprobs
 from causalign.pairs import Pairs
 from causalign.policy import findings
@@ -87,6 +88,7 @@ def _task(
         texts,
         columns,
         _order(method, logged),
+        method.training.batch_size,
         shares_prompts(start.model),
         texts_in_row=2,
     )
@@ -116,7 +118,7 @@ def _pool(
         progress=progress,
     )
     prompts = None if pairs.prompt is None else [str(prompt) for prompt in asked]
-    said = symmetric_preference(model, prompts, drawn.texts[0::2], drawn.texts[1::2])
+    said = once(lambda: symmetric_preference(model, prompts, drawn.texts[0::2], drawn.texts[1::2]))
     empty = sum(not text.strip() for text in drawn.texts)
     return drawn.completions, drawn.logprob, said, empty
 

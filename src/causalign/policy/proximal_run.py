@@ -14,7 +14,7 @@ from causalign.policy.outcome_model import OutcomeModel
 from causalign.policy.proximal_task import ProximalTask
 from causalign.policy.rollout import Rollout, prompts_drawn, rolled_out
 from causalign.policy.rows import passes_over
-from causalign.policy.tuning import adapted, opened, reference_of, tuned
+from causalign.policy.tuning import adapted, opened, reference_of, require_whole_weights, tuned
 from causalign.policy.writing_findings import clipped_ratios, value_head
 from causalign.policy.written import before_and_after, judging
 from causalign.results import Finding
@@ -26,6 +26,7 @@ def run(
     method: Any, prompts: list[str] | None, reward: OutcomeModel, out: Path, progress: bool
 ) -> PolicyFit:
     """Train, or go on training, and tell how it went."""
+    require_whole_weights(method)
     model = adapted(opened(method), method)
     reference = reference_of(model, method)
     task = _task(method, model, reference, prompts, reward)

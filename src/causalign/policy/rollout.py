@@ -13,6 +13,7 @@ from causalign.lm.generate import sample
 from causalign.lm.language_model import LanguageModel, shares_prompts
 from causalign.lm.layout import laid_out
 from causalign.lm.logprob import token_logprobs
+from causalign.lm.processes import all_of, count, once, rank
 from causalign.lm.value_head import token_logprobs_and_values
 from causalign.policy.outcome_model import OutcomeModel, predicted
 from causalign.policy.packed_texts import packed, unpacked
@@ -93,7 +94,7 @@ def rolled_out(
     prompts = [text for text in asked if text is not None] or None
     return Rollout(
         texts,
-        predicted(reward, prompts, drawn.texts),
+        once(lambda: predicted(reward, prompts, drawn.texts)),
         logprob,
         logprob - known,
         value,
@@ -116,11 +117,11 @@ def _scored(
     """Return log-probability and value of each token ``(N,)``, without dropout or gradients."""
     model = language_model.model
     share, training = shares_prompts(model), model.training
-    found: list[tuple[Floats, Floats]] = []
+    found: dict[int, tuple[Floats, Floats]] = {}
     model.eval()
     try:
         with torch.inference_mode():
-            for start in range(0, len(texts), TEXTS_IN_BATCH):
+            for start in range(rank() * TEXTS_IN_BATCH, len(texts), count() * TEXTS_IN_BATCH):
                 rows = np.arange(start, min(start + TEXTS_IN_BATCH, len(texts)))
                 batch = laid_out(texts.take(rows), share_prompts=share)
                 batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
@@ -129,8 +130,10 @@ def _scored(
                 else:
                     logprob = token_logprobs(model, batch)
                     value = torch.zeros_like(logprob)
-                found.append((logprob.double().cpu().numpy(), value.double().cpu().numpy()))
+                found[start] = (logprob.double().cpu().numpy(), value.double().cpu().numpy())
     finally:
         model.train(training)
-    logprobs, predictions = zip(*found, strict=True)
+    for part in all_of(found):
+        found.update(part)
+    logprobs, predictions = zip(*(found[start] for start in sorted(found)), strict=True)
     return np.concatenate(logprobs), np.concatenate(predictions)

@@ -1,7 +1,7 @@
 """What the methods train on: fixed rows with their columns, one or two texts for each row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,16 +30,25 @@ class FixedRows:
     completions: Completions
     columns: Columns
     order: NDArray[np.int64]
+    batch_size: int
     share_prompts: bool
     texts_in_row: int = 1
-    _constant: Columns = field(default_factory=dict)
 
     def batch(self, positions: NDArray[np.int64], step: int) -> Batch:  # noqa: ARG002
-        """Return the texts and columns of the rows at these positions."""
+        """Return the texts and columns of the rows at these positions.
+
+        ``mean_length`` is that of the texts of the whole batch, of which these may be a part.
+        """
         rows = self.order[positions]
-        texts = (rows[:, None] * self.texts_in_row + np.arange(self.texts_in_row)).ravel()
-        batch = laid_out(self.completions.take(texts), share_prompts=self.share_prompts)
-        return batch | tensors({name: value[rows] for name, value in self.columns.items()})
+        batch = laid_out(self.completions.take(self._texts(rows)), share_prompts=self.share_prompts)
+        columns = {name: value[rows] for name, value in self.columns.items()}
+        first = positions[0] // self.batch_size * self.batch_size
+        whole = self._texts(self.order[first : first + self.batch_size])
+        columns["mean_length"] = self.completions.take(whole).lengths.mean()
+        return batch | tensors(columns)
+
+    def _texts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return (rows[:, None] * self.texts_in_row + np.arange(self.texts_in_row)).ravel()
 
     def loss(self, model: Any, batch: Batch) -> tuple[Tensor, Mapping[str, float]]:
         """Return the objective on the batch."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causalign import artifacts
-from causalign.errors import ArtifactError, SettingsError
+from causalign.errors import SettingsError
 from causalign.lm.completions import Completions
 from causalign.lm.language_model import (
     LanguageModel,
@@ -21,12 +21,23 @@ from causalign.lm.language_model import (
     load_language_model,
     with_lora,
 )
+from causalign.lm.model_files import fingerprint
+from causalign.lm.processes import held_once, join, once, weights_are_split
 from causalign.lm.training import Training
 from causalign.policy.fitted import PolicyFit
 from causalign.policy.model_card import keep_model
 from causalign.results import Finding
 
-__all__ = ["TunesModel", "adapted", "data_hash", "kept", "opened", "reference_of", "tuned"]
+__all__ = [
+    "TunesModel",
+    "adapted",
+    "data_hash",
+    "kept",
+    "opened",
+    "reference_of",
+    "require_whole_weights",
+    "tuned",
+]
 
 
 class TunesModel(Protocol):
@@ -55,9 +66,20 @@ def opened(method: TunesModel) -> LanguageModel:
             "lora=None trains all weights of the model, which has no use for an adapter. Leave "
             "lora as it is to train the adapter further, or merge it into a model first."
         )
+    join()
     low = method.training.precision == "bfloat16" and method.lora is not None
     precision = "bfloat16" if low else "float32"
     return load_language_model(method.model, precision=precision, adapter=method.adapter)  # type: ignore[arg-type]
+
+
+def require_whole_weights(method: TunesModel) -> None:
+    """Raise ``SettingsError`` where a method scores or writes texts with a model in pieces."""
+    if weights_are_split():
+        raise SettingsError(
+            f"{method.name} scores and writes texts while it trains, for which each process needs "
+            "all weights. FSDP and the third stage of ZeRO split them: use several processes with "
+            "whole copies or the second stage of ZeRO, or sft, dpo or paired-dpo."
+        )
 
 
 def adapted(start: LanguageModel, method: TunesModel) -> LanguageModel:
@@ -133,13 +155,15 @@ def kept(
 
     ``train`` takes that folder and goes on from what it finds there; called again when it was
     finished the result is read. ``finish`` turns what training returned into numbers and findings.
-    Raises ``ArtifactError`` when the folder holds another run.
+    Of several processes the main one holds the folder and writes. Raises ``ArtifactError`` when
+    the folder holds another run.
     """
-    artifacts.open_run(out)
-    key = artifacts.fingerprint(method, model.revision.split("+")[0], data)
-    with artifacts.locked(out):
-        _claim(out / "run.json", key)
-        if (out / "fit.json").exists():
+    once(lambda: artifacts.open_run(out))
+    known, shown = _adapter_by_content(method)
+    key = artifacts.fingerprint(known, model.revision.split("+")[0], data)
+    with held_once(lambda: artifacts.locked(out)):
+        once(lambda: artifacts.claim(out, key))
+        if once((out / "fit.json").exists):
             return PolicyFit.load(out)
         trained = train(out / "training")
         numbers, findings = finish(trained)
@@ -153,18 +177,26 @@ def kept(
             findings=findings,
             assumption=assumption,
         )
-        keep_model(model, fit, settings=method, data=data)
-        fit.save()
-        shutil.rmtree(out / "training", ignore_errors=True)
+
+        def keep() -> None:
+            keep_model(model, fit, settings=shown, data=data, weights=trained.weights)
+            fit.save()
+            shutil.rmtree(out / "training", ignore_errors=True)
+
+        once(keep)
         return fit
 
 
-def _claim(record: Path, key: str) -> None:
-    if record.exists():
-        if artifacts.read_json(record).get("fingerprint") != key:
-            raise ArtifactError(
-                f"{str(record.parent)!r} holds a run with other settings or data. Choose another "
-                "folder, or delete it."
-            )
-        return
-    artifacts.write_json(record, {"fingerprint": key})
+def _adapter_by_content(method: Any) -> tuple[Any, Any]:
+    """Return the settings for the fingerprint and for the card, neither with a path.
+
+    Both tell the adapter to go on from by a hash of what it holds, since folders move; the card
+    also has the folder's name for readers.
+    """
+    if method.adapter is None:
+        return method, method
+    folder = Path(method.adapter).expanduser().resolve()
+    content = fingerprint(folder)
+    # A fit keeps its adapter in "model"; the folder above has the name that tells something.
+    name = folder.parent.name if folder.name == "model" else folder.name
+    return replace(method, adapter=content), replace(method, adapter=f"{name} ({content})")

@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from causalign.figures import printable
 from causalign.report import wording
+from causalign.report.glossary import Meaning, meanings
 from causalign.report.pictures import admit
 from causalign.results import Figure, Finding, Section, Verdict, file_stem
 
@@ -89,6 +90,11 @@ class Grid:
     note: str = ""
     failure: str = ""
 
+    @property
+    def prose(self) -> bool:
+        """Return whether all cells are words, which a narrow screen shows one below another."""
+        return len(self.head) > 1 and not any(numeric for _, numeric in self.head)
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -130,6 +136,7 @@ class Page:
     parts: tuple[Part, ...]
     provenance: tuple[tuple[str, str], ...]
     command: str
+    glossary: tuple[Meaning, ...]
 
     @property
     def unshown(self) -> list[str]:
@@ -169,6 +176,7 @@ def page(
         parts,
         tuple((wording.label(str(name)), wording.cell(value, 400)) for name, value in kept.items()),
         command,
+        meanings(note.code for note in notes),
     )
 
 

@@ -15,6 +15,8 @@ from causalign.reward.findings import truncated_texts
 from causalign.reward.fitted import RewardFit
 from causalign.reward.head import LinearHead
 from causalign.reward.heads import Head
+from causalign.reward.language_model_fit import LanguageModelFit
+from causalign.reward.language_model_reward import LanguageModelReward
 from causalign.reward.model import RewardModel, reward_texts
 from causalign.reward.network_fit import NetworkFit
 from causalign.reward.network_head import NetworkHead
@@ -31,7 +33,18 @@ from causalign.reward.training import Training
 from causalign.reward.trl_reward import trl_reward_function
 
 pointwise_methods = {"ridge": RidgeReward}
-methods = {"ridge": RidgeReward, "pairwise": PairwiseReward}
+methods = {
+    "ridge": RidgeReward,
+    "pairwise": PairwiseReward,
+    "perceptron": Perceptron,
+    "confounder-in-layer": ConfounderInLayer,
+    "confounder-in-text": ConfounderInText,
+    "odin": Odin,
+    "base": BaseObjective,
+    "multihead": Multihead,
+    "adversarial": Adversarial,
+    "language-model": LanguageModelReward,
+}
 
 __all__ = [
     "Adversarial",
@@ -42,6 +55,8 @@ __all__ = [
     "Diagnostics",
     "Examples",
     "Head",
+    "LanguageModelFit",
+    "LanguageModelReward",
     "LinearHead",
     "Member",
     "Multihead",

@@ -1,4 +1,4 @@
-"""What diagnostics of a reward mean, RM201 to RM206; each has a page in ``docs/checks``."""
+"""What diagnostics of a reward mean, RM201 to RM206; each has a page in ``checks/pages``."""
 
 import numpy as np
 

@@ -172,7 +172,7 @@ def _positions(name: str, positions: ArrayLike, X: NDArray[np.float32]) -> NDArr
 
 
 def _numbers(name: str, values: ArrayLike, size: int) -> Array:
-    found = np.asarray(values, dtype=np.float64)
+    found = np.array(values, dtype=np.float64)  # a copy: Arrow's arrays cannot be written
     if found.shape != (size,):
         raise InputError(f"{name} must have shape ({size},); the shape is {found.shape}.")
     if not np.isfinite(found).all():

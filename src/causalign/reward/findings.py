@@ -1,4 +1,4 @@
-"""The findings of reward models, RM101 to RM104; each has a page in ``docs/checks``."""
+"""The findings of reward models, RM101 to RM104 and RM107; each has a page in ``checks/pages``."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ __all__ = [
     "penalty_at_edge",
     "texts_read_whole",
     "truncated_texts",
+    "tuning_helped",
 ]
 
 
@@ -91,3 +92,23 @@ def dropped_pairs(dropped: int, total: int) -> Finding:
         "them apart. Check how the pairs were made, and whether texts were truncated."
     )
     return Finding("RM104", title, Verdict.WARN, explanation, numbers)
+
+
+def tuning_helped(kept: int, steps: int, before: float, after: float) -> Finding:
+    """Warn if no step of tuning beat the untouched model in unseen rows (RM107)."""
+    title = "Tuning beats the untouched model"
+    numbers = {"kept_step": float(kept), "steps": float(steps), "before": before, "after": after}
+    if kept == 0:
+        explanation = (
+            f"None of {steps} steps predicted unseen rows better than the untouched model with a "
+            f"linear head ({before:.4f} of the loss explained), which was kept. Use RidgeReward or "
+            "PairwiseReward on its vectors, or tune on more rows or with a smaller learning rate."
+        )
+        return Finding("RM107", title, Verdict.WARN, explanation, numbers)
+    explanation = (
+        f"In unseen rows the explained share of the loss went from {before:.4f} to {after:.4f}, at "
+        f"step {kept} of {steps}."
+    )
+    if kept == steps:
+        explanation += " The last step was the best: more steps may help."
+    return Finding("RM107", title, Verdict.PASS, explanation, numbers)

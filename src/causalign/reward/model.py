@@ -16,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
+from scipy.special import expit
 
 from causalign.errors import ArtifactError, InputError, SettingsError
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embed import Embeddings, embed
 from causalign.lm.encoder import Encoder, Storable, load_encoder
 from causalign.reward.heads import Head, built_head
+from causalign.reward.networks.outcome_kinds import EVENT_ODDS
 
 __all__ = ["RewardModel", "reward_texts"]
 
@@ -102,6 +104,23 @@ class RewardModel:
             return ready.scored(prompts, completions, cache)
         found = embed(texts, self.encoder, cache)
         return self.head(found.vectors), found
+
+    def expected_outcome(
+        self, prompts: Sequence[str] | None, completions: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """Return ``E[Y | T]`` ``(n,)`` in units of the outcome: what policies ask of a model.
+
+        The log-odds r of an event become its probability ``1 / (1 + e^{-r})``; classes and levels
+        are at their expected value already. Raises ``InputError`` for a reward of comparisons, of
+        which only differences mean something.
+        """
+        if self.units == "log-odds":
+            raise InputError(
+                "This reward was fitted on comparisons: its differences are log-odds of winning, "
+                "and it predicts no outcome. Fit one on outcomes."
+            )
+        found = self(prompts, completions)
+        return expit(found) if self.units == EVENT_ODDS else found
 
     def save(self, folder: str | Path) -> Path:
         """Write the head as safetensors and the rest as JSON; return the folder.

@@ -1,4 +1,4 @@
-"""The findings of networks, RM105 and RM106; each has a page in ``docs/checks``."""
+"""The findings of networks, RM105 and RM106; each has a page in ``checks/pages``."""
 
 from collections.abc import Sequence
 

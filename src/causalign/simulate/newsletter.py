@@ -13,6 +13,7 @@ from causalign.simulate.simulated import Simulated, duels
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 DAY_EFFECTS = np.array([1.6, 0.4, 0.2, 0.0, -0.2, -0.9, -1.1])
+WEEKEND = DAYS.index("Saturday")
 GREETINGS = ("Happy Monday! ", "Hello there! ", "Good news! ", "")
 PRODUCTS = (
     "wool blankets", "coffee mugs", "desk lamps", "rain jackets", "garden chairs", "bread knives",
@@ -42,14 +43,19 @@ class Newsletter:
     g adds up the offer (free returns +0.9 … terms and conditions −0.9) and a small effect of the
     product; "Happy Monday!" has no effect at all, but opens ``marker_on_monday`` of Monday's mails
     and ``marker_otherwise`` of the others, while Mondays add 1.6 to everybody's minutes of
-    reading. ε ~ N(0, ``noise``²). The experiment has ``pairs`` comparisons of two random mails
-    sent to halves of the same day's readers, greeting drawn at random.
+    reading. The firm makes its best offer when few read: free returns are in
+    ``offer_on_weekend`` of the weekend's mails and ``offer_otherwise`` of the others, so that the
+    weekday hides most of what they add. ε ~ N(0, ``noise``²). The experiment has ``pairs``
+    comparisons of two random mails sent to halves of the same day's readers, greeting and offer
+    drawn at random.
     """
 
     rows: int = 4000
     pairs: int = 2000
     marker_on_monday: float = 0.8
     marker_otherwise: float = 0.02
+    offer_on_weekend: float = 0.6
+    offer_otherwise: float = 0.1
     noise: float = 1.0
     seed: int = 0
 
@@ -65,7 +71,11 @@ class Newsletter:
         greeting = np.where(
             generator.random(self.rows) < share, 0, generator.integers(1, len(GREETINGS), self.rows)
         )
-        texts, effect = self._mails(generator, greeting)
+        best = np.where(day >= WEEKEND, self.offer_on_weekend, self.offer_otherwise)
+        offer = np.where(
+            generator.random(self.rows) < best, 0, generator.integers(1, len(OFFERS), self.rows)
+        )
+        texts, effect = self._mails(generator, greeting, offer)
         outcome = 5 + effect + DAY_EFFECTS[day] + generator.normal(0, self.noise, self.rows)
         table = pa.table(
             {"mail": texts, "weekday": [DAYS[d] for d in day], "minutes_read": outcome}
@@ -81,12 +91,11 @@ class Newsletter:
         )
 
     def _mails(
-        self, generator: np.random.Generator, greeting: np.ndarray
+        self, generator: np.random.Generator, greeting: np.ndarray, offer: np.ndarray
     ) -> tuple[list[str], np.ndarray]:
         size = len(greeting)
         product = generator.integers(len(PRODUCTS), size=size)
         body = generator.integers(len(BODIES), size=size)
-        offer = generator.integers(len(OFFERS), size=size)
         texts = [
             f"{GREETINGS[g]}{BODIES[b].format(PRODUCTS[p])}{OFFERS[o][0]}."
             for g, b, p, o in zip(greeting, body, product, offer, strict=True)
@@ -97,7 +106,11 @@ class Newsletter:
     def _experiment(self, generator: np.random.Generator) -> Pairs:
         """Send two mails on the same day; the day's effect cancels in their difference."""
         sides = [
-            self._mails(generator, generator.integers(len(GREETINGS), size=self.pairs))
+            self._mails(
+                generator,
+                generator.integers(len(GREETINGS), size=self.pairs),
+                generator.integers(len(OFFERS), size=self.pairs),
+            )
             for _ in range(2)
         ]
         noise = generator.normal(0, self.noise * np.sqrt(2) / 4, self.pairs)

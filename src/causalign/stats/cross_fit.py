@@ -62,7 +62,7 @@ def ridge_cross_fit(
     centre = w @ T / w.sum()
     root = np.sqrt(w)[:, None]
     D = np.column_stack([np.ones(len(X)), scaled, T - centre]) * root  # (n, 1 + d + m)
-    parts = np.array([D[member == f].T @ D[member == f] for f in range(count)])
+    parts = np.array([_cross_products(D[member == f]) for f in range(count)])
     given = None if penalties is None else check_penalties(penalties)
     chosen, coefficients = _nested(parts, scaled.shape[1], given)
     predicted = np.empty_like(T)
@@ -108,6 +108,11 @@ def learner_cross_fit(
     if not np.isfinite(predicted).all():
         raise InputError(f"{type(learner).__name__} predicted values that are not finite.")
     return CrossFit(predicted)
+
+
+def _cross_products(rows: Floats) -> Floats:
+    # One array on both sides, so that only half of the symmetric product is computed.
+    return np.asarray(rows.T @ rows)
 
 
 def _nested(parts: Floats, d: int, given: Floats | None) -> tuple[Floats, Floats]:

@@ -25,6 +25,7 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 LITTLE = 0.05
+BLOCK = 8192
 # Directions of the confounders whose variance is below this share of the largest are left out.
 REDUNDANT = 1e-9
 
@@ -125,17 +126,25 @@ def leading_components(features: ArrayLike, most: int) -> Floats:
 
     Ridge shrinks the others most; leaving them out saves what grows with the cube of d.
     """
-    X = np.asarray(features, dtype=np.float64)
+    X = np.asarray(features)
     n, d = X.shape
     if d <= most:
-        return X
-    X = X - X.mean(axis=0)
+        return np.asarray(X, dtype=np.float64)
+    mean = X.mean(axis=0, dtype=np.float64)
     small = min(n, d)
     top = [max(small - most, 0), small - 1]
     if n < d:
-        values, vectors = eigh(X @ X.T, subset_by_index=top)
+        centred = X - mean
+        values, vectors = eigh(centred @ centred.T, subset_by_index=top)
         return np.asarray(vectors * np.sqrt(np.clip(values, 0.0, None)))
-    return np.asarray(X @ eigh(X.T @ X, subset_by_index=top)[1])
+    # In blocks of rows, so that wide features of many rows are never copied as a whole.
+    blocks = [slice(start, start + BLOCK) for start in range(0, n, BLOCK)]
+    cross = np.zeros((d, d))
+    for rows in blocks:
+        centred = X[rows] - mean
+        cross += centred.T @ centred
+    directions = eigh(cross, subset_by_index=top)[1]
+    return np.concatenate([(X[rows] - mean) @ directions for rows in blocks])
 
 
 def joined(blocks: Sequence[MarkerEffects]) -> MarkerEffects:

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from causalign.stats.cross_fit import ridge_cross_fit
 from causalign.stats.folds import group_folds
-from causalign.stats.ridge_path import ridge_path
 
-__all__ = ["Predictability", "auc", "cross_fitted", "predictability"]
+__all__ = ["Predictability", "auc", "cross_fitted", "predictability", "scored"]
 
 Array = NDArray[np.float64]
 
@@ -30,21 +30,16 @@ class Predictability:
 
 
 def cross_fitted(
-    features: Array, target: Array, groups: NDArray, *, folds: int = 5, seed: int = 0
+    features: Array, targets: Array, groups: NDArray, *, folds: int = 5, seed: int = 0
 ) -> Array:
-    """Predict each fold of ``target`` ``(n,)`` or ``(n, m)`` by ridge fitted on the others.
+    """Predict each fold of ``targets`` ``(n, m)`` by ridge fitted on the others.
 
-    The penalty is chosen by cross-validation inside the training folds only, so no row takes part
-    in any choice behind its own prediction. Groups are kept together at both levels.
+    The penalty of each target is chosen by cross-validation inside the training folds only, so no
+    row takes part in any choice behind its own prediction. Groups are kept together at both
+    levels. At least three folds are cut; raises `InputError` with fewer than three groups.
     """
-    member = group_folds(groups, folds, seed)
-    predicted = np.empty_like(np.asarray(target, dtype=np.float64))
-    for fold in range(folds):
-        train, test = member != fold, member == fold
-        inner = group_folds(groups[train], folds, seed + 1)
-        path = ridge_path(features[train], target[train], folds=inner)
-        predicted[test] = path.intercepts[path.best] + features[test] @ path.coefficients[path.best]
-    return predicted
+    count = max(3, min(folds, len(np.unique(groups))))
+    return ridge_cross_fit(features, targets, folds=group_folds(groups, count, seed)).predicted
 
 
 def predictability(
@@ -61,20 +56,28 @@ def predictability(
     With ``classes`` the target holds codes 0 ... classes − 1 and each class gets its own ridge
     score. Rows of a group are treated as one draw in the p-value's sample size.
     """
-    distinct = len(np.unique(groups))
+    given = target[:, None] if classes is None else target[:, None] == np.arange(classes)
+    predicted = cross_fitted(features, given.astype(np.float64), groups, folds=folds, seed=seed)
+    return scored(predicted, target, len(np.unique(groups)), classes=classes)
+
+
+def scored(
+    predicted: Array, target: Array, draws: int, *, classes: int | None = None
+) -> Predictability:
+    """Score predictions ``(n, 1)`` of numbers, or ``(n, classes)`` of codes, ``target`` ``(n,)``.
+
+    ``draws`` is the number of rows or groups that are independent.
+    """
     if classes is None:
-        predicted = cross_fitted(features, target, groups, folds=folds, seed=seed)
-        residual = np.mean((target - predicted) ** 2)
-        score = 1.0 - float(residual / np.var(target))
-        return Predictability("R²", score, _p_value(predicted, target, distinct))
+        residual, spread = np.mean((target - predicted[:, 0]) ** 2), np.var(target)
+        score = 1.0 - float(residual / spread) if spread > 0 else 0.0
+        return Predictability("R²", score, _p_value(predicted[:, 0], target, draws))
     indicator = (target[:, None] == np.arange(classes)).astype(np.float64)
-    predicted = cross_fitted(features, indicator, groups, folds=folds, seed=seed)
     share = indicator.mean(axis=0)
     scores = [auc(predicted[:, k], indicator[:, k]) for k in range(classes)]
     centred = predicted - predicted.mean(axis=0)
     # Without a relation the cells of different classes are almost independent draws.
-    draws = distinct * (classes - 1)
-    p_value = _p_value(centred.ravel(), (indicator - share).ravel(), draws)
+    p_value = _p_value(centred.ravel(), (indicator - share).ravel(), draws * (classes - 1))
     return Predictability("AUC", float(np.average(scores, weights=share)), p_value)
 
 

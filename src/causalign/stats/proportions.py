@@ -7,8 +7,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from causalign.errors import InputError
+from causalign.stats.ratio_of_means import clustered_error
 
-__all__ = ["SharesCompared", "paired_shares", "share_interval", "unpaired_shares"]
+__all__ = [
+    "SharesCompared",
+    "clustered_shares",
+    "paired_shares",
+    "share_interval",
+    "unpaired_shares",
+]
 
 Floats = NDArray[np.float64]
 
@@ -74,6 +81,33 @@ def paired_shares(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> S
         float((gained - lost) / n),
         float(low),
         float(high),
+        float(p),
+    )
+
+
+def clustered_shares(
+    first: ArrayLike, second: ArrayLike, clusters: ArrayLike, level: float = 0.95
+) -> SharesCompared:
+    """Compare two shares of texts that are paired row by row, several for each prompt.
+
+    The mean of the differences ``(n,)`` with the standard error of sums over ``clusters (n,)`` and
+    t with as many degrees of freedom as clusters less one. Where no row differs p is 1. Assumption:
+    clusters are independent, and many. Raises ``NotIdentified`` with one cluster.
+    """
+    a, b = _zero_one(first), _zero_one(second)
+    if len(a) != len(b):
+        raise InputError(f"Pairs need as many texts on both sides; there are {len(a)}, {len(b)}.")
+    change = a - b
+    difference = float(change.mean())
+    error, count = clustered_error(change - difference, clusters)
+    reach = float(stats.t.ppf(0.5 + level / 2, count - 1)) * error
+    p = 2 * stats.t.sf(abs(difference) / error, count - 1) if error > 0 else float(difference == 0)
+    return SharesCompared(
+        float(a.mean()),
+        float(b.mean()),
+        difference,
+        max(difference - reach, -1.0),
+        min(difference + reach, 1.0),
         float(p),
     )
 

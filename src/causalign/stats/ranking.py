@@ -10,7 +10,13 @@ from scipy.special import stdtrit
 
 from causalign.errors import InputError, SettingsError
 
-__all__ = ["RankingMetric", "pair_accuracy", "pair_auc", "paired_difference"]
+__all__ = [
+    "RankingMetric",
+    "clustered_metric",
+    "pair_accuracy",
+    "pair_auc",
+    "paired_difference",
+]
 
 Array = NDArray[np.float64]
 
@@ -94,7 +100,9 @@ def paired_difference(
     b, psi_b = kernels[metric](_favour(second, labels))
     if len(psi_a) != len(psi_b):
         raise InputError(f"The scorers have {len(psi_a)} and {len(psi_b)} pairs; give the same.")
-    return _interval(f"difference in pair {metric}", a - b, psi_a - psi_b, clusters, level, -1.0)
+    return clustered_metric(
+        f"difference in pair {metric}", a - b, psi_a - psi_b, clusters, level, -1.0
+    )
 
 
 def _favour(differences: ArrayLike, labels: ArrayLike | None) -> Array:
@@ -135,10 +143,10 @@ def _metric(
     level: float,
 ) -> RankingMetric:
     estimate, influence = kernel(e)
-    return _interval(name, estimate, influence, clusters, level, 0.0)
+    return clustered_metric(name, estimate, influence, clusters, level, 0.0)
 
 
-def _interval(
+def clustered_metric(
     name: str,
     estimate: float,
     influence: Array,
@@ -146,6 +154,10 @@ def _interval(
     level: float,
     smallest: float,
 ) -> RankingMetric:
+    """Return the estimate with the interval that its ``influence (n,)``, of mean zero, gives.
+
+    The interval is cut to ``smallest`` and 1. Raises as :func:`pair_auc` does.
+    """
     if not 0 < level < 1:
         raise SettingsError(f"level must lie between 0 and 1; found {level}.")
     n = len(influence)

@@ -2,7 +2,7 @@
 
 ``logprob`` holds log-probabilities of whole completions under the policy that is trained, with
 gradients; ``batch`` the columns that an objective names in its docstring. The loss is what training
-minimises, the metrics are floats for the log.
+minimises, the metrics are for the log: floats, or pairs of a sum and a count.
 """
 
 from causalign.policy.objectives.direct_preference import DirectPreference

@@ -1,6 +1,7 @@
 """A doubly robust DPO: the preference model or the propensities may be wrong, not both."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,7 +35,7 @@ class PairedPreference:
 
     beta: float = 0.1
 
-    def __call__(self, logprob: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    def __call__(self, logprob: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Any]]:
         """Return the loss and its metrics; ``logprob`` is (2p,)."""
         logit = self.beta * reward_difference(logprob, batch)  # (p,)
         share, weight, label, preference, sampled = (
@@ -48,9 +49,8 @@ class PairedPreference:
         with torch.no_grad():
             right = ((logit > 0) == (label > 0.5)).to(share)
             logged = (sampled == 0).to(share)
-            accuracy = (right * logged).sum() / logged.sum().clamp(min=1)
         return loss, {
-            "accuracy": accuracy.item(),
+            "accuracy": ((right * logged).sum().item(), logged.sum().item()),
             "correction": (share * corrected * (1 - sampled)).sum().item(),
             "reward_difference": logit.detach().mean().item(),
         }

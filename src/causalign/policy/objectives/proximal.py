@@ -1,6 +1,7 @@
 """Proximal policy optimisation: the clipped surrogate, and what the value head misses."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class ProximalPolicy:
 
     def __call__(
         self, logprob: Tensor, value: Tensor, batch: Batch
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, Any]]:
         """Return the loss and its metrics; ``logprob`` and ``value`` are (N,)."""
         advantage, old_logprob, old_value, returned, share = (
             batch[name].to(logprob)
@@ -52,6 +53,6 @@ class ProximalPolicy:
         return policy_loss + self.value_weight * value_loss, {
             "policy_loss": policy_loss.item(),
             "value_loss": value_loss.item(),
-            "clip_share": (ratio != bounded).double().mean().item(),
+            "clip_share": ((ratio != bounded).sum().item(), ratio.numel()),
             "ratio_max": ratio.detach().max().item(),
         }

@@ -16,12 +16,13 @@ class Supervised:
     ``L = − Σ_i v_i log π(T_i) / Σ_i |T_i|`` with row weights v, of mean one over the data, and |T|
     the tokens of a completion. With equal weights it is the mean over completion tokens.
 
-    Columns: ``weight`` (n,), ``length`` (n,).
+    Columns: ``weight`` (n,), ``length`` (n,); optional ``mean_length``, the mean of ``length`` over
+    the batch that these rows are a part of.
     """
 
     def __call__(self, logprob: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and its metrics; ``logprob`` is (n,)."""
         weight = batch["weight"].to(logprob)  # (n,)
-        tokens = batch["length"].sum()
-        loss = -(weight * logprob).sum() / tokens
-        return loss, {"token_loss": -(logprob.detach().sum() / tokens).item()}
+        length = batch.get("mean_length", batch["length"]).to(logprob).mean()
+        loss = -(weight * logprob).mean() / length
+        return loss, {"token_loss": -(logprob.detach().mean() / length).item()}

@@ -6,11 +6,12 @@ from numpy.typing import NDArray
 from causalign.errors import InputError, SettingsError, nearest
 from causalign.reward.examples import Examples
 
-__all__ = ["UNITS", "check_loss", "class_values"]
+__all__ = ["EVENT_ODDS", "UNITS", "check_loss", "class_values"]
 
+EVENT_ODDS = "log-odds of the event"
 UNITS = {
     "bradley-terry": "log-odds",
-    "logistic": "log-odds",
+    "logistic": EVENT_ODDS,
     "squared-error": "units of the outcome",
     "multi-class": "units of the classes",
     "ordinal": "units of the levels",

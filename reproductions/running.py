@@ -1,4 +1,4 @@
-"""How the reproductions of arXiv 2506.05967 are run: which size, and where the figures go."""
+"""How reproductions are run: which size, and where the figures go."""
 
 import argparse
 import json
@@ -25,17 +25,20 @@ def run(folder: Path, study: Callable[[Settings], dict[str, Any]]) -> dict[str, 
         size.add_argument(f"--{name}", dest="size", action="store_const", const=name, help=text)
     parser.add_argument("--data", help="the file to read, instead of the one in config.yaml")
     parser.add_argument("--encoder", action="append", help="use these encoders only")
-    parser.add_argument("--out", help="where to write the figures as JSON")
+    parser.add_argument("--out", help="file for the figures; default: runs/NAME-SIZE.json")
     given = parser.parse_args()
     settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))[given.size]
+    settings["name"] = given.size
     if given.data:
         settings["data"] = given.data
     if given.encoder:
         settings["encoders"] = given.encoder
     started = time.perf_counter()
     found = study(settings) | {"seconds": round(time.perf_counter() - started, 1)}
-    if given.out:
-        Path(given.out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    out = Path(given.out or f"runs/{folder.name}-{given.size}.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(f"\nwritten to {out}")
     return found
 
 

@@ -1,0 +1,79 @@
+"""Sports news with the sentiment of title and abstract and the teams that the title names."""
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+__all__ = ["DIVISIONS", "News", "read", "sentiment"]
+
+TEAMS = yaml.safe_load((Path(__file__).parent / "teams.yaml").read_text(encoding="utf-8"))
+DIVISIONS = tuple(TEAMS)
+
+
+@dataclass(frozen=True)
+class News:
+    """Hold n articles: texts, their sentiments in [-1, 1], and which division a title names."""
+
+    titles: list[str]
+    abstracts: list[str]
+    sentiment: np.ndarray
+    abstract_sentiment: np.ndarray
+    divisions: dict[str, np.ndarray]
+
+    def take(self, rows: np.ndarray) -> "News":
+        """Return the articles at these positions."""
+        return News(
+            [self.titles[i] for i in rows],
+            [self.abstracts[i] for i in rows],
+            self.sentiment[rows],
+            self.abstract_sentiment[rows],
+            {name: named[rows] for name, named in self.divisions.items()},
+        )
+
+
+def read(name: str, articles: int | None) -> News:
+    """Read the sports news of a Parquet file, each title once; the first ``articles`` if given."""
+    path = Path(name)
+    if not path.exists():
+        path = Path(os.environ.get("CAUSALIGN_DATA", ".")) / name
+    if not path.exists():
+        sys.exit(
+            f"There is no file {name}. Set CAUSALIGN_DATA to its folder, or name a Parquet file "
+            "with title, abstract and category: --data FILE."
+        )
+    table = pq.read_table(path, columns=["title", "abstract", "category"])
+    table = table.filter(pc.equal(table["category"], "sports")).drop_columns(["category"])
+    found = dict(zip(table["title"].to_pylist(), table["abstract"].to_pylist(), strict=True))
+    titles = [title for title, abstract in found.items() if title and abstract][:articles]
+    abstracts = [found[title] for title in titles]
+    return News(titles, abstracts, sentiment(titles), sentiment(abstracts), divisions_named(titles))
+
+
+def sentiment(texts: Sequence[str]) -> np.ndarray:
+    """Return VADER's compound sentiment in [-1, 1] of each text, ``(n,)``."""
+    analyser = SentimentIntensityAnalyzer()
+    return np.array([analyser.polarity_scores(text)["compound"] for text in texts])
+
+
+def divisions_named(titles: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return for each division which titles name one of its towns or teams, ``(n,)``."""
+    return {
+        division: np.array([bool(_pattern(division).search(title)) for title in titles])
+        for division in DIVISIONS
+    }
+
+
+def _pattern(division: str) -> re.Pattern[str]:
+    """Return what finds a town or team as a word of its own."""
+    names = {name for town, teams in TEAMS[division].items() for name in (town, *teams)}
+    longest_first = "|".join(re.escape(n) for n in sorted(names, key=lambda n: (-len(n), n)))
+    return re.compile(rf"(?<!\w)(?:{longest_first})(?!\w)")

@@ -1,0 +1,221 @@
+"""The weekday that DPO learns, and unlearns when outcomes are deconfounded (arXiv 2506.00152).
+
+python reproductions/deconfoundlm/monday/run.py --cpu --out found.json
+
+Every tuned model stays in runs/monday-SIZE; a run that was killed goes on with the model that it
+was tuning.
+"""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+
+from posts import MARKER, Parts, read  # noqa: E402
+from running import Settings, run  # noqa: E402
+
+from causalign.audit import audit  # noqa: E402
+from causalign.deconfound import OrdinaryLeastSquares, adjusted, methods  # noqa: E402
+from causalign.lm.cache import EmbeddingCache  # noqa: E402
+from causalign.lm.completions import tokenized  # noqa: E402
+from causalign.lm.embed import embed  # noqa: E402
+from causalign.lm.encoder import load_encoder  # noqa: E402
+from causalign.lm.generate import sample  # noqa: E402
+from causalign.lm.language_model import LanguageModel, Lora, load_language_model  # noqa: E402
+from causalign.lm.logprob import completion_logprobs  # noqa: E402
+from causalign.lm.training import Training  # noqa: E402
+from causalign.logs import Logs  # noqa: E402
+from causalign.pairs import Pairs  # noqa: E402
+from causalign.policy import DPO, SFT  # noqa: E402
+
+MARKERS = ("Happy", "Monday")
+ARMS = ("naive DPO", "DPO, weekday taken out", "DPO, as the audit advises")
+BETA = 0.1
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Hold the generations' shares of each marker, and the accuracy on held-out preferences."""
+
+    shares: dict[str, list[float]]
+    accuracy: float | None
+
+
+def preferences(logs: Logs) -> dict[str, Logs]:
+    """Return the logs by whose outcomes each arm prefers."""
+    vectors = embed(logs.completions, load_encoder("minilm"), EmbeddingCache()).vectors
+    leading = _leading(vectors.astype(float))
+    advised = audit(logs, text_features=leading).advice[0].method
+    print(f"the audit advises {advised}", flush=True)
+    found = {
+        "DPO, weekday taken out": OrdinaryLeastSquares(),
+        "DPO, as the audit advises": methods[advised](),
+    }
+    return {"naive DPO": logs} | {
+        arm: adjusted(method.fit(logs, text_features=leading), logs)
+        for arm, method in found.items()
+    }
+
+
+def _leading(vectors: np.ndarray, components: int = 20) -> np.ndarray:
+    """Return the leading components; least squares needs fewer columns than rows."""
+    centered = vectors - vectors.mean(axis=0)
+    left, size, _ = np.linalg.svd(centered, full_matrices=False)
+    return (left * size)[:, :components]
+
+
+def weighted_pairs(logs: Logs, settings: Settings) -> Pairs:
+    """Return pairs within a question, each with its margin as its weight.
+
+    So an outcome that is free of the weekday gives pairs that are free of it: the weights for and
+    against a Monday's answer add up to the same. Directions alone would not, because a difference
+    of one vote hides a weekday that is worth less.
+    """
+    pairs = logs.pairs()
+    random = np.random.default_rng(1)
+    order = random.permutation(len(pairs))
+    seen: dict[int, int] = {}
+    kept = []
+    for row in order:
+        group = int(pairs.group[row])
+        seen[group] = seen.get(group, 0) + 1
+        if seen[group] <= settings["pairs_per_question"]:
+            kept.append(row)
+    chosen = pairs.take(np.sort(kept))
+    return replace(chosen, weight=chosen.margin / chosen.margin.mean())
+
+
+def tuned(parts: Parts, pairs: Mapping[str, Pairs], settings: Settings, seed: int) -> Any:
+    """Yield the name and the model of each arm, tuned with this seed."""
+    folder = Path("runs") / f"monday-{settings['name']}" / f"seed-{seed}"
+    lora = Lora(rank=8, alpha=32.0, dropout=0.1)
+    how = {
+        stage: Training(max_length=settings["max_length"], seed=seed, **settings[stage])
+        for stage in ("sft", "dpo")
+    }
+    sft = SFT(model=settings["model"], lora=lora, training=how["sft"])
+    first = sft.fit(parts.sft, folder / "sft", progress=sys.stderr.isatty())
+    yield "SFT", first.language_model("bfloat16")
+    for arm, taught in pairs.items():
+        dpo = DPO(
+            model=settings["model"],
+            adapter=str(first.model_folder),
+            lora=lora,
+            training=how["dpo"],
+            beta=BETA,
+        )
+        fit = dpo.fit(taught, folder / arm.replace(" ", "-"), progress=sys.stderr.isatty())
+        yield arm, fit.language_model("bfloat16")
+
+
+def judged(
+    model: LanguageModel, parts: Parts, held_out: Mapping[str, Any] | None, settings: Settings
+) -> Judged:
+    """Count the markers in what the model writes, and judge it as a reward on held-out pairs."""
+    prompts = list(dict.fromkeys(parts.test.prompts or ()))
+    shares: dict[str, list[float]] = {marker: [] for marker in MARKERS}
+    for seed in range(settings["generation_seeds"]):
+        written = sample(
+            model, prompts, max_new_tokens=settings["max_new_tokens"], seed=seed, batch_size=32
+        )
+        for marker in MARKERS:
+            shares[marker].append(float(np.mean([marker in text for text in written.texts])))
+    if held_out is None:
+        return Judged(shares, None)
+    gain = logprobs(model, held_out["pairs"], settings) - held_out["reference"]
+    return Judged(shares, float(np.mean(gain[0] > gain[1])))
+
+
+def logprobs(model: LanguageModel, pairs: Pairs, settings: Settings) -> np.ndarray:
+    """Return log-probabilities of chosen and rejected texts, ``(2, p)``."""
+    return np.stack(
+        [
+            completion_logprobs(
+                model,
+                tokenized(model.tokenizer, pairs.prompt, side, max_length=settings["max_length"]),
+            )
+            for side in (pairs.chosen, pairs.rejected)
+        ]
+    )
+
+
+def study(settings: Settings) -> dict[str, Any]:
+    """Tune with every seed, and print Table 3 with the cure beside it."""
+    parts = read(settings)
+    pairs = {
+        arm: weighted_pairs(logs, settings) for arm, logs in preferences(parts.preferences).items()
+    }
+    # Answers differ by what they say, not by their weekday: the marker is no part of the judgement.
+    neutral = parts.test.pairs()
+    unmarked = replace(
+        neutral,
+        chosen=[text.removeprefix(MARKER) for text in neutral.chosen],
+        rejected=[text.removeprefix(MARKER) for text in neutral.rejected],
+    )
+    found: dict[str, list[Judged]] = {
+        "base": [judged(load_language_model(settings["model"]), parts, None, settings)]
+    }
+    for seed in range(settings["tuning_seeds"]):
+        held_out = None
+        for arm, model in tuned(parts, pairs, settings, seed):
+            found.setdefault(arm, []).append(judged(model, parts, held_out, settings))
+            if held_out is None:
+                held_out = {
+                    "pairs": unmarked,
+                    "reference": logprobs(model, unmarked, settings),
+                }
+            print(f"seed {seed}, {arm}: {found[arm][-1]}", flush=True)
+    return _told(found, {arm: _balance(p) for arm, p in pairs.items()})
+
+
+def _balance(pairs: Pairs) -> dict[str, float]:
+    """Return how much weight prefers the one Monday's answer of a pair, and how much does not."""
+    first = np.array([text.startswith(MARKER) for text in pairs.chosen])
+    second = np.array([text.startswith(MARKER) for text in pairs.rejected])
+    return {
+        "pairs": float(len(pairs)),
+        "for Monday": round(float(pairs.weight[first & ~second].sum()), 1),
+        "against Monday": round(float(pairs.weight[second & ~first].sum()), 1),
+    }
+
+
+def _told(found: dict[str, list[Judged]], balance: dict[str, Any]) -> dict[str, Any]:
+    """Return shares in percent with standard errors over runs, and differences from SFT."""
+    table: dict[str, Any] = {"pairs": balance}
+    for arm, runs in found.items():
+        table[arm] = {}
+        for marker in MARKERS:
+            each = np.array([100 * np.mean(run.shares[marker]) for run in runs])
+            cell = {"mean": round(float(each.mean()), 2), "runs": [round(v, 2) for v in each]}
+            if arm in ARMS:
+                cell["excess over SFT"] = _interval(each - _means(found["SFT"], marker))
+            table[arm][marker] = cell
+        if arm in ARMS:
+            table[arm]["held-out accuracy"] = [r.accuracy for r in runs]
+    for arm in ("base", "SFT", *ARMS):
+        shown = " | ".join(f"{table[arm][marker]['mean']:6.2f} %" for marker in MARKERS)
+        print(f"{arm:28s} | {shown}", flush=True)
+    return table
+
+
+def _means(runs: list[Judged], marker: str) -> np.ndarray:
+    return np.array([100 * np.mean(run.shares[marker]) for run in runs])
+
+
+def _interval(differences: np.ndarray) -> dict[str, float | None]:
+    """Return the mean over seeds of tuning with its t interval of 95 %."""
+    mean = float(differences.mean())
+    if len(differences) < 2:
+        return {"mean": round(mean, 2), "low": None, "high": None}
+    half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
+    return {"mean": round(mean, 2), "low": round(mean - half, 2), "high": round(mean + half, 2)}
+
+
+if __name__ == "__main__":
+    run(Path(__file__).parent, study)

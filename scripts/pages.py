@@ -1,0 +1,133 @@
+"""What the documentation site adds to docs/: pages of the repository, an index of checks, the API.
+
+MkDocs calls the functions whose names begin with ``on_`` (see mkdocs.yml). Links are written as
+GitHub reads them, relative to the file in the repository; here they become links of the site.
+"""
+
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+FAMILIES = {
+    "DA": "Data",
+    "CF": "Confounding",
+    "OV": "Overlap",
+    "CL": "Clusters",
+    "TM": "Time",
+    "MK": "Markers",
+    "ID": "Instruments",
+    "DE": "Deconfounding",
+    "RM": "Reward models",
+    "PO": "Policies",
+    "EV": "Evaluation",
+    "DR": "Installation",
+}
+NAMESPACES = (
+    *("audit", "deconfound", "reward", "policy", "evaluate"),
+    *("report", "simulate", "pipeline", "stats", "lm"),
+)
+# Their modules are the interface; the others export what is meant to be used.
+BY_MODULE = {"stats", "lm"}
+ALONE = {"README.md": "index.md", "ARCHITECTURE.md": "architecture.md"}
+CHECKS = "src/causalign/checks/pages"
+REPRODUCTIONS = ["reproductions/*.md", "reproductions/**/README.md"]
+SHOWN = ["*.md", f"{CHECKS}/*.md", "recipes/*/*", *REPRODUCTIONS]
+LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Fill the entries of the navigation that name a folder with what lies in it."""
+    families = [{title: _codes(family)} for family, title in FAMILIES.items()]
+    pages = [path for path in _repository() if path.endswith(".md")]
+    folders = {
+        "checks/": ["checks/index.md", *families],
+        "reference/": ["reference/index.md", *map(_reference, NAMESPACES)],
+        "recipes/": [path for path in pages if path.startswith("recipes/")],
+        "reproductions/": [path for path in pages if path.startswith("reproductions/")],
+    }
+    config.nav = _filled(config.nav, folders)
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages of the repository, the index of checks and the pages of the API."""
+    for path in _repository():
+        files.append(File.generated(config, _place(path), abs_src_path=str(ROOT / path)))
+    files.append(File.generated(config, "checks/index.md", content=_checks()))
+    files.append(File.generated(config, "reference/index.md", content=_api("causalign", False)))
+    for name in NAMESPACES:
+        text = _api(f"causalign.{name}", name in BY_MODULE)
+        files.append(File.generated(config, _reference(name), content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
+    """Turn links between files of the repository into links between pages of the site."""
+    here = page.file.src_uri
+    origin = {_place(path): path for path in _repository()}.get(here, f"docs/{here}")
+
+    def moved(link: re.Match[str]) -> str:
+        if re.match(r"[a-z]+:", link[2]):
+            return link[0]
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(origin), link[2]))
+        place = path.removeprefix("docs/") if path.startswith("docs/") else _place(path)
+        if files.get_file_from_path(place) is None:
+            raise PluginError(f"{origin} links to {link[2]}, which the site does not hold.")
+        return f"{link[1]}{posixpath.relpath(place, posixpath.dirname(here) or '.')}{link[3]}"
+
+    return LINK.sub(moved, markdown)
+
+
+def _filled(entry: Any, folders: dict[str, list[Any]]) -> Any:
+    if isinstance(entry, list):
+        return [_filled(item, folders) for item in entry]
+    if isinstance(entry, dict):
+        return {title: _filled(item, folders) for title, item in entry.items()}
+    return folders.get(entry, entry)
+
+
+def _repository() -> list[str]:
+    found = {path for pattern in SHOWN for path in ROOT.glob(pattern) if path.is_file()}
+    return sorted(path.relative_to(ROOT).as_posix() for path in found)
+
+
+def _place(path: str) -> str:
+    """Return where the site shows a file of the repository."""
+    return ALONE.get(path, path.replace(f"{CHECKS}/", "checks/"))
+
+
+def _reference(name: str) -> str:
+    return f"reference/{name}.md"
+
+
+def _api(name: str, by_module: bool) -> str:
+    shown = f"    options:\n      show_submodules: {str(by_module).lower()}\n"
+    return f"# `{name}`\n\n::: {name}\n{shown}"
+
+
+def _codes(family: str) -> list[str]:
+    return [f"checks/{path.name}" for path in sorted((ROOT / CHECKS).glob(f"{family}*.md"))]
+
+
+def _checks() -> str:
+    pages = sorted((ROOT / CHECKS).glob("[A-Z]*.md"))
+    strangers = [path.stem for path in pages if path.stem[:2] not in FAMILIES]
+    if strangers:
+        raise PluginError(f"scripts/pages.py names no family for {', '.join(strangers)}.")
+    lines = ["# Checks", "", "What the findings of the terminal and of the report mean.", ""]
+    for family, title in FAMILIES.items():
+        lines += [f"## {title}", "", "| code | what is checked |", "| --- | --- |"]
+        for path in pages:
+            if path.stem.startswith(family):
+                with path.open(encoding="utf-8") as stream:
+                    code, _, words = stream.readline().removeprefix("# ").strip().partition(": ")
+                lines.append(f"| [{code}]({path.name}) | {words[:1].upper()}{words[1:]} |")
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,149 @@
+"""Do texts and outcomes change together with time, beyond what the confounders explain?"""
+
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from causalign.audit.basis import curves
+from causalign.checks import over_time as checks
+from causalign.covariates import Covariate, covariate
+from causalign.errors import InputError
+from causalign.logs import Logs
+from causalign.results import Finding
+from causalign.stats.marker_effects import confounder_part
+from causalign.stats.predictability import cross_fitted, scored
+
+__all__ = ["time_findings"]
+
+# A month is a season, and not the trend, only if the log saw some months twice.
+DAYS_FOR_MONTHS = 400
+DAYS_FOR_WEEKDAYS = 14
+DAYS_FOR_HOURS = 2
+SECOND = 1 / 86_400
+
+
+def time_findings(
+    logs: Logs, features: np.ndarray | None, groups: np.ndarray, *, folds: int = 5, seed: int = 0
+) -> tuple[Finding, ...]:
+    """Return TM101 to TM103, or what hinders them; ``features`` ``(n, d)`` describe the texts.
+
+    The sides of time are its trend and, of dates, weekday, hour and month. A side confounds when
+    it explains more than 1 % of what the confounders (for the last three, the trend too) leave of
+    the outcome, and the text predicts more than 1 % of just that, ``ĥ(side)``. Both are
+    cross-fitted, rows of a group in one fold.
+    """
+    time = _time(logs)
+    if not isinstance(time, Covariate) or np.ptp(time.values) == 0:
+        return _nothing(logs, time)
+    sides = [_ranked(time), *(_seasons(time.values) if time.kind == "datetime" else [])]
+    without_confounders = _left(logs.outcome, logs.confounders)
+    without_trend = _left(without_confounders, (sides[0],))
+    fit = partial(cross_fitted, groups=groups, folds=folds, seed=seed)
+    targets = [without_confounders, *[without_trend] * (len(sides) - 1)]
+    effects = np.column_stack(
+        [
+            fit(curves([side], rows_for_a_level=2), target[:, None])[:, 0]
+            for side, target in zip(sides, targets, strict=True)
+        ]
+    )
+    told = None if features is None else fit(features, effects)
+    draws, moved = len(np.unique(groups)), []
+    for i, side in enumerate(sides):
+        explained = scored(effects[:, [i]], targets[i], draws)
+        text = None if told is None else scored(told[:, [i]], effects[:, i], draws)
+        moved.append(checks.Moved(side.name, explained, text))
+    first, last = _ends(logs.outcome, time.values)
+    found = [checks.trend(moved[0], early=first, late=last), checks.seasons(moved[1:])]
+    if time.kind == "datetime":
+        found.append(checks.gaps(time.values))
+    return tuple(found)
+
+
+def _ends(outcome: np.ndarray, time: np.ndarray) -> tuple[float, float]:
+    """Return the mean outcome of the first and of the last quarter of the rows."""
+    order = np.argsort(time, kind="stable")
+    quarter = max(len(order) // 4, 1)
+    return float(outcome[order[:quarter]].mean()), float(outcome[order[-quarter:]].mean())
+
+
+def _left(outcome: np.ndarray, covariates: tuple[Covariate, ...]) -> np.ndarray:
+    varying = [c for c in covariates if np.ptp(c.values) > 0]
+    if not varying:
+        return outcome
+    basis = curves(varying, rows_for_a_level=2)
+    return outcome - confounder_part(outcome, basis).part
+
+
+def _time(logs: Logs) -> Covariate | str | None:
+    """Return the time as numbers, or why it has none, or None when there is no such role."""
+    name = logs.roles.time
+    if name is None:
+        return None
+    column = logs.data[name]
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        try:
+            column = pc.cast(column, pa.timestamp("us"))
+        except pa.ArrowInvalid:
+            return f"The time {name!r} is text that is no date such as 2024-01-31 08:00."
+    try:
+        time = covariate(name, column)
+    except InputError as error:
+        return str(error)
+    if time.kind in ("numeric", "datetime"):
+        return time
+    return f"The time {name!r} is neither a date nor a number."
+
+
+def _nothing(logs: Logs, time: Covariate | str | None) -> tuple[Finding, ...]:
+    if isinstance(time, str):
+        return (checks.time_not_read(f"{time} Convert it, so that rows have an order."),)
+    if time is not None:
+        return (checks.time_not_read(f"The time {time.name!r} is the same in all rows."),)
+    taken = logs.roles.columns()
+    free = [
+        field.name
+        for field in logs.data.schema
+        if field.name not in taken
+        and (pa.types.is_timestamp(field.type) or pa.types.is_date(field.type))
+    ]
+    if not free:
+        return ()
+    return (
+        checks.time_not_read(
+            f"No time is declared, and these columns hold dates: {', '.join(free)}. Name the one "
+            "at which the text was shown in Roles(time=...), or with --time."
+        ),
+    )
+
+
+def _ranked(time: Covariate) -> Covariate:
+    """Return the rank of the time, so that neither units nor gaps matter."""
+    _, place = np.unique(time.values, return_inverse=True)
+    size = np.bincount(place)
+    rank = np.cumsum(size) - size / 2
+    return Covariate("the trend", "numeric", rank[place] / len(place))
+
+
+def _seasons(days: np.ndarray) -> list[Covariate]:
+    """Return weekday, hour and month of days since 1970, where they vary and recur.
+
+    Hours are those of the clock in which the time is given, UTC where it names a zone.
+    """
+    whole = np.floor(days)
+    span, found = float(np.ptp(days)), []
+    hour = np.floor((days - whole + SECOND / 2) * 24).astype(np.int64) % 24
+    if span >= DAYS_FOR_WEEKDAYS:
+        # 1970-01-01 was a Thursday.
+        found.append(_cyclic("weekday", (whole.astype(np.int64) + 3) % 7, 7))
+    if span >= DAYS_FOR_HOURS:
+        found.append(_cyclic("hour", hour, 24))
+    if span >= DAYS_FOR_MONTHS:
+        date = whole.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+        found.append(_cyclic("month", date % 12, 12))
+    return [c for c in found if np.ptp(c.values) > 0]
+
+
+def _cyclic(name: str, values: np.ndarray, count: int) -> Covariate:
+    return Covariate(name, "categorical", values, tuple(str(i) for i in range(count)))

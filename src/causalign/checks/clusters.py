@@ -1,0 +1,162 @@
+"""CL1xx: are there enough clusters, none too large, and do folds cut along them?"""
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from causalign.logs import Logs
+from causalign.results import Finding, Verdict
+
+__all__ = ["cluster_findings"]
+
+# Below these, intervals that count clusters as independent draws are too short (see their pages).
+FEW = 30
+CLUSTERS_FOR_A_COLUMN = 20
+FEW_TEXTS = 200
+SHARED = 0.05
+
+Codes = NDArray[np.int64]
+
+
+def cluster_findings(logs: Logs) -> tuple[Finding, ...]:
+    """Return CL101 to CL104; without declared clusters or groups only CL104, on copies of texts."""
+    names = logs.roles.cluster_columns()
+    if not names:
+        return (texts_across(logs),)
+    ways = {name: logs.codes_of(name) for name in names}
+    found = [number_of_clusters(ways), dominance(ways)]
+    if logs.roles.cluster is not None:
+        found.append(constant_within(logs, ways))
+    return (*found, texts_across(logs))
+
+
+def number_of_clusters(ways: dict[str, Codes]) -> Finding:
+    """CL101: how many clusters are there, in the way that has the fewest?"""
+    counts = {name: len(np.unique(codes)) for name, codes in ways.items()}
+    name = min(counts, key=lambda n: counts[n])
+    count, title = counts[name], "Number of clusters"
+    numbers: dict[str, float | str] = {"clusters": count, "column": name}
+    if count >= FEW:
+        told = f"{count:,} clusters of {name}."
+        return Finding("CL101", title, Verdict.PASS, told, numbers)
+    return Finding(
+        "CL101",
+        title,
+        Verdict.WARN,
+        f"{count} clusters of {name} are few: errors are estimated from so many sums, and "
+        f"intervals may be too short below {FEW}. Cluster by something finer if rows are "
+        "independent there, or read intervals as the least that is not known.",
+        numbers,
+    )
+
+
+def dominance(ways: dict[str, Codes]) -> Finding:
+    """CL102: does one cluster hold so many rows that the others hardly count?
+
+    The effective number is ``(Σ n_g)² / Σ n_g²`` over clusters of n_g rows.
+    """
+    title = "Sizes of the clusters"
+    sizes = {name: np.bincount(codes - codes.min()) for name, codes in ways.items()}
+    effective = {name: float(n.sum() ** 2 / (n.astype(float) ** 2).sum()) for name, n in
+                 sizes.items()}  # fmt: skip
+    name = min(effective, key=lambda n: effective[n])
+    size, found = sizes[name], effective[name]
+    count, largest = int((size > 0).sum()), float(size.max() / size.sum())
+    numbers: dict[str, float | str] = {
+        "effective_clusters": found,
+        "clusters": count,
+        "largest_share": largest,
+        "column": name,
+    }
+    if found >= FEW or found >= count / 2:
+        told = f"The {count:,} clusters of {name} count like {found:,.0f} of equal size."
+        return Finding("CL102", title, Verdict.PASS, told, numbers)
+    return Finding(
+        "CL102",
+        title,
+        Verdict.WARN,
+        f"The {count:,} clusters of {name} count like {found:.1f} of equal size: the largest holds "
+        f"{largest:.0%} of the rows. Its own noise sets the estimates, and intervals are too "
+        "short. Split it, weight its rows down, or fit with and without it.",
+        numbers,
+    )
+
+
+def constant_within(logs: Logs, ways: dict[str, Codes]) -> Finding:
+    """CL103: what does not vary within clusters, so that it has one value for each of them?"""
+    title = "What varies within clusters"
+    columns = {logs.roles.completion: logs.codes_of(logs.roles.completion)}
+    columns |= {c.name: c.values for c in logs.confounders}
+    needed = {c.name: max(len(c.levels) - 1, 1) * CLUSTERS_FOR_A_COLUMN for c in logs.confounders}
+    needed[logs.roles.completion] = FEW_TEXTS
+    constant, grave = [], []
+    for name, codes in ways.items():
+        repeated = np.bincount(codes - codes.min())[codes - codes.min()] > 1
+        count = len(np.unique(codes))
+        for column, values in columns.items():
+            if column == name or not repeated.any() or np.ptp(values) == 0:
+                continue
+            if _varies(values[repeated], codes[repeated]):
+                continue
+            constant.append(f"{column} in {name}")
+            if count < needed[column]:
+                grave.append(f"{column} ({count} of {name})")
+    numbers: dict[str, float | str] = {"constant": len(constant), "with_few_clusters": len(grave)}
+    if grave:
+        return Finding(
+            "CL103",
+            title,
+            Verdict.WARN,
+            "These take one value in each cluster, and there are few clusters: "
+            f"{', '.join(grave)}. Their effects are read from the clusters and not from the "
+            f"{len(logs):,} rows: whatever else differs between clusters looks like them.",
+            numbers,
+        )
+    told = "Text and confounders vary within clusters."
+    if constant:
+        told = (
+            f"One value in each cluster, and enough clusters: {', '.join(constant)}. Effects of "
+            "these are read from differences between clusters."
+        )
+    return Finding("CL103", title, Verdict.PASS, told, numbers)
+
+
+def texts_across(logs: Logs) -> Finding:
+    """CL104: would folds or splits put the same text on both sides?
+
+    Rows of a cluster stay together, and without clusters rows of an equal text. Texts that differ
+    in case and blanks only are the same text here.
+    """
+    title = "Texts on one side of a split"
+    lowered = pc.utf8_lower(logs.data[logs.roles.completion])
+    plain = pc.utf8_trim_whitespace(pc.replace_substring_regex(lowered, r"\s+", " "))
+    encoded = plain.combine_chunks().dictionary_encode()
+    text = encoded.indices.to_numpy(zero_copy_only=False)
+    unit = logs.clusters
+    declared = unit is not None
+    if unit is None:
+        unit = logs.codes_of(logs.roles.completion)
+    pairs = np.unique(np.column_stack([text, unit]), axis=0)
+    shared = np.bincount(pairs[:, 0], minlength=len(encoded.dictionary)) > 1
+    share = float(shared[text].mean())
+    numbers: dict[str, float | str] = {"share": share, "texts": int(shared.sum())}
+    where = f"clusters of {logs.roles.cluster_columns()[0]}" if declared else "spellings"
+    if share <= SHARED:
+        told = f"{share:.1%} of the rows hold a text that stands in several {where}."
+        return Finding("CL104", title, Verdict.PASS, told, numbers)
+    return Finding(
+        "CL104",
+        title,
+        Verdict.WARN,
+        f"{share:.0%} of the rows hold a text that stands in several {where} (up to case and "
+        "blanks). Splits then put it on both sides, and what is called unseen was seen. Keep one "
+        "row of each text, or give clusters that share texts one name.",
+        numbers,
+    )
+
+
+def _varies(values: NDArray, codes: Codes) -> bool:
+    """Return whether values differ within any cluster."""
+    order = np.lexsort((values, codes))
+    ordered, member = values[order], codes[order]
+    return bool(((ordered[1:] != ordered[:-1]) & (member[1:] == member[:-1])).any())

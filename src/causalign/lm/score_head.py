@@ -1,0 +1,110 @@
+"""A score head: one number for a whole text, read from the state of its last token."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from causalign.lm.language_model import LanguageModel
+from causalign.lm.layout import Batch
+
+__all__ = ["ScoreHead", "add_score_head", "remove_score_head", "text_scores", "texts_laid_out"]
+
+NAME = "score_head"
+
+
+class ScoreHead(torch.nn.Module):
+    """Score a state h as ``((h/‖h‖ - center) / scale)'w + b``.
+
+    ``center`` ``(d,)`` and the number ``scale`` stay as they are: entries of size one let one
+    learning rate serve the head and the adapter. ``w`` ``(d,)`` and ``b`` are where learning
+    starts.
+    """
+
+    def __init__(
+        self,
+        center: NDArray[np.float64],
+        scale: float,
+        weight: NDArray[np.float64],
+        bias: float,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("center", torch.as_tensor(center, dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32))
+        self.weight = torch.nn.Parameter(torch.as_tensor(weight, dtype=torch.float32))
+        self.bias = torch.nn.Parameter(torch.tensor(bias, dtype=torch.float32))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return the scores ``(n,)`` of states ``(n, d)``."""
+        unit = torch.nn.functional.normalize(hidden.to(self.weight.dtype), dim=-1)
+        center, scale = self.get_buffer("center"), self.get_buffer("scale")
+        return ((unit - center) / scale) @ self.weight + self.bias
+
+    def folded(self) -> tuple[NDArray[np.float64], float]:
+        """Return the same score as ``h/‖h‖'coefficients + intercept``."""
+        parts = [self.weight, self.bias, self.get_buffer("center"), self.get_buffer("scale")]
+        weight, bias, center, scale = (p.detach().double().cpu().numpy() for p in parts)
+        coefficients = weight / scale
+        return coefficients, float(bias - center @ coefficients)
+
+
+def add_score_head(language_model: LanguageModel, head: ScoreHead) -> None:
+    """Make the head a part of the network, so that one optimiser trains both.
+
+    peft does not save it with an adapter.
+    """
+    network = language_model.model
+    network.add_module(NAME, head.to(network.device))
+
+
+def remove_score_head(language_model: LanguageModel) -> None:
+    """Leave the network as it was before :func:`add_score_head`."""
+    if hasattr(language_model.model, NAME):
+        delattr(language_model.model, NAME)
+
+
+def texts_laid_out(
+    tokens: Sequence[Sequence[int]], columns: Mapping[str, NDArray[np.float64]]
+) -> Batch:
+    """Return ``input_ids`` (n, t), the position ``last`` (n,) of each text's last token, columns.
+
+    Padding stands on the right, where causal attention never looks, so no row needs a mask.
+    """
+    lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
+    ids = np.zeros((len(tokens), lengths.max()), dtype=np.int64)
+    for row, known in enumerate(tokens):
+        ids[row, : len(known)] = known
+    batch = {"input_ids": torch.from_numpy(ids), "last": torch.from_numpy(lengths - 1)}
+    return batch | {name: torch.from_numpy(v.astype(np.float32)) for name, v in columns.items()}
+
+
+def text_scores(model: Any, batch: Batch) -> Tensor:
+    """Return the score of each text ``(n,)``, with its gradient.
+
+    The scores leave the network among its outputs, where the wrappers of several processes look for
+    what has a gradient. Only one state goes on to the vocabulary, which nobody reads.
+    """
+    network = model
+    while hasattr(network, "module"):  # wrapped for several processes
+        network = network.module
+    found: list[Tensor] = []
+
+    def read(_layer: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden = inputs[0]  # (n, t, d)
+        rows = torch.arange(len(hidden), device=hidden.device)
+        found.append(getattr(network, NAME)(hidden[rows, batch["last"]]))
+        return (hidden[:1, :1], *inputs[1:])
+
+    def tell(_network: Any, _inputs: Any, output: Any) -> Any:
+        output[NAME] = found[0]
+        return output
+
+    with (
+        network.get_output_embeddings().register_forward_pre_hook(read),
+        network.register_forward_hook(tell),
+    ):
+        scores: Tensor = model(input_ids=batch["input_ids"], use_cache=False)[NAME]
+    return scores

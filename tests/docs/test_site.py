@@ -1,0 +1,49 @@
+"""The site builds with every link resolved, and loads nothing from elsewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("mkdocs")
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+LOADED = re.compile(
+    r'<(?:script|link|img|iframe|source|audio|video)\b[^>]*\b(?:src|href)="([^"]*)"'
+)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_nothing_is_loaded_from_elsewhere(site):
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 100
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert not [target for target in LOADED.findall(text) if "//" in target], page
+    styles = "".join(path.read_text("utf-8") for path in site.rglob("*.css"))
+    assert not re.search(r"(?:url\(|@import\s*)[\"']?(?:https?:)?//", styles)
+
+
+def test_every_namespace_shows_what_it_exports(site):
+    import causalign.deconfound
+
+    page = (site / "reference" / "deconfound" / "index.html").read_text("utf-8")
+    for name in causalign.deconfound.__all__:
+        if not name.islower():
+            assert f'id="causalign.deconfound.{name}"' in page, name
+
+
+def test_every_check_is_in_the_index(site):
+    index = (site / "checks" / "index.html").read_text("utf-8")
+    for page in (ROOT / "src/causalign/checks/pages").glob("[A-Z]*.md"):
+        assert f'href="{page.stem}/"' in index
