@@ -42,7 +42,7 @@ def test_newsletter_naive_learns_the_marker_and_deconfounded_does_not(tmp_path):
         for r in rows(done, "what each reward pays for a marker")
     }
     assert pays["Happy Monday!", "naive"] > 1
-    assert abs(pays["Happy Monday!", "deconfounded"]) < 0.1
+    assert abs(pays["Happy Monday!", "deconfounded"]) < 0.15
     assert pays["with free returns", "deconfounded"] > 0.5
     found = numbers(done, "evaluate")
     assert found["auc deconfounded"] > found["auc naive"] + 0.1
