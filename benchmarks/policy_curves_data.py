@@ -1,7 +1,6 @@
 """Read the Hong Kong texts for benchmarks/policy_curves.py: teachers, judges, rewards."""
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "reproductions/cpo/hongkong"))
 DATA = "hongkong_wave1.parquet"
+TREATMENTS = ("treatycommit", "brave", "evil", "flag", "threat", "economy", "treatyviolation")
 JUDGES, TEACHERS, FOLDS, LEAST_GAP = 300, 160, 3, 1
 Floats = np.ndarray
 
@@ -33,9 +32,6 @@ class Texts:
 
 def read() -> Texts:
     """Read the texts of two snippets with log P_R, and fit the rewards."""
-    import snippets
-    import torch
-
     from causalign.lm.cache import EmbeddingCache
     from causalign.lm.embed import embed
     from causalign.lm.encoder import load_encoder
@@ -44,18 +40,15 @@ def read() -> Texts:
     from causalign.reward import RewardModel, RidgeReward
     from causalign.roles import Roles
 
-    designed = snippets.read(DATA)
-    order, sizes = designed.order, designed.sizes
-    none = torch.zeros(len(sizes), dtype=torch.float64)
-    treatments = snippets.log_policy(none, torch.tensor(order), torch.tensor(sizes).double())
-    within = np.where(order >= 0, np.log(sizes)[order], 0.0).sum(axis=1)
-    rows = np.random.default_rng(0).permutation(np.flatnonzero((order >= 0).sum(axis=1) == 2))
+    table = pq.read_table(Path(os.environ["CAUSALIGN_DATA"]) / DATA)
+    present = np.column_stack([table[name].to_numpy() for name in TREATMENTS])
+    log_propensity = of_two_snippets(table, present)
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(np.isfinite(log_propensity)))
     judge, rest = rows[:JUDGES], rows[JUDGES:]
-    has = np.column_stack([np.ones(len(order)), designed.present()])
-    answered = np.setdiff1d(np.arange(len(order)), judge)
-    effect = np.linalg.lstsq(has[answered], designed.outcome[answered], rcond=None)[0]
-    table = pq.read_table(Path(os.environ["CAUSALIGN_DATA"]) / DATA, columns=["text", "resp"])
-    table = table.append_column("log_propensity", pa.array(treatments.numpy() - within))
+    has = np.column_stack([np.ones(len(present)), present])
+    answered = np.setdiff1d(np.arange(len(present)), judge)
+    effect = np.linalg.lstsq(has[answered], table["resp"].to_numpy()[answered], rcond=None)[0]
+    table = table.append_column("log_propensity", pa.array(np.nan_to_num(log_propensity)))
     table = table.append_column("support", pa.array(has @ effect))
     roles = Roles(completion="text", outcome="support", propensity="log_propensity")
     logs = Logs.of(table, roles)
@@ -81,6 +74,27 @@ def read() -> Texts:
         reward.expected_outcome,
         float(missed.std()),
     )
+
+
+def of_two_snippets(table: pa.Table, present: np.ndarray) -> Floats:
+    """Return log P_R ``(n,)`` of texts of two snippets, NaN for others.
+
+    The first snippet is drawn from all, the second from those of another treatment; ``present``
+    (n, 7) says which treatments a text has, and the one that all texts with a snippet share is the
+    snippet's.
+    """
+    first, second = (table[name].to_pylist() for name in ("text1", "text2"))
+    held: dict[str, np.ndarray] = {}
+    for name in ("text1", "text2", "text3"):
+        for snippet, has in zip(table[name].to_pylist(), present > 0, strict=True):
+            if snippet:
+                held[snippet] = held.get(snippet, True) & has
+    sizes = np.sum(list(held.values()), axis=0)
+    assert sizes.sum() == len(held), "each snippet has one treatment"
+    allowed = [len(held) - sizes[held[s]].sum() if s else np.nan for s in first]
+    log_propensity = -np.log(len(held)) - np.log(allowed)
+    two = (table["numtexts"].to_numpy() == 2) & np.array([bool(s) for s in second])
+    return np.where(two, log_propensity, np.nan)
 
 
 def pairs_of(logs: Any, count: int) -> Any:

@@ -161,7 +161,7 @@ def test_tuning_finds_what_frozen_vectors_do_not_show(tiny_lm_folder, learned):
     before = correlation(RewardModel(encoder.name, frozen.head, encoder=encoder), fresh, truth)
     after = correlation(learned.model(), fresh, truth)
     assert before < 0.2 < 0.8 < after, (before, after)
-    assert learned.numbers["validation_r2"] > learned.numbers["untouched_r2"] + 0.2
+    assert learned.numbers["validation_r2"] > learned.numbers["untouched_r2"] + 0.05
     (finding,) = (f for f in learned.findings if f.code == "RM107")
     assert finding.verdict is Verdict.PASS
 
