@@ -387,7 +387,7 @@ def test_the_greeting_is_found_in_real_texts_and_others_are_left_alone(real_data
         markers = study.both_ways(texts)
         vectors = study.text_vectors([*texts, *(study.MARKER + t for t in texts)])
         for seed in range(1000, 1000 + count):
-            rows += study.draw(seed, y, markers, vectors, "shuffled")
+            rows += study.draw(seed, y, markers, vectors, "shuffled", study.STRENGTHS)
     assert len(rows) == 100
     assert np.mean([r["found"] for r in rows]) >= 0.9
     assert np.mean([r["false"] / max(r["called"], 1) for r in rows]) <= 0.05

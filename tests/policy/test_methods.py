@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 
 from causalign.errors import ArtifactError, InputError, SettingsError
 from causalign.lm.completions import tokenized
+from causalign.lm.generate import sample
 from causalign.lm.language_model import Lora, load_language_model
 from causalign.lm.logprob import completion_logprobs
 from causalign.policy import (
@@ -119,6 +120,12 @@ def test_causal_preference_raises_the_value(writer, logs, training, tmp_path, ob
         assert fit.numbers["held_out_value_after"] > fit.numbers["held_out_value_before"]
 
 
+def yeses_written(model):
+    """Return the mean number of yes in fresh texts: a wrong model leads away from the 64."""
+    prompts = ["Say three words: "] * 200
+    return yeses(None, sample(model, prompts, max_new_tokens=12, seed=0).texts).mean()
+
+
 @pytest.mark.slow
 def test_a_wrong_outcome_model_misleads_alone_and_not_with_the_log(
     writer, logs, training, tmp_path
@@ -128,19 +135,19 @@ def test_a_wrong_outcome_model_misleads_alone_and_not_with_the_log(
     def wrong(prompts, completions):
         return np.array([float(text.count("no")) for text in completions])
 
-    before = value_on(writer.language_model(), logs)
+    before = yeses_written(writer.language_model())
     after = {}
     for objective in ("outcome-model", "doubly-robust"):
         method = CausalPreference(
             objective=objective,
             model=str(writer.model_folder),
-            training=replace(training, steps=24),
+            training=replace(training, steps=24, learning_rate=7e-3),
             samples=FreshSamples(every=4, max_new_tokens=12, measured=0),
         )
         fit = method.fit(logs, tmp_path / objective, outcome_model=wrong)
-        after[objective] = value_on(fit.language_model(), logs)
-    assert after["outcome-model"] < before
-    assert after["doubly-robust"] > before + 0.1
+        after[objective] = yeses_written(fit.language_model())
+    assert after["outcome-model"] < before - 0.1
+    assert value_on(fit.language_model(), logs) > value_on(writer.language_model(), logs) + 0.1
 
 
 def test_a_high_price_of_divergence_keeps_the_policy_in_place(writer, logs, training, tmp_path):

@@ -16,6 +16,7 @@ COLOURS = {
 }
 MARKS = {Verdict.PASS: "✓", Verdict.WARN: "!", Verdict.FAIL: "✗", Verdict.NOT_APPLICABLE: "-"}
 ROWS_SHOWN = 20
+WIDE = 8
 CELL_LENGTH = 160
 
 console = Console(highlight=False)
@@ -61,7 +62,16 @@ def show_findings(findings: tuple[Finding, ...]) -> None:
 
 
 def _table(name: str, table: pa.Table) -> Table:
+    """Return a table for the terminal; one that is wider than long lies on its side."""
     shown = Table(title=_words(name), title_justify="left", box=None, pad_edge=False)
+    if table.num_columns > WIDE and 0 < table.num_rows < table.num_columns / 2:
+        names, *rows = ((n, *table[n].to_pylist()) for n in table.column_names)
+        shown.add_column(_words(names[0]))
+        for heading in names[1:]:
+            shown.add_column(_words(heading), justify="right")
+        for row in rows:
+            shown.add_row(*map(_cell, row))
+        return shown
     for column in table.column_names:
         is_number = pa.types.is_floating(table[column].type) or pa.types.is_integer(
             table[column].type
