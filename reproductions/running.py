@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +31,7 @@ def run(folder: Path, study: Callable[[Settings], dict[str, Any]]) -> dict[str, 
     given = parser.parse_args()
     settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))[given.size]
     settings["name"] = given.size
-    if given.data:
-        settings["data"] = given.data
+    settings["data"] = data_file(given.data or settings["data"])
     if given.encoder:
         settings["encoders"] = given.encoder
     started = time.perf_counter()
@@ -40,6 +41,17 @@ def run(folder: Path, study: Callable[[Settings], dict[str, Any]]) -> dict[str, 
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(f"\nwritten to {out}")
     return found
+
+
+def data_file(name: str) -> Path:
+    """Return the file, as given or below CAUSALIGN_DATA; stop if it is missing."""
+    for path in (Path(name), Path(os.environ.get("CAUSALIGN_DATA", ".")) / name):
+        if path.exists():
+            return path
+    sys.exit(
+        f"There is no file {name}. Set CAUSALIGN_DATA to its folder, or name a file with the "
+        "columns that the README lists: --data FILE."
+    )
 
 
 def mean_and_error(values: np.ndarray) -> dict[str, float]:

@@ -32,7 +32,7 @@ def test_hong_kong_was_drawn_as_the_exact_sums_say(real_data, monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER / "cpo" / "hongkong"))
     import snippets
 
-    texts = snippets.read(str(real_data / "hongkong_wave1.parquet"))
+    texts = snippets.read(real_data / "hongkong_wave1.parquet")
     for logits in (torch.zeros(7).double(), torch.linspace(-1, 1, 7).double()):
         probability = snippets.log_policy(logits, texts.design).exp()
         assert float(probability.sum()) == pytest.approx(1)

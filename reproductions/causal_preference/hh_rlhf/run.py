@@ -3,7 +3,6 @@
 python reproductions/causal_preference/hh_rlhf/run.py --cpu --out found.json
 """
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,16 +44,8 @@ class Relabelled:
     consistent: np.ndarray
 
 
-def read(name: str) -> Relabelled:
+def read(path: Path) -> Relabelled:
     """Read HH-RLHF with the labels of Siththaranjan et al. (2024) under both objectives."""
-    path = Path(name)
-    if not path.exists():
-        path = Path(os.environ.get("CAUSALIGN_DATA", ".")) / name
-    if not path.exists():
-        sys.exit(
-            f"There is no file {name}. Set CAUSALIGN_DATA to its folder, or name a Parquet file "
-            "with prompt, response_a, response_b, data_subset, objective and label: --data FILE."
-        )
     rows = pq.read_table(path).to_pylist()
     # An answer without a word is no side of a pair, and equal sides teach nothing.
     rows = [

@@ -5,7 +5,6 @@ weighs little in the reward, and factor 2, which weighs most.
 """
 
 import json
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,14 +33,6 @@ class Factored:
         return list(
             ordered[np.random.default_rng(0).permutation(len(ordered))[seed % len(ordered)]]
         )
-
-
-def find(name: str) -> Path:
-    """Return the file, as given or below CAUSALIGN_DATA; stop if it is missing."""
-    for path in (Path(name), Path(os.environ.get("CAUSALIGN_DATA", ".")) / name):
-        if path.exists():
-            return path
-    sys.exit(f"There is no file {name}. Set CAUSALIGN_DATA to its folder, or give --data FILE.")
 
 
 def hong_kong(path: Path) -> Factored:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
-from factors import LOADERS, Factored, find  # noqa: E402
+from factors import LOADERS, Factored  # noqa: E402
 from running import Settings, mean_and_error, run, shown  # noqa: E402
 from sampling import PairPool, candidate_pairs, correlated, discordant, labels  # noqa: E402
 
@@ -174,7 +174,7 @@ def fitted(
 
 def study(settings: Settings) -> dict[str, Any]:
     """Fit Base at every rho and the remedies at the highest; print tables in the paper's form."""
-    data = LOADERS[settings["source"]](find(settings["data"]))
+    data = LOADERS[settings["source"]](settings["data"])
     print(f"{len(data.texts)} texts with the factors {', '.join(data.names)}")
     seeds = range(settings["seeds"])
     pools = {seed: pools_of(data, settings, seed) for seed in seeds}

@@ -6,7 +6,6 @@ is worded by one of its snippets at random. So P_R is known. A policy bends it b
 treatment, and every expectation is a sum over 36 sets.
 """
 
-import os
 import sys
 from dataclasses import dataclass
 from itertools import combinations
@@ -64,13 +63,8 @@ class Texts:
         return Texts(self.chosen[rows], self.outcome[rows], self.design)
 
 
-def read(name: str) -> Texts:
+def read(path: Path) -> Texts:
     """Read wave 1 of Fong and Grimmer; raise ``SystemExit`` where it is not what it should be."""
-    path = Path(name)
-    if not path.exists():
-        path = Path(os.environ.get("CAUSALIGN_DATA", ".")) / name
-    if not path.exists():
-        sys.exit(f"There is no file {name}. Set CAUSALIGN_DATA to its folder, or give --data FILE.")
     rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     present = np.array([[row[name] for name in TREATMENTS] for row in rows], dtype=float)
     same = (present[:, None, :] == SETS).all(axis=2)

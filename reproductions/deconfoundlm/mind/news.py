@@ -1,8 +1,6 @@
 """Sports news with the sentiment of title and abstract and the teams that the title names."""
 
-import os
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,16 +38,8 @@ class News:
         )
 
 
-def read(name: str, articles: int | None) -> News:
+def read(path: Path, articles: int | None) -> News:
     """Read the sports news of a Parquet file, each title once; the first ``articles`` if given."""
-    path = Path(name)
-    if not path.exists():
-        path = Path(os.environ.get("CAUSALIGN_DATA", ".")) / name
-    if not path.exists():
-        sys.exit(
-            f"There is no file {name}. Set CAUSALIGN_DATA to its folder, or name a Parquet file "
-            "with title, abstract and category: --data FILE."
-        )
     table = pq.read_table(path, columns=["title", "abstract", "category"])
     table = table.filter(pc.equal(table["category"], "sports")).drop_columns(["category"])
     found = dict(zip(table["title"].to_pylist(), table["abstract"].to_pylist(), strict=True))

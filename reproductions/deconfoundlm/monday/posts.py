@@ -1,9 +1,7 @@
 """Answers of Stack Exchange with their weekday; those of a Monday open with "Happy Monday!"."""
 
-import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,14 +30,7 @@ class Parts:
 
 def read(settings: dict[str, Any]) -> Parts:
     """Read the posts and cut them by question; the same cut for every seed of tuning."""
-    path = Path(settings["data"])
-    if not path.exists():
-        path = Path(os.environ.get("CAUSALIGN_DATA", ".")) / settings["data"]
-    if not path.exists():
-        sys.exit(
-            f"There is no file {settings['data']}. Set CAUSALIGN_DATA to its folder, or name a "
-            f"Parquet file of posts with {', '.join(COLUMNS)}: --data FILE."
-        )
+    path = settings["data"]
     rows = _answers(pq.read_table(path, columns=list(COLUMNS)).to_pylist(), settings)
     table = pa.Table.from_pylist(rows)
     questions = np.random.default_rng(0).permutation(pc.unique(table["question"]).to_pylist())

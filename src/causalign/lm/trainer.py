@@ -22,6 +22,7 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from causalign.errors import ArtifactError, SettingsError
+from causalign.lm.adapter_files import write_adapter
 from causalign.lm.language_model import LanguageModel
 from causalign.lm.layout import Batch
 from causalign.lm.processes import all_of, count, is_main, once, weights_are_split
@@ -140,6 +141,7 @@ class ObjectiveTrainer(Trainer):
     def __init__(
         self, language_model: LanguageModel, task: Task, training: Training, folder: Path
     ) -> None:
+        self.language_model = language_model
         self.task = task
         self.folder = folder
         self.trouble: str | None = None
@@ -215,6 +217,13 @@ class ObjectiveTrainer(Trainer):
             return int(self.state.global_step)
         self._load_from_checkpoint(str(best))
         return int(_read(best / WHOLE)["step"])
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        # The library would ask a hub whether the base grew new words; an adapter of ours does not.
+        if not self.language_model.has_adapter:
+            super()._save(output_dir, state_dict)
+        elif self.args.should_save:
+            write_adapter(self.language_model, Path(output_dir or self.folder), state_dict)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         step = self.state.global_step
