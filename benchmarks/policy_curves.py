@@ -26,20 +26,20 @@ from causalign.results import file_stem
 from policy import PARTS, Clock
 
 RUNS = Path(__file__).parents[1] / "runs/policy-curves"
-PAIRS, WINDOW, NEW_TOKENS, WRITTEN = 96, 96, 60, 64
+PAIRS, WINDOW, NEW_TOKENS, WRITTEN = 96, 96, 60, 256
 TEMPERATURE, BETA = 0.7, 0.1
 # name: steps, batch size, learning rate, steps from one draw of texts to the next
 PLAN = {
     "SFT": (32, 8, 1e-3, 1),
     "SFT, weighted": (16, 8, 3e-4, 1),
     "DPO": (16, 4, 3e-4, 1),
-    "PairedDPO": (16, 4, 3e-4, 1),
+    "PairedDPO": (48, 8, 2e-4, 1),
     "CausalPreference, weighted": (16, 8, 3e-4, 1),
-    "CausalPreference, outcome model": (12, 8, 5e-4, 4),
-    "CausalPreference, doubly robust": (12, 8, 5e-4, 4),
+    "CausalPreference, outcome model": (32, 8, 1e-3, 4),
+    "CausalPreference, doubly robust": (32, 8, 1e-3, 4),
     "PPO": (24, 8, 1e-3, 4),
-    "GRPO": (10, 16, 2e-3, 1),
-    "RLOO": (10, 16, 2e-3, 1),
+    "GRPO": (30, 16, 2e-3, 1),
+    "RLOO": (30, 16, 2e-3, 1),
 }
 Floats = np.ndarray
 Scores = dict[str, Any]
@@ -67,13 +67,13 @@ def fitted(name: str, texts: Texts, out: Path) -> Any:
         paired = policy.PairedDPO(
             beta=BETA, propensity="reference", max_new_tokens=NEW_TOKENS, **given
         )
-        pairs = pairs_of(texts.teach, PAIRS // 3)
+        pairs = pairs_of(texts.teach, PAIRS)
         return paired.fit(pairs, out, preference_model=preference(texts))
     if kind == "CausalPreference":
         causal = policy.CausalPreference(
             objective.replace(" ", "-"),
             weighting=policy.Weighting(level="length"),
-            samples=policy.FreshSamples(every=cycle, for_each_row=1, **writing),
+            samples=policy.FreshSamples(every=cycle, for_each_row=2, **writing),
             held_out=0.0,
             **given,
         )

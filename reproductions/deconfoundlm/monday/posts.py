@@ -35,7 +35,7 @@ def read(settings: dict[str, Any]) -> Parts:
     table = pa.Table.from_pylist(rows)
     questions = np.random.default_rng(0).permutation(pc.unique(table["question"]).to_pylist())
     cuts = np.cumsum([settings["test_questions"], settings["sft_questions"]])
-    test, sft, preferences = np.split(questions, cuts)
+    test, sft, preferences = np.split(questions[: settings["questions"]], cuts)
     if not len(preferences):
         sys.exit(f"{path} has {len(questions)} questions with several short answers: too few.")
     roles = Roles("answer", "outcome", prompt="prompt", confounders=("weekday",), group="question")

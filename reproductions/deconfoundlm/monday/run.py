@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from sklearn.decomposition import PCA
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
@@ -36,7 +37,7 @@ from causalign.policy import DPO, SFT  # noqa: E402
 
 MARKERS = ("Happy", "Monday")
 ARMS = ("naive DPO", "DPO, weekday taken out", "DPO, as the audit advises")
-BETA = 0.1
+BETA, COMPONENTS = 0.1, 20
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,11 @@ class Judged:
     accuracy: float | None
 
 
-def preferences(logs: Logs) -> dict[str, Logs]:
+def preferences(logs: Logs, encoder: str) -> dict[str, Logs]:
     """Return the logs by whose outcomes each arm prefers."""
-    vectors = embed(logs.completions, load_encoder("minilm"), EmbeddingCache()).vectors
-    leading = _leading(vectors.astype(float))
+    vectors = embed(logs.completions, load_encoder(encoder), EmbeddingCache()).vectors
+    # Least squares needs fewer columns than rows.
+    leading = PCA(COMPONENTS, random_state=0).fit_transform(vectors.astype(float))
     advised = audit(logs, text_features=leading).advice[0].method
     print(f"the audit advises {advised}", flush=True)
     found = {
@@ -61,13 +63,6 @@ def preferences(logs: Logs) -> dict[str, Logs]:
         arm: adjusted(method.fit(logs, text_features=leading), logs)
         for arm, method in found.items()
     }
-
-
-def _leading(vectors: np.ndarray, components: int = 20) -> np.ndarray:
-    """Return the leading components; least squares needs fewer columns than rows."""
-    centered = vectors - vectors.mean(axis=0)
-    left, size, _ = np.linalg.svd(centered, full_matrices=False)
-    return (left * size)[:, :components]
 
 
 def weighted_pairs(logs: Logs, settings: Settings) -> Pairs:
@@ -148,9 +143,8 @@ def logprobs(model: LanguageModel, pairs: Pairs, settings: Settings) -> np.ndarr
 def study(settings: Settings) -> dict[str, Any]:
     """Tune with every seed, and print Table 3 with the cure beside it."""
     parts = read(settings)
-    pairs = {
-        arm: weighted_pairs(logs, settings) for arm, logs in preferences(parts.preferences).items()
-    }
+    arms = preferences(parts.preferences, settings["encoder"])
+    pairs = {arm: weighted_pairs(logs, settings) for arm, logs in arms.items()}
     # Answers differ by what they say, not by their weekday: the marker is no part of the judgement.
     neutral = parts.test.pairs()
     unmarked = replace(
