@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,7 +15,15 @@ from causalign.lm.logprob import completion_logprobs
 from causalign.lm.processes import once
 from causalign.lm.progress import progress_of
 
-__all__ = ["Samples", "sample"]
+__all__ = ["Samples", "Writer", "sample"]
+
+
+class Writer(Protocol):
+    """Write a completion for each prompt in a model's place."""
+
+    def write(self, prompts: Sequence[Ids], seed: int) -> list[Ids]:
+        """Return one completion for each prompt, as ids."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,13 +50,16 @@ def sample(
     batch_size: int = 16,
     chat: bool = False,
     progress: bool = False,
+    writer: Writer | None = None,
 ) -> Samples:
     """Draw one completion for each prompt ``(n,)`` from ``π(y | x)^(1/temperature)``, normalised.
 
     Nothing else bends the distribution: no top-k, no top-p, no penalties. The same seed, prompts
     and batch size give the same completions, and the global random state is left as it was.
     Of several processes the main one writes, and all get the texts. A prompt of None asks for a
-    text of its own. Raises ``SettingsError`` for settings out of range.
+    text of its own. A ``writer`` that knows the model's weights writes in its place; the
+    log-probabilities are the model's own, and temperature and batch size are the writer's. Raises
+    ``SettingsError`` for settings out of range.
     """
     if temperature <= 0 or max_new_tokens < 1 or batch_size < 1:
         raise SettingsError(
@@ -64,8 +75,11 @@ def sample(
         )
     before = [ids[-room:] for ids in before]
     how = (max_new_tokens, seed, temperature, batch_size, progress)
-    drawn = once(lambda: _drawn(language_model, before, *how))
     end = language_model.tokenizer.eos_token_id
+    if writer is None:
+        drawn = once(lambda: _drawn(language_model, before, *how))
+    else:
+        drawn = [_ended(ids, end) for ids in writer.write(before, seed)]
     completions = Completions(
         tuple(before), tuple(drawn), np.array([ids[-1] != end for ids in drawn], dtype=bool)
     )
@@ -133,6 +147,6 @@ def _written(
     return [_ended(row, end) for row in output[:, width:].tolist()]
 
 
-def _ended(ids: list[int], end: int) -> Ids:
+def _ended(ids: Sequence[int], end: int) -> Ids:
     """Return the ids up to and with the first end-of-text token."""
     return tuple(ids[: ids.index(end) + 1] if end in ids else ids)

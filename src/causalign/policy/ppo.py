@@ -28,7 +28,8 @@ class PPO:
     ``kl`` is in units of the reward for each nat. ``measured`` texts, written at each checkpoint,
     rank the models; 0 keeps the last one. Training stops when a text is on average more than
     ``stop_kl`` nats likelier than under the starting model, or when all texts are empty. Dropout is
-    off throughout, also that of the adapter.
+    off throughout, also that of the adapter. ``vllm`` is the address of a running vLLM server,
+    which then writes the rollouts; the policy scores them.
 
     Assumption: the reward is right for whatever the policy comes to write. Reference: Schulman et
     al. (2017), arXiv 1707.06347; for language models Ouyang et al. (2022), arXiv 2203.02155.
@@ -49,6 +50,7 @@ class PPO:
     trace: float = 0.95
     measured: int = 64
     stop_kl: float = 100.0
+    vllm: str | None = None
     chat: bool = False
 
     name: ClassVar[str] = "ppo"

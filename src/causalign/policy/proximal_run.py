@@ -8,6 +8,7 @@ import numpy as np
 from causalign import artifacts
 from causalign.lm.language_model import LanguageModel, shares_prompts
 from causalign.lm.value_head import add_value_head, remove_value_head
+from causalign.lm.vllm_server import VllmServer
 from causalign.policy.findings import stopped
 from causalign.policy.fitted import PolicyFit
 from causalign.policy.outcome_model import OutcomeModel
@@ -64,6 +65,8 @@ def _task(
     training, head = method.training, add_value_head(model)
     texts = len(prompts or ()) * method.passes
     rows = training.steps_for(texts) * training.batch_size
+    address, budget = method.vllm, method.max_new_tokens
+    server = None if address is None else VllmServer(model, address, budget)
 
     def write(step: int) -> Rollout:
         generator = np.random.default_rng([training.seed, step])
@@ -72,9 +75,10 @@ def _task(
             reference,
             prompts_drawn(prompts, method.rollout, generator),
             reward,
-            max_new_tokens=method.max_new_tokens,
+            max_new_tokens=budget,
             seed=int(generator.integers(2**31)),
             chat=method.chat,
+            writer=server,
         )
 
     def judge() -> Rollout:

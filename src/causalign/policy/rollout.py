@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from causalign.lm.completions import Completions
-from causalign.lm.generate import sample
+from causalign.lm.generate import Writer, sample
 from causalign.lm.language_model import LanguageModel, shares_prompts
 from causalign.lm.layout import laid_out
 from causalign.lm.logprob import token_logprobs
@@ -81,12 +81,16 @@ def rolled_out(
     seed: int,
     chat: bool,
     values: bool = True,
+    writer: Writer | None = None,
 ) -> Rollout:
     """Let the policy write one text for each prompt, and score policy, reference and text.
 
-    Without ``values`` the network needs no value head, and the values are zero.
+    Without ``values`` the network needs no value head, and the values are zero. A ``writer`` writes
+    in the policy's place.
     """
-    drawn = sample(language_model, asked, max_new_tokens=max_new_tokens, seed=seed, chat=chat)
+    drawn = sample(
+        language_model, asked, max_new_tokens=max_new_tokens, seed=seed, chat=chat, writer=writer
+    )
     texts = drawn.completions
     logprob, value = _scored(language_model, texts, values)
     with reference_model() as reference:
