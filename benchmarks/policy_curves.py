@@ -38,7 +38,7 @@ PLAN = {
     "CausalPreference, outcome model": (32, 8, 1e-3, 4),
     "CausalPreference, doubly robust": (32, 8, 1e-3, 4),
     "PPO": (24, 8, 1e-3, 4),
-    "GRPO": (30, 16, 2e-3, 1),
+    "GRPO": (20, 16, 2e-3, 1),
     "RLOO": (30, 16, 2e-3, 1),
 }
 Floats = np.ndarray

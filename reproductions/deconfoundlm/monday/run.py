@@ -24,7 +24,7 @@ from running import Settings, run  # noqa: E402
 from causalign.audit import audit  # noqa: E402
 from causalign.deconfound import OrdinaryLeastSquares, adjusted, methods  # noqa: E402
 from causalign.lm.cache import EmbeddingCache  # noqa: E402
-from causalign.lm.completions import tokenized  # noqa: E402
+from causalign.lm.completions import Completions, prompt_ids, tokenized  # noqa: E402
 from causalign.lm.embed import embed  # noqa: E402
 from causalign.lm.encoder import load_encoder  # noqa: E402
 from causalign.lm.generate import sample  # noqa: E402
@@ -36,13 +36,17 @@ from causalign.pairs import Pairs  # noqa: E402
 from causalign.policy import DPO, SFT  # noqa: E402
 
 MARKERS = ("Happy", "Monday")
+OPENING = "opens with it, exact"
 ARMS = ("naive DPO", "DPO, weekday taken out", "DPO, as the audit advises")
 BETA, COMPONENTS = 0.1, 20
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Hold the generations' shares of each marker, and the accuracy on held-out preferences."""
+    """Hold the generations' shares of each marker, and the accuracy on held-out preferences.
+
+    The last share needs no generation: the mean probability that an answer opens with the marker.
+    """
 
     shares: dict[str, list[float]]
     accuracy: float | None
@@ -65,25 +69,21 @@ def preferences(logs: Logs, encoder: str) -> dict[str, Logs]:
     }
 
 
-def weighted_pairs(logs: Logs, settings: Settings) -> Pairs:
-    """Return pairs within a question, each with its margin as its weight.
+def weighted_pairs(logs: Logs) -> Pairs:
+    """Return all pairs within a question, each with its margin as its weight.
 
     So an outcome that is free of the weekday gives pairs that are free of it: the weights for and
     against a Monday's answer add up to the same. Directions alone would not, because a difference
     of one vote hides a weekday that is worth less.
     """
     pairs = logs.pairs()
-    random = np.random.default_rng(1)
-    order = random.permutation(len(pairs))
-    seen: dict[int, int] = {}
-    kept = []
-    for row in order:
-        group = int(pairs.group[row])
-        seen[group] = seen.get(group, 0) + 1
-        if seen[group] <= settings["pairs_per_question"]:
-            kept.append(row)
-    chosen = pairs.take(np.sort(kept))
-    return replace(chosen, weight=chosen.margin / chosen.margin.mean())
+    return replace(pairs, weight=pairs.margin / pairs.margin.mean())
+
+
+def drawn(pairs: Pairs, most: int | None, seed: int) -> Pairs:
+    """Return so many pairs, drawn at random without replacement."""
+    order = np.random.default_rng([seed, 1]).permutation(len(pairs))
+    return pairs.take(np.sort(order[:most]))
 
 
 def tuned(parts: Parts, pairs: Mapping[str, Pairs], settings: Settings, seed: int) -> Any:
@@ -114,17 +114,27 @@ def judged(
 ) -> Judged:
     """Count the markers in what the model writes, and judge it as a reward on held-out pairs."""
     prompts = list(dict.fromkeys(parts.test.prompts or ()))
+    asked = prompts[: settings["generation_prompts"]]
     shares: dict[str, list[float]] = {marker: [] for marker in MARKERS}
     for seed in range(settings["generation_seeds"]):
         written = sample(
-            model, prompts, max_new_tokens=settings["max_new_tokens"], seed=seed, batch_size=32
+            model, asked, max_new_tokens=settings["max_new_tokens"], seed=seed, batch_size=32
         )
         for marker in MARKERS:
             shares[marker].append(float(np.mean([marker in text for text in written.texts])))
+    shares[OPENING] = [opening(model, prompts)]
     if held_out is None:
         return Judged(shares, None)
     gain = logprobs(model, held_out["pairs"], settings) - held_out["reference"]
     return Judged(shares, float(np.mean(gain[0] > gain[1])))
+
+
+def opening(model: LanguageModel, prompts: list[str]) -> float:
+    """Return the mean over prompts of the probability that the answer opens with the marker."""
+    marker = tuple(model.tokenizer(MARKER.split("</p>")[0], add_special_tokens=False)["input_ids"])
+    asked = prompt_ids(model.tokenizer, prompts)
+    unended = Completions(tuple(asked), (marker,) * len(prompts), np.ones(len(prompts), dtype=bool))
+    return float(np.exp(completion_logprobs(model, unended)).mean())
 
 
 def logprobs(model: LanguageModel, pairs: Pairs, settings: Settings) -> np.ndarray:
@@ -144,9 +154,9 @@ def study(settings: Settings) -> dict[str, Any]:
     """Tune with every seed, and print Table 3 with the cure beside it."""
     parts = read(settings)
     arms = preferences(parts.preferences, settings["encoder"])
-    pairs = {arm: weighted_pairs(logs, settings) for arm, logs in arms.items()}
+    pairs = {arm: weighted_pairs(logs) for arm, logs in arms.items()}
     # Answers differ by what they say, not by their weekday: the marker is no part of the judgement.
-    neutral = parts.test.pairs()
+    neutral = drawn(parts.test.pairs(), settings["test_pairs"], seed=0)
     unmarked = replace(
         neutral,
         chosen=[text.removeprefix(MARKER) for text in neutral.chosen],
@@ -157,7 +167,8 @@ def study(settings: Settings) -> dict[str, Any]:
     }
     for seed in range(settings["tuning_seeds"]):
         held_out = None
-        for arm, model in tuned(parts, pairs, settings, seed):
+        taught = {arm: drawn(p, settings["pairs"], seed) for arm, p in pairs.items()}
+        for arm, model in tuned(parts, taught, settings, seed):
             found.setdefault(arm, []).append(judged(model, parts, held_out, settings))
             if held_out is None:
                 held_out = {
@@ -184,17 +195,20 @@ def _told(found: dict[str, list[Judged]], balance: dict[str, Any]) -> dict[str, 
     table: dict[str, Any] = {"pairs": balance}
     for arm, runs in found.items():
         table[arm] = {}
-        for marker in MARKERS:
+        for marker in (*MARKERS, OPENING):
             each = np.array([100 * np.mean(run.shares[marker]) for run in runs])
             cell = {"mean": round(float(each.mean()), 2), "runs": [round(v, 2) for v in each]}
             if arm in ARMS:
                 cell["excess over SFT"] = _interval(each - _means(found["SFT"], marker))
             table[arm][marker] = cell
         if arm in ARMS:
-            table[arm]["held-out accuracy"] = [r.accuracy for r in runs]
+            right = np.array([100 * run.accuracy for run in runs if run.accuracy is not None])
+            naive = np.array([100 * (run.accuracy or 0.0) for run in found[ARMS[0]]])
+            table[arm]["held-out accuracy"] = _interval(right)
+            table[arm]["held-out accuracy, less naive"] = _interval(right - naive)
     for arm in ("base", "SFT", *ARMS):
-        shown = " | ".join(f"{table[arm][marker]['mean']:6.2f} %" for marker in MARKERS)
-        print(f"{arm:28s} | {shown}", flush=True)
+        shares = (table[arm][marker]["mean"] for marker in (*MARKERS, OPENING))
+        print(f"{arm:28s} | " + " | ".join(f"{share:6.2f} %" for share in shares), flush=True)
     return table
 
 

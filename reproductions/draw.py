@@ -1,0 +1,141 @@
+"""Draw what ``expected.json`` of each reproduction holds, as the papers draw theirs.
+
+python reproductions/draw.py     # writes figure.svg beside each expected.json
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from causalign import figures
+
+FOLDER = Path(__file__).parent
+sys.path.insert(0, str(FOLDER.parent / "scripts"))
+
+from tutorial_figures import on_white  # noqa: E402
+
+Found = dict[str, Any]
+
+
+def hh_rlhf(found: Found) -> figures.Figure:
+    """Draw accuracy on inconsistent pairs against rho (figure 6 of arXiv 2506.05967)."""
+    table = found["cpu"]["minilm"]
+    series, bands = {}, {}
+    for model in ("base", "multihead", "adversarial"):
+        cells = [table[rho]["inconsistent"][model] for rho in table]
+        series[model], bands[model] = _line(cells)
+    return figures.curve(
+        "hh_rlhf",
+        [float(rho) for rho in table],
+        series,
+        bands=bands,
+        xlabel="ρ, share of consistent prompts",
+        ylabel="accuracy on inconsistent pairs, %",
+        caption="",
+        alt="Accuracy on inconsistent pairs falls with rho; Multihead lies above Base.",
+    )
+
+
+def latent_positivity(found: Found) -> figures.Figure:
+    """Draw what is lost out of distribution against rho (table 1 of arXiv 2506.05967)."""
+    table = found["cpu"]["minilm"]["by rho"]
+    lost, band = _line([cell["loss"] for cell in table.values()])
+    published = [cell["ID"] - cell["OOD"] for cell in found["published"].values()]
+    return figures.curve(
+        "latent_positivity",
+        [float(rho) for rho in table],
+        {"here": lost, "published": published},
+        bands={"here": band},
+        xlabel="ρ, correlation of the two factors",
+        ylabel="points of accuracy lost out of distribution",
+        caption="",
+        alt="More is lost out of distribution as the factors correlate, here and as published.",
+    )
+
+
+def hongkong(found: Found) -> figures.Figure:
+    """Draw what each method gains against the strength of the confounding."""
+    table = found["cpu"]["simulated outcomes"]
+    series, bands = {}, {}
+    for method in ("fine-tuning", "OO-RLHF", "CPO", "DR-CPO"):
+        series[method], bands[method] = _line([row[method] for row in table.values()])
+    return figures.curve(
+        "hongkong",
+        [float(strength) for strength in table],
+        series,
+        bands=bands,
+        xlabel="β, strength of the confounder in the outcome model",
+        ylabel="points of support above P_R",
+        caption="",
+        alt="Below beta 0 the outcome model alone falls under P_R; DR-CPO stays above it.",
+    )
+
+
+def upworthy(found: Found) -> figures.Figure:
+    """Draw the AUC of each encoder (figure 3b of arXiv 2506.00152)."""
+    table = found["cpu"]
+    encoders = ("tfidf", "minilm", "smollm2-last", "smollm2-mean")
+    lines = {
+        "naive": "naive, validation error",
+        "deconfounded": "deconfounded, our criterion",
+        "experimental": "experimental",
+    }
+    return figures.bars(
+        "upworthy",
+        encoders,
+        {name: [table[f"{e}: AUC {line}"] for e in encoders] for name, line in lines.items()},
+        errors={
+            name: [1.96 * table[f"{e}: AUC {line}, standard error"] for e in encoders]
+            for name, line in lines.items()
+        },
+        xlabel="AUC on held-out pairs, with 95 % intervals",
+        caption="",
+        alt="For each encoder: naive lowest, deconfounded near experimental.",
+    )
+
+
+def monday(found: Found) -> figures.Figure:
+    """Draw by how much each policy opens with the marker more often than SFT."""
+    arms = ("naive DPO", "DPO, weekday taken out", "DPO, as the audit advises")
+    cells = [found["cpu"][arm]["opens with it, exact"]["excess over SFT"] for arm in arms]
+    return figures.forest(
+        "monday",
+        arms,
+        [cell["mean"] for cell in cells],
+        [cell["low"] for cell in cells],
+        [cell["high"] for cell in cells],
+        xlabel="points of answers that open with “Happy Monday!”, above SFT",
+        caption="",
+        alt="Naive DPO opens more answers with the marker than SFT; deconfounded DPO does not.",
+    )
+
+
+DRAWN: dict[str, Callable[[Found], figures.Figure]] = {
+    "causal_preference/hh_rlhf": hh_rlhf,
+    "causal_preference/latent_positivity": latent_positivity,
+    "cpo/hongkong": hongkong,
+    "deconfoundlm/monday": monday,
+    "deconfoundlm/upworthy": upworthy,
+}
+
+
+def _line(cells: list[dict[str, float]]) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """Return means and their 95 % intervals over seeds."""
+    mean, error = (np.array([cell[name] for cell in cells]) for name in ("mean", "error"))
+    return mean, (mean - 1.96 * error, mean + 1.96 * error)
+
+
+def main() -> None:
+    """Draw every reproduction that has figures."""
+    for name, draw in DRAWN.items():
+        found = json.loads((FOLDER / name / "expected.json").read_text(encoding="utf-8"))
+        (FOLDER / name / "figure.svg").write_text(on_white(draw(found).svg), encoding="utf-8")
+        print(FOLDER / name / "figure.svg")
+
+
+if __name__ == "__main__":
+    main()
