@@ -31,13 +31,13 @@ FAMILIES = {
 }
 NAMESPACES = (
     *("audit", "deconfound", "reward", "policy", "evaluate"),
-    *("report", "simulate", "pipeline", "stats", "lm"),
+    *("report", "simulate", "data", "pipeline", "stats", "lm"),
 )
 # Their modules are the interface; the others export what is meant to be used.
 BY_MODULE = {"stats", "lm"}
 ALONE = {"README.md": "index.md", "ARCHITECTURE.md": "architecture.md"}
 CHECKS = "src/causalign/checks/pages"
-REPRODUCTIONS = ["reproductions/*.md", "reproductions/**/README.md"]
+REPRODUCTIONS = ["reproductions/*.md", "reproductions/**/README.md", "reproductions/**/*.svg"]
 SHOWN = ["*.md", f"{CHECKS}/*.md", "recipes/*/*", *REPRODUCTIONS]
 LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 

@@ -10,6 +10,7 @@
     ├── SettingsError (ValueError)          a setting is unknown, of the wrong type or out of range
     ├── NotIdentified (ArithmeticError)     the data do not determine what was asked for
     ├── ArtifactError (OSError)             a run folder cannot be written or does not fit the run
+    ├── DownloadError (OSError)             a publisher does not give a file, or gives another one
     └── ExtraNotInstalled (ImportError)     an optional dependency is needed
 """
 
@@ -50,6 +51,10 @@ class NotIdentified(CausalignError, ArithmeticError):
 
 class ArtifactError(CausalignError, OSError):
     """Say that a run folder cannot be written, or belongs to another run."""
+
+
+class DownloadError(CausalignError, OSError):
+    """Say that a publisher's file could not be fetched, or is not the one that was promised."""
 
 
 class ExtraNotInstalled(CausalignError, ImportError):

@@ -6,6 +6,7 @@ import typer
 
 from causalign.cli import (
     audit,
+    data,
     deconfound,
     doctor,
     evaluate,
@@ -33,6 +34,7 @@ for verb in (run, audit, deconfound, policy, report, explain, simulate, doctor):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
 app.add_typer(reward.app, name="reward")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(data.app, name="data")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,0 +1,7 @@
+"""Public originals of the data that reproductions and tutorials read, fetched from publishers."""
+
+from causalign.data.fetching import Fetched, fetch
+from causalign.data.originals import Source, source, sources
+from causalign.data.remote_file import Checksum, RemoteFile
+
+__all__ = ["Checksum", "Fetched", "RemoteFile", "Source", "fetch", "source", "sources"]
