@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import typer
 from policy_curves_data import JUDGES, Texts, pairs_of, preference, read
-from policy_curves_page import tables, write_page
+from policy_curves_page import quarters, tables, write_page
 
 from causalign.results import file_stem
 from policy import PARTS, Clock
@@ -39,7 +39,7 @@ PLAN = {
     "CausalPreference, doubly robust": (32, 8, 1e-3, 4),
     "PPO": (24, 8, 1e-3, 4),
     "GRPO": (20, 16, 2e-3, 1),
-    "RLOO": (30, 16, 2e-3, 1),
+    "RLOO": (20, 16, 2e-3, 1),
 }
 Floats = np.ndarray
 Scores = dict[str, Any]
@@ -297,7 +297,10 @@ def main(side: str = "", only: str = "", threads: int = 1, write: str = "") -> N
             sys.exit(f"{name} failed; see above. What was done is kept.")
     results = {name: json.loads(p.read_text()) for name, p in stored.items() if p.exists()}
     texts = read()
-    results = {name: r | {"gain": gain_of_better(texts, name)} for name, r in results.items()}
+    results = {
+        name: r | {"gain": gain_of_better(texts, name), "training": quarters(name, RUNS)}
+        for name, r in results.items()
+    }
     print("\n".join(tables(results)))
     if write:
         write_page(Path(write), results, RUNS)

@@ -73,11 +73,20 @@ def grid(results: dict[str, Any], runs: Path) -> str:
     return on_white(f"<svg {size} {style}>{''.join(drawn)}</svg>")
 
 
+def quarters(name: str, runs: Path) -> str:
+    """Tell the mean of the training curve over its first and over its last quarter."""
+    from causalign.policy import PolicyFit
+
+    curve = PolicyFit.load(runs / file_stem(name) / "run").curve[SHOWN[name][2]].to_numpy()
+    part = max(1, len(curve) // 4)
+    return f"{np.nanmean(curve[:part]):.3f} to {np.nanmean(curve[-part:]):.3f}"
+
+
 def tables(results: dict[str, Any]) -> list[str]:
     lines = [
-        "| method | steps | objective | before | after | difference | right way "
-        "| nats gained by better texts | minutes |",
-        "|" + " --- |" * 9,
+        "| method | steps | objective | while training, first to last quarter "
+        "| before | after | difference | right way | nats gained by better texts | minutes |",
+        "|" + " --- |" * 10,
     ]
     for name, r in results.items():
         what, more, _ = SHOWN[name]
@@ -85,7 +94,8 @@ def tables(results: dict[str, Any]) -> list[str]:
         verdict = "yes" if ratio > 1.96 else "no" if ratio < -1.96 else "not told from 0"
         steps = r["numbers"]["steps"]
         lines.append(
-            f"| {name} | {steps:.0f} | {what} | {r['before']:.3f} | {r['after']:.3f} | "
+            f"| {name} | {steps:.0f} | {what} | {r['training']} "
+            f"| {r['before']:.3f} | {r['after']:.3f} | "
             f"{r['difference']:+.3f} ± {r['error']:.3f} | {verdict} "
             f"| {r['gain']} | {r['seconds'] / 60:.1f} |"
         )

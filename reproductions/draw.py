@@ -57,19 +57,19 @@ def latent_positivity(found: Found) -> figures.Figure:
     )
 
 
-def hongkong(found: Found) -> figures.Figure:
-    """Draw what each method gains against the strength of the confounding."""
+def exact_sums(found: Found) -> figures.Figure:
+    """Draw what each method gains against the strength of the confounding (arXiv 2402.14979)."""
     table = found["cpu"]["simulated outcomes"]
     series, bands = {}, {}
     for method in ("fine-tuning", "OO-RLHF", "CPO", "DR-CPO"):
         series[method], bands[method] = _line([row[method] for row in table.values()])
     return figures.curve(
-        "hongkong",
+        "exact_sums",
         [float(strength) for strength in table],
         series,
         bands=bands,
         xlabel="β, strength of the confounder in the outcome model",
-        ylabel="points of support above P_R",
+        ylabel="points above P_R",
         caption="",
         alt="Below beta 0 the outcome model alone falls under P_R; DR-CPO stays above it.",
     )
@@ -117,7 +117,8 @@ def monday(found: Found) -> figures.Figure:
 DRAWN: dict[str, Callable[[Found], figures.Figure]] = {
     "causal_preference/hh_rlhf": hh_rlhf,
     "causal_preference/latent_positivity": latent_positivity,
-    "cpo/hongkong": hongkong,
+    "cpo/hate_speech": exact_sums,
+    "cpo/hongkong": exact_sums,
     "deconfoundlm/monday": monday,
     "deconfoundlm/upworthy": upworthy,
 }

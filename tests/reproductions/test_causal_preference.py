@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -116,33 +114,3 @@ def test_hong_kong_takes_every_ordered_pair_of_treatments(factors, real_data):
     data = factors.hong_kong(real_data / "hongkong_wave1.parquet")
     assert len(set(data.texts)) == len(data.texts)
     assert len({tuple(data.chosen(seed)) for seed in range(30)}) == 30
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["hh_rlhf", "latent_positivity"])
-def test_a_reproduction_starts(name, real_data, tmp_path):
-    pytest.importorskip("torch")
-    out = tmp_path / "found.json"
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / name / "run.py"), "--smoke", "--out", str(out)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "CAUSALIGN_DATA": str(real_data)},
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(out.read_text())
-    assert found["seeds"] == 2
-    expected = json.loads((FOLDER / name / "expected.json").read_text())
-    assert set(expected) >= {"published", "cpu"}
-
-
-@pytest.mark.parametrize("name", ["hh_rlhf", "latent_positivity"])
-def test_full_size_without_its_data_says_what_to_do(name, tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / name / "run.py"), "--full"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "CAUSALIGN_DATA": str(tmp_path)},
-    )
-    assert done.returncode == 1
-    assert "--data FILE" in done.stderr

@@ -90,11 +90,11 @@ def shown(encoder: str, tables: dict[str, Any]) -> str:
 def drawn(tables: dict[str, Any]) -> Figure:
     """Draw the correlations with titles that taught no model."""
     means = {s: [t["valid"][name]["mean"] for name in MODELS] for s, t in tables.items()}
-    errors = {
-        s: [1.96 * t["valid"][name]["error"] for name in MODELS] for s, t in tables.items()
-    }
-    told = "; ".join(f"{s}: {IV} {t['valid'][IV]['mean']:.2f}, observed "
-                     f"{t['valid']['observed']['mean']:.2f}" for s, t in tables.items())
+    errors = {s: [1.96 * t["valid"][name]["error"] for name in MODELS] for s, t in tables.items()}
+    told = "; ".join(
+        f"{s}: {IV} {t['valid'][IV]['mean']:.2f}, observed {t['valid']['observed']['mean']:.2f}"
+        for s, t in tables.items()
+    )
     return bars(
         "correlations",
         MODELS,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-__all__ = ["DIVISIONS", "News", "read", "sentiment"]
+__all__ = ["DIVISIONS", "News", "divisions_named", "read", "sentiment"]
 
 TEAMS = yaml.safe_load((Path(__file__).parent / "teams.yaml").read_text(encoding="utf-8"))
 DIVISIONS = tuple(TEAMS)
@@ -38,12 +38,12 @@ class News:
         )
 
 
-def read(path: Path, articles: int | None) -> News:
-    """Read the sports news of a Parquet file, each title once; the first ``articles`` if given."""
+def read(path: Path) -> News:
+    """Read the sports news of a Parquet file, each title once."""
     table = pq.read_table(path, columns=["title", "abstract", "category"])
     table = table.filter(pc.equal(table["category"], "sports")).drop_columns(["category"])
     found = dict(zip(table["title"].to_pylist(), table["abstract"].to_pylist(), strict=True))
-    titles = [title for title, abstract in found.items() if title and abstract][:articles]
+    titles = [title for title, abstract in found.items() if title and abstract]
     abstracts = [found[title] for title in titles]
     return News(titles, abstracts, sentiment(titles), sentiment(abstracts), divisions_named(titles))
 

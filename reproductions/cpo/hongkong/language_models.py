@@ -1,0 +1,245 @@
+"""The same comparison with a language model: what it writes, judged by texts that were set aside.
+
+Texts of two treatments alone, which are short. Half of them is split off first: it fits the judge.
+Of the other half all teach f₀ to write like the log, and some have outcomes, from the same linear
+model and noise as in the exact sums. So the truth about the treatments is known here too.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from snippets import CONFOUNDER, of_two, worded
+from tilted import Linear, Logged, confounded_rows, policies, scores, simulated, summary
+
+from causalign import artifacts
+from causalign.lm.cache import EmbeddingCache
+from causalign.lm.embed import embed
+from causalign.lm.encoder import load_encoder
+from causalign.lm.generate import sample
+from causalign.logs import Logs
+from causalign.policy import SFT, CausalPreference, FreshSamples, PolicyFit, Training, Weighting
+from causalign.reward import RewardModel, RidgeReward
+from causalign.roles import Roles
+
+__all__ = ["study"]
+
+Settings = dict[str, Any]
+OBJECTIVES = {"OO-RLHF": "outcome-model", "DR-CPO": "doubly-robust"}
+START = "f0"
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Hold the log that f₀ learns to write like, what teaches policies, and models of a text.
+
+    ``log_propensity`` is log P_R of the texts that teach, ``outcome_model`` takes β, ``judge`` has
+    seen none of the texts that teach.
+    """
+
+    log: Logs
+    teach: Logs
+    log_propensity: np.ndarray
+    outcome_model: Callable[[float], RewardModel]
+    judge: RewardModel
+
+
+def study(settings: Settings, everything: Logged) -> dict[str, Any]:
+    """Tune and judge with every seed; print values against f₀ and win rates."""
+    chosen = settings["language_models"]
+    found: dict[str, Any] = {"promised": promised(settings, everything)}
+    for seed in range(chosen["seeds"]):
+        folder = Path("runs") / f"hongkong-{settings['name']}" / f"seed-{seed}"
+        parts = parts_of(settings, everything, seed)
+        judged = {
+            name: parts.judge.expected_outcome(None, written(fit, folder, name, chosen))
+            for name, fit in fits(chosen, parts, folder, seed)
+        }
+        found[f"seed {seed}"] = compared(judged, chosen["strengths"], seed)
+        printed(found[f"seed {seed}"])
+    return found
+
+
+def promised(settings: Settings, everything: Logged) -> dict[str, Any]:
+    """Return what exact sums find for these texts, so many of them with outcomes."""
+    chosen = settings["language_models"]
+    truth, noise = Linear.with_noise(everything)
+    rows, texts = of_two(everything)
+    support, teachers = texts.support, chosen["teachers"] or len(rows) // 2
+    draws = []
+    for seed in range(settings["draws"]):
+        train = simulated(truth, noise, support, teachers, seed)
+        model_at = confounded_rows(
+            truth, noise, support, CONFOUNDER, settings["confounded_rows"], seed
+        )
+        tuned = policies(train, model_at, chosen["strengths"], settings["kl"], seed)
+        draws.append(scores(tuned, support, truth(support.features)))
+    return summary(draws)
+
+
+def parts_of(settings: Settings, everything: Logged, seed: int) -> Parts:
+    """Split the texts of two treatments, draw outcomes, and fit the judge and ĝ to texts."""
+    chosen = settings["language_models"]
+    truth, noise = Linear.with_noise(everything)
+    rows, texts = of_two(everything)
+    words = worded(settings["data"])
+    random = np.random.default_rng([seed, 5])
+    aside, rest = np.array_split(random.permutation(len(rows))[: chosen["texts"]], 2)
+    encoder = load_encoder(chosen["encoder"])
+    written = [words.texts[row] for row in rows]
+    features = texts.features()
+
+    def fitted(where: np.ndarray, worth: np.ndarray) -> RewardModel:
+        """Fit a ridge regression of what a text is worth on its vector."""
+        vectors = embed([written[row] for row in where], encoder, EmbeddingCache()).vectors
+        return RewardModel(
+            chosen["encoder"], RidgeReward().fit(vectors, worth[where]).head, encoder=encoder
+        )
+
+    model_at = confounded_rows(
+        truth, noise, texts.support, CONFOUNDER, settings["confounded_rows"], seed
+    )
+    outcome = truth(features) + random.normal(0, noise, len(features))
+    logs = Logs.of(
+        pa.table({"text": written, "support": outcome}),
+        Roles(completion="text", outcome="support"),
+    )
+    teach = rest[: chosen["teachers"]]
+    log_propensity = texts.support.log_probability[texts.chosen] + words.log_wording[rows]
+    return Parts(
+        logs.take(rest, "half of the texts"),
+        logs.take(teach, "texts that teach"),
+        log_propensity[teach],
+        lambda strength: fitted(rest, model_at(strength)(features)),
+        fitted(aside, truth(features)),
+    )
+
+
+def fits(
+    chosen: Settings, parts: Parts, folder: Path, seed: int
+) -> Iterator[tuple[str, PolicyFit]]:
+    """Yield f₀ and every policy that is tuned from it; what is there is not tuned again."""
+    sft = Training(seed=seed, **chosen["sft"])
+    start = SFT(model=chosen["model"], training=sft).fit(parts.log, folder / START)
+    yield START, start
+    given: dict[str, Any] = {
+        "model": chosen["model"],
+        "adapter": str(start.model_folder),
+        "training": Training(seed=seed, **chosen["tuning"]),
+    }
+    better = np.flatnonzero(parts.teach.outcome >= np.median(parts.teach.outcome))
+    taught = parts.teach.take(better, "the better half")
+    yield "fine-tuning", SFT(**given).fit(taught, folder / "fine-tuning")
+    known = parts.log_propensity
+    fit = causal("weighted", given, chosen).fit(parts.teach, folder / "CPO", log_propensity=known)
+    yield "CPO", fit
+    for strength in chosen["strengths"]:
+        model = parts.outcome_model(strength).expected_outcome
+        for method, objective in OBJECTIVES.items():
+            name = f"{method} {strength}"
+            fit = causal(objective, given, chosen).fit(
+                parts.teach,
+                folder / name.replace(" ", "-"),
+                outcome_model=model,
+                log_propensity=None if method == "OO-RLHF" else known,
+            )
+            yield name, fit
+
+
+def causal(objective: Any, given: dict[str, Any], chosen: Settings) -> CausalPreference:
+    """Return the library's method.
+
+    A model of language gives a text some e^-100, the design e^-10, and this ratio scatters by many
+    orders over texts: weights are its root by the number of tokens.
+    """
+    return CausalPreference(
+        objective,
+        weighting=Weighting(level="length"),
+        samples=FreshSamples(
+            every=chosen["every"],
+            for_each_row=1,
+            max_new_tokens=chosen["max_new_tokens"],
+            measured=0,
+        ),
+        held_out=0.0,
+        **given,
+    )
+
+
+def written(fit: PolicyFit, folder: Path, name: str, chosen: Settings) -> list[str]:
+    """Return what a policy writes, kept beside it."""
+    path = folder / "written" / f"{name.replace(' ', '-')}-{chosen['written']}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn = sample(
+            fit.language_model(chosen["tuning"]["precision"]),
+            [None] * chosen["written"],
+            max_new_tokens=chosen["max_new_tokens"],
+            seed=2026,
+            batch_size=64,
+        )
+        artifacts.write_json(path, {"texts": drawn.texts})
+        print(f"{name}: {chosen['written']} texts written", flush=True)
+    texts: list[str] = artifacts.read_json(path)["texts"]
+    return texts
+
+
+def compared(
+    judged: dict[str, np.ndarray], strengths: list[float], seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return values against f₀ and win rates with bootstrap intervals, for each strength."""
+    random = np.random.default_rng([seed, 6])
+    found: dict[str, dict[str, Any]] = {"f0": {"value": round(float(judged[START].mean()), 2)}}
+    for strength in strengths:
+        of = {name: judged[name] for name in ("fine-tuning", "CPO")}
+        of |= {method: judged[f"{method} {strength}"] for method in OBJECTIVES}
+        row = {name: difference(worth, judged[START], random) for name, worth in of.items()}
+        dr = of["DR-CPO"]
+        row["DR-CPO - OO-RLHF"] = difference(dr, of["OO-RLHF"], random)
+        for other in ("OO-RLHF", "fine-tuning", "CPO"):
+            row[f"DR-CPO wins against {other}"] = wins(dr, of[other], random)
+        found[str(strength)] = row
+    return found
+
+
+def difference(
+    first: np.ndarray, second: np.ndarray, random: np.random.Generator
+) -> dict[str, float]:
+    """Return the difference of means with a 95 % interval of the bootstrap over texts."""
+    means = [counts(len(side), random) @ side / len(side) for side in (first, second)]
+    return _interval(float(first.mean() - second.mean()), means[0] - means[1], 2)
+
+
+def wins(first: np.ndarray, second: np.ndarray, random: np.random.Generator) -> dict[str, float]:
+    """Return how often a text of the first is judged better, over all pairs; a tie as half."""
+    won = np.subtract.outer(first, second)
+    won = (won > 0) + 0.5 * (won == 0)
+    times = [counts(len(side), random) / len(side) for side in (first, second)]
+    return _interval(float(won.mean()), np.einsum("bi,ij,bj->b", times[0], won, times[1]), 3)
+
+
+def counts(size: int, random: np.random.Generator) -> np.ndarray:
+    """Return how often each row is drawn in every resample, ``(resamples, size)``."""
+    return random.multinomial(size, np.full(size, 1 / size), RESAMPLES)
+
+
+def _interval(found: float, resampled: np.ndarray, digits: int) -> dict[str, float]:
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    return {
+        name: round(float(value), digits)
+        for name, value in (("found", found), ("low", low), ("high", high))
+    }
+
+
+def printed(table: dict[str, dict[str, Any]]) -> None:
+    """Print every comparison with its interval."""
+    print(f"\nlanguage model, points above f0 [95 %]; f0: {table['f0']['value']}")
+    for strength, row in table.items():
+        if strength == "f0":
+            continue
+        cells = (f"{n}: {c['found']} [{c['low']}, {c['high']}]" for n, c in row.items())
+        print(f"β = {strength}: " + " | ".join(cells), flush=True)
