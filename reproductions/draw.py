@@ -108,7 +108,7 @@ def monday(found: Found) -> figures.Figure:
         [cell["mean"] for cell in cells],
         [cell["low"] for cell in cells],
         [cell["high"] for cell in cells],
-        xlabel="points of answers that open with “Happy Monday!”, above SFT",
+        xlabel="points of answers with the marker, above SFT",
         caption="",
         alt="Naive DPO opens more answers with the marker than SFT; deconfounded DPO does not.",
     )
