@@ -11,7 +11,7 @@ from imitated_publisher import (
     source_of,
 )
 
-from causalign.data import publishers, web
+from causalign.data import publishers
 
 
 @pytest.fixture
@@ -19,7 +19,6 @@ def publisher(monkeypatch):
     made = Publisher()
     for kind in ("OSF", "Dataverse", "HuggingFace", "InternetArchive"):
         monkeypatch.setattr(getattr(publishers, kind), "base", made.address)
-    monkeypatch.setattr(web, "SCHEMES", ["http"])
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     yield made
     made.close()

@@ -1,6 +1,7 @@
 """``causalign data``: list the public originals of the data, and fetch them from publishers."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -54,20 +55,38 @@ def get(
     source = data.source(name)
     folder = out or Path("originals") / source.name
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
-    tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-
-        def announce(files: Sequence[data.RemoteFile]) -> None:
-            for file in files:
-                size = "of unknown size" if file.size is None else decimal(file.size)
-                say(f"{file.name}: {size} from {source.publisher}")
-                tasks[file.name] = bars.add_task(file.name, total=file.size)
-
-        def advance(file: data.RemoteFile, count: int) -> None:
-            bars.advance(tasks[file.name], count)
-
-        found = data.fetch(source, folder, announce=announce, advance=advance)
+        found = data.fetch(
+            source,
+            folder,
+            announce=lambda files: _announce(files, source.publisher),
+            bar=lambda file: _Bar(bars, bars.add_task(file.name, total=file.size)),
+        )
     say(f"{len(found.files)} files in {folder}, verified; {len(found.downloaded)} downloaded.")
     say(f"Licence: {source.licence}. Cite: {source.citation}")
     if source.note:
         say(f"Note: {source.note}")
+
+
+def _announce(files: Sequence[data.RemoteFile], publisher: str) -> None:
+    for file in files:
+        size = "of unknown size" if file.size is None else decimal(file.size)
+        say(f"{file.name}: {size} from {publisher}")
+
+
+@dataclass
+class _Bar:
+    """A bar of rich in the form that pooch knows."""
+
+    bars: Progress
+    task: TaskID
+    total: int = 0
+
+    def update(self, count: int) -> None:
+        self.bars.advance(self.task, count)
+
+    def reset(self) -> None:
+        self.bars.reset(self.task)
+
+    def close(self) -> None:
+        self.bars.update(self.task, completed=self.total)

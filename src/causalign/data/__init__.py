@@ -2,6 +2,6 @@
 
 from causalign.data.fetching import Fetched, fetch
 from causalign.data.originals import Source, source, sources
-from causalign.data.remote_file import Checksum, RemoteFile
+from causalign.data.remote_file import RemoteFile
 
-__all__ = ["Checksum", "Fetched", "RemoteFile", "Source", "fetch", "source", "sources"]
+__all__ = ["Fetched", "RemoteFile", "Source", "fetch", "source", "sources"]

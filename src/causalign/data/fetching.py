@@ -1,7 +1,10 @@
 """Fetch a public original: list, download what is missing, verify, and say where it came from."""
 
+import hashlib
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -9,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from causalign.artifacts import locked, open_run, read_json, write_json
-from causalign.data.download import download, verifiable
 from causalign.data.originals import Source
 from causalign.data.publishers import Deposit
-from causalign.data.remote_file import RECORD, RemoteFile, sha256_of
-from causalign.errors import ArtifactError, CausalignError, DownloadError
+from causalign.data.remote_file import RECORD, RemoteFile
+from causalign.data.web import HEADERS, SECONDS, downloads, told
+from causalign.errors import ArtifactError, DownloadError
+
+# No listed name begins with a dot.
+UNFINISHED = ".unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +36,18 @@ def fetch(
     folder: Path,
     *,
     announce: Callable[[Sequence[RemoteFile]], object] | None = None,
-    advance: Callable[[RemoteFile, int], object] | None = None,
+    bar: Callable[[RemoteFile], Any] | None = None,
 ) -> Fetched:
     """Fetch the files of a source into a folder, with ``SOURCE.json`` beside them.
 
-    Every file is verified against the checksum that the publisher's own listing states; nothing
-    is unpacked. Files that are there and whole stay; once ``SOURCE.json`` says that all are, and
-    their SHA-256 agree, the publisher is not asked. ``announce`` is told the files to download
-    before the first, ``advance`` the file and the number of bytes as they come.
+    Every file is verified against the checksum that the publisher's own listing states, before it
+    gets its name; nothing is unpacked. Files that are there and whole stay; once ``SOURCE.json``
+    says that all are, and their SHA-256 agree, the publisher is not asked. ``announce`` is told the
+    files to download before the first; ``bar`` gives a file its progress bar, as pooch wants it.
 
     Raises `DownloadError` when a publisher does not give what it lists, or a person must ask for
-    it, and `ArtifactError` when the folder holds something else or is full.
+    it, `ArtifactError` when the folder holds something else or is full, and `ExtraNotInstalled`
+    without pooch.
     """
     if source.deposit is None:
         raise DownloadError(
@@ -50,33 +57,48 @@ def fetch(
     if there:
         return Fetched(folder, there, ())
     try:
-        return _fetched(source, source.deposit, folder, announce, advance)
+        files = _wanted(source, source.deposit)
+        with locked(open_run(folder)):
+            missing = [file for file in files if not _is_whole(file, folder)]
+            if announce is not None:
+                announce(missing)
+            _require_space(folder, missing)
+            with _workplace(folder) as unfinished:
+                for file in missing:
+                    _download(file, unfinished, None if bar is None else bar(file))
+                    os.replace(unfinished / file.name, folder / file.name)
+            write_json(folder / RECORD, _record(source, source.deposit, files, folder))
     except DownloadError as error:
         raise DownloadError(f"{error} Try again later, or by hand: {source.page}") from error
-    except CausalignError:
+    except ArtifactError:
         raise
     except OSError as error:
         reason = error.strerror or str(error)
         raise ArtifactError(f"Cannot write to the folder {str(folder)!r}: {reason}.") from error
-
-
-def _fetched(
-    source: Source,
-    deposit: Deposit,
-    folder: Path,
-    announce: Callable[[Sequence[RemoteFile]], object] | None,
-    advance: Callable[[RemoteFile, int], object] | None,
-) -> Fetched:
-    files = _wanted(source, deposit)
-    with locked(open_run(folder)):
-        missing = [file for file in files if not _is_whole(file, folder)]
-        if announce is not None:
-            announce(missing)
-        _require_space(folder, missing)
-        sums = {file.name: download(file, folder, advance) for file in missing}
-        sums |= {f.name: sha256_of(folder / f.name) for f in files if f.name not in sums}
-        write_json(folder / RECORD, _record(source, deposit, files, sums))
     return Fetched(folder, tuple(f.name for f in files), tuple(f.name for f in missing))
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """Make a hidden folder for unfinished files, without what a killed run left there."""
+    place = folder / UNFINISHED
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _download(file: RemoteFile, folder: Path, bar: Any) -> None:
+    requests, pooch = downloads()
+    pooch.get_logger().setLevel("WARNING")
+    downloader = pooch.HTTPDownloader(progressbar=bar or False, timeout=SECONDS, headers=HEADERS)
+    try:
+        pooch.retrieve(file.address, file.checksum, file.name, folder, downloader=downloader)
+    except requests.RequestException as error:
+        raise DownloadError(told(error, file.address)) from error
+    except ValueError as error:
+        raise DownloadError(f"{file.path!r} is not the file that is listed: {error}") from error
 
 
 def _wanted(source: Source, deposit: Deposit) -> list[RemoteFile]:
@@ -86,7 +108,7 @@ def _wanted(source: Source, deposit: Deposit) -> list[RemoteFile]:
         chosen = [
             file for file in offered if any(fnmatchcase(file.path, name) for name in source.files)
         ]
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DownloadError(
             f"The listing at {deposit.listing} is not of the form that was expected "
             f"({type(error).__name__}: {error})."
@@ -99,7 +121,10 @@ def _wanted(source: Source, deposit: Deposit) -> list[RemoteFile]:
     if len({file.name.casefold() for file in chosen}) < len(chosen):
         raise DownloadError(f"The listing at {deposit.listing} names a file twice.")
     for file in chosen:
-        verifiable(file)
+        if file.checksum is None:
+            raise DownloadError(
+                f"The publisher states no checksum for {file.path!r} that can be read."
+            )
     return chosen
 
 
@@ -108,7 +133,8 @@ def _is_whole(file: RemoteFile, folder: Path) -> bool:
     path = folder / file.name
     if not path.exists():
         return False
-    if path.is_file() and verifiable(file).fits(path):
+    algorithm, _, digits = str(file.checksum).partition(":")
+    if path.is_file() and _sum(path, algorithm) == digits:
         return True
     raise ArtifactError(
         f"{str(path)!r} is not the file that the publisher lists. Move it away, or choose another "
@@ -127,7 +153,7 @@ def _recorded(source: Source, folder: Path) -> tuple[str, ...]:
         )
     try:
         named = {entry["name"]: entry["sha256"] for entry in record["files"]}
-        whole = all(sha256_of(folder / name) == sha256 for name, sha256 in named.items())
+        whole = all(_sum(folder / name) == sha256 for name, sha256 in named.items())
     except (KeyError, TypeError, OSError):
         return ()
     return tuple(named) if whole else ()
@@ -143,7 +169,7 @@ def _require_space(folder: Path, files: Sequence[RemoteFile]) -> None:
 
 
 def _record(
-    source: Source, deposit: Deposit, files: Sequence[RemoteFile], sums: dict[str, str]
+    source: Source, deposit: Deposit, files: Sequence[RemoteFile], folder: Path
 ) -> dict[str, Any]:
     return {
         "source": source.name,
@@ -160,9 +186,14 @@ def _record(
                 "path": file.path,
                 "address": file.address,
                 "bytes": file.size,
-                "checksum": str(file.checksum),
-                "sha256": sums[file.name],
+                "checksum": file.checksum,
+                "sha256": _sum(folder / file.name),
             }
             for file in files
         ],
     }
+
+
+def _sum(path: Path, algorithm: str = "sha256") -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()

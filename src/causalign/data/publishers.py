@@ -1,7 +1,7 @@
 """How publishers list their files: OSF, Dataverse, Hugging Face and the Internet Archive.
 
 Each class names one deposit; ``files()`` asks the publisher's own interface, which states a
-checksum for every file. The form of the answers is taken from the publishers' documentation.
+checksum for the files. The form of the answers is taken from the publishers' documentation.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 from urllib.parse import quote
 
 from causalign.data.remote_file import RemoteFile, stated
-from causalign.data.web import read_json
+from causalign.data.web import listing
 from causalign.errors import DownloadError
 
 MOST_PAGES = 200
@@ -48,7 +48,7 @@ class OSF:
             if not waiting:
                 return
             address, folder = waiting.pop(0)
-            page = read_json(self._own(address))
+            page = listing(self._own(address))
             for entry in page["data"]:
                 attributes = entry["attributes"]
                 path = folder + attributes["name"]
@@ -91,7 +91,7 @@ class Dataverse:
 
     def files(self) -> Iterator[RemoteFile]:
         """Yield the files of the version."""
-        for entry in read_json(self.listing)["data"]:
+        for entry in listing(self.listing)["data"]:
             file = entry["dataFile"]
             was_converted = "originalFileFormat" in file
             name = file.get("originalFileName") if was_converted else None
@@ -111,7 +111,7 @@ class Dataverse:
 class HuggingFace:
     """A dataset repository on the Hugging Face Hub, at the commit that the listing names.
 
-    Large files have a SHA-256, the others are named by git.
+    Large files have a SHA-256; small ones, which are no data, have no checksum of their content.
     """
 
     repository: str
@@ -124,7 +124,7 @@ class HuggingFace:
 
     def files(self) -> Iterator[RemoteFile]:
         """Yield the files of the newest commit."""
-        found = read_json(self.listing)
+        found = listing(self.listing)
         commit = quote(found["sha"], safe="")
         for entry in found["siblings"]:
             path = entry["rfilename"]
@@ -133,9 +133,7 @@ class HuggingFace:
                 path,
                 f"{self.base}/datasets/{self.repository}/resolve/{commit}/{quote(path)}",
                 _size(entry.get("size")),
-                stated("sha256", large["sha256"])
-                if large
-                else stated("git-sha1", entry.get("blobId")),
+                stated("sha256", large["sha256"]) if large else None,
             )
 
 
@@ -153,7 +151,7 @@ class InternetArchive:
 
     def files(self) -> Iterator[RemoteFile]:
         """Yield the files of the item; SHA-1 where it is stated."""
-        for entry in read_json(self.listing).get("files", ()):
+        for entry in listing(self.listing).get("files", ()):
             yield RemoteFile(
                 entry["name"],
                 f"{self.base}/download/{self.item}/{quote(entry['name'])}",
