@@ -1,80 +1,29 @@
-"""Tuning for less hateful texts with a confounded outcome model (arXiv 2402.14979), in exact sums.
+"""Tuning for less hateful texts with a confounded outcome model (arXiv 2402.14979).
 
 python reproductions/cpo/hate_speech/run.py --cpu --out found.json
+
+First in exact sums, then with a language model. What that one tunes and writes stays in
+runs/hate_speech-SIZE; a run that was killed goes on.
 """
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
-from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
-sys.path[:0] = [str(folder) for folder in Path(__file__).parents[1:3]]
+sys.path[:0] = [str(folder) for folder in (*Path(__file__).parents[1:3], Path(__file__).parent)]
 
+import language_models  # noqa: E402
+import short_posts  # noqa: E402
+from posts import Posts, confounded_answers, read  # noqa: E402
 from running import Settings, run  # noqa: E402
-from tilted import (  # noqa: E402
-    Linear,
-    Logged,
-    Support,
-    confounder,
-    drawn,
-    policies,
-    printed,
-    scores,
-    summary,
-)
+from tilted import Linear, Logged, drawn, policies, printed, scores, summary  # noqa: E402
 
-from causalign.lm.cache import EmbeddingCache  # noqa: E402
-from causalign.lm.embed import embed  # noqa: E402
-from causalign.lm.encoder import load_encoder  # noqa: E402
-
-# The paper's coefficients are of Hong Kong's seven treatments; here they are of the seven leading
-# components, halved, since these have a standard deviation of 1 and a treatment has about .5.
-COEFFICIENTS = np.array([2.68, 1.85, 0.14, -2.12, -2.07, -0.94, 0.75]) / 2
 TITLE = "points (0 to 100: readers who see no hate) above P_R, mean ± standard error over draws"
+UNSEEN = "real outcomes, unseen texts"
 Table = dict[str, dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Posts:
-    """Hold all texts, P_R even over them, and of each its vector and what its readers answered.
-
-    ``outcome`` (S,) is the percentage of a text's readers who do not call it hateful.
-    """
-
-    support: Support
-    vectors: np.ndarray
-    outcome: np.ndarray
-
-    def among(self, rows: np.ndarray) -> Support:
-        """Return these texts alone, as likely as each other."""
-        return Support(self.support.features[rows], np.full(len(rows), -np.log(len(rows))))
-
-
-def read(settings: Settings) -> Posts:
-    """Read the posts; features are leading components of their vectors, of standard deviation 1."""
-    table = pq.read_table(settings["data"])
-    rows = np.random.default_rng(0).permutation(table.num_rows)[: settings["texts"]]
-    texts = [table["text"][int(row)].as_py() for row in rows]
-    vectors = embed(texts, load_encoder(settings["encoder"]), EmbeddingCache()).vectors
-    vectors = vectors.astype(np.float64)
-    # No outcome is in these, and P_R is known for every text: nothing leaks between halves.
-    leading = PCA(settings["components"], svd_solver="full").fit_transform(vectors)
-    features = leading / leading.std(axis=0)
-    outcome = 100 * (1 - table["hateful"].to_numpy()[rows])
-    return Posts(Support(features, np.full(len(rows), -np.log(len(rows)))), vectors, outcome)
-
-
-def confounded_answers(texts: Logged, random: np.random.Generator) -> Callable[[float], Linear]:
-    """Return what fits ĝ to Y + βC, Y the answers to these texts and C unrecorded, for each β."""
-    features = texts.features()
-    c = confounder(features[:, : len(COEFFICIENTS)] @ COEFFICIENTS, random)
-    return lambda strength: Linear.fitted(features, texts.outcome + strength * c)
 
 
 def simulated_draw(posts: Posts, settings: Settings, seed: int) -> dict[str, Table]:
@@ -116,9 +65,16 @@ def real_draw(posts: Posts, settings: Settings, seed: int) -> dict[str, Table]:
     unseen = posts.outcome[aside]
     believed = judge.predict(posts.vectors[teach])
     return {
-        "real outcomes, unseen texts": scores(found, posts.among(aside), unseen, kl),
+        UNSEEN: scores(found, posts.among(aside), unseen, kl),
         "real outcomes, a model judges": scores(found, support, believed, kl),
     }
+
+
+def promised(short: Posts, settings: Settings) -> dict[str, Any]:
+    """Return what exact sums find for the short posts, as many of them with outcomes."""
+    chosen = settings["language_models"]
+    alike = settings | {"rows": chosen["teachers"], "strengths": chosen["strengths"]}
+    return summary([real_draw(short, alike, seed)[UNSEEN] for seed in range(settings["draws"])])
 
 
 def study(settings: Settings) -> dict[str, Any]:
@@ -130,6 +86,15 @@ def study(settings: Settings) -> dict[str, Any]:
         for name in draws[0]:
             found[name] = summary([each[name] for each in draws])
             printed(f"{name}: {TITLE}", found[name])
+    chosen = settings["language_models"]
+    short = posts.up_to(chosen["characters"])
+    found["language models"] = {"short posts": len(short.texts)}
+    found["language models"] |= {"promised": promised(short, settings)}
+    found["language models"] |= language_models.study(
+        chosen,
+        lambda seed: short_posts.parts_of(chosen, short, seed),
+        Path("runs") / f"hate_speech-{settings['name']}",
+    )
     return found
 
 

@@ -15,6 +15,7 @@ import numpy as np
 sys.path[:0] = [str(folder) for folder in (*Path(__file__).parents[1:3], Path(__file__).parent)]
 
 import language_models  # noqa: E402
+import two_treatments  # noqa: E402
 from running import Settings, run  # noqa: E402
 from snippets import CONFOUNDER, read  # noqa: E402
 from tilted import (  # noqa: E402
@@ -65,7 +66,12 @@ def study(settings: Settings) -> dict[str, Any]:
     for name, draw in (("simulated outcomes", simulated_draw), ("real outcomes", real_draw)):
         found[name] = summary([draw(texts, settings, seed) for seed in range(settings["draws"])])
         printed(f"{name}: {TITLE}", found[name])
-    found["language models"] = language_models.study(settings, texts)
+    found["language models"] = {"promised": two_treatments.promised(settings, texts)}
+    found["language models"] |= language_models.study(
+        settings["language_models"],
+        lambda seed: two_treatments.parts_of(settings, texts, seed),
+        Path("runs") / f"hongkong-{settings['name']}",
+    )
     return found
 
 

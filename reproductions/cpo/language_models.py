@@ -1,8 +1,8 @@
-"""The same comparison with a language model: what it writes, judged by texts that were set aside.
+"""Policies that are language models: tuned on logged texts, judged by what they write.
 
-Texts of two treatments alone, which are short. Half of them is split off first: it fits the judge.
-Of the other half all teach f₀ to write like the log, and some have outcomes, from the same linear
-model and noise as in the exact sums. So the truth about the treatments is known here too.
+f₀ learns to write like the log; fine-tuning, CPO, OO-RLHF and DR-CPO start from it. Each writes as
+many texts, which a model judges that was fitted to texts none of them has seen.
+Reference: arXiv 2402.14979.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,20 +12,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from snippets import CONFOUNDER, of_two, worded
-from tilted import Linear, Logged, confounded_rows, policies, scores, simulated, summary
 
 from causalign import artifacts
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embed import embed
-from causalign.lm.encoder import load_encoder
+from causalign.lm.encoder import Encoder
 from causalign.lm.generate import sample
 from causalign.logs import Logs
 from causalign.policy import SFT, CausalPreference, FreshSamples, PolicyFit, Training, Weighting
 from causalign.reward import RewardModel, RidgeReward
 from causalign.roles import Roles
 
-__all__ = ["study"]
+__all__ = ["Parts", "logged", "regression", "study"]
 
 Settings = dict[str, Any]
 OBJECTIVES = {"OO-RLHF": "outcome-model", "DR-CPO": "doubly-robust"}
@@ -48,75 +46,31 @@ class Parts:
     judge: RewardModel
 
 
-def study(settings: Settings, everything: Logged) -> dict[str, Any]:
+def study(chosen: Settings, parts_of: Callable[[int], Parts], folder: Path) -> dict[str, Any]:
     """Tune and judge with every seed; print values against f₀ and win rates."""
-    chosen = settings["language_models"]
-    found: dict[str, Any] = {"promised": promised(settings, everything)}
+    found: dict[str, Any] = {}
     for seed in range(chosen["seeds"]):
-        folder = Path("runs") / f"hongkong-{settings['name']}" / f"seed-{seed}"
-        parts = parts_of(settings, everything, seed)
+        parts, place = parts_of(seed), folder / f"seed-{seed}"
         judged = {
-            name: parts.judge.expected_outcome(None, written(fit, folder, name, chosen))
-            for name, fit in fits(chosen, parts, folder, seed)
+            name: parts.judge.expected_outcome(None, written(fit, place, name, chosen))
+            for name, fit in fits(chosen, parts, place, seed)
         }
         found[f"seed {seed}"] = compared(judged, chosen["strengths"], seed)
         printed(found[f"seed {seed}"])
     return found
 
 
-def promised(settings: Settings, everything: Logged) -> dict[str, Any]:
-    """Return what exact sums find for these texts, so many of them with outcomes."""
-    chosen = settings["language_models"]
-    truth, noise = Linear.with_noise(everything)
-    rows, texts = of_two(everything)
-    support, teachers = texts.support, chosen["teachers"] or len(rows) // 2
-    draws = []
-    for seed in range(settings["draws"]):
-        train = simulated(truth, noise, support, teachers, seed)
-        model_at = confounded_rows(
-            truth, noise, support, CONFOUNDER, settings["confounded_rows"], seed
-        )
-        tuned = policies(train, model_at, chosen["strengths"], settings["kl"], seed)
-        draws.append(scores(tuned, support, truth(support.features)))
-    return summary(draws)
-
-
-def parts_of(settings: Settings, everything: Logged, seed: int) -> Parts:
-    """Split the texts of two treatments, draw outcomes, and fit the judge and ĝ to texts."""
-    chosen = settings["language_models"]
-    truth, noise = Linear.with_noise(everything)
-    rows, texts = of_two(everything)
-    words = worded(settings["data"])
-    random = np.random.default_rng([seed, 5])
-    aside, rest = np.array_split(random.permutation(len(rows))[: chosen["texts"]], 2)
-    encoder = load_encoder(chosen["encoder"])
-    written = [words.texts[row] for row in rows]
-    features = texts.features()
-
-    def fitted(where: np.ndarray, worth: np.ndarray) -> RewardModel:
-        """Fit a ridge regression of what a text is worth on its vector."""
-        vectors = embed([written[row] for row in where], encoder, EmbeddingCache()).vectors
-        return RewardModel(
-            chosen["encoder"], RidgeReward().fit(vectors, worth[where]).head, encoder=encoder
-        )
-
-    model_at = confounded_rows(
-        truth, noise, texts.support, CONFOUNDER, settings["confounded_rows"], seed
+def logged(texts: list[str], outcome: np.ndarray) -> Logs:
+    """Return texts and their outcomes as logs."""
+    return Logs.of(
+        pa.table({"text": texts, "outcome": outcome}), Roles(completion="text", outcome="outcome")
     )
-    outcome = truth(features) + random.normal(0, noise, len(features))
-    logs = Logs.of(
-        pa.table({"text": written, "support": outcome}),
-        Roles(completion="text", outcome="support"),
-    )
-    teach = rest[: chosen["teachers"]]
-    log_propensity = texts.support.log_probability[texts.chosen] + words.log_wording[rows]
-    return Parts(
-        logs.take(rest, "half of the texts"),
-        logs.take(teach, "texts that teach"),
-        log_propensity[teach],
-        lambda strength: fitted(rest, model_at(strength)(features)),
-        fitted(aside, truth(features)),
-    )
+
+
+def regression(texts: list[str], worth: np.ndarray, encoder: Encoder) -> RewardModel:
+    """Return a ridge regression of what a text is worth on its vector."""
+    vectors = embed(texts, encoder, EmbeddingCache()).vectors
+    return RewardModel(encoder.name, RidgeReward().fit(vectors, worth).head, encoder=encoder)
 
 
 def fits(
