@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 from sklearn.decomposition import PCA
 from tilted import Linear, Logged, Support, confounder
 
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embed import embed
 from causalign.lm.encoder import load_encoder
+from causalign.reading import read_table
 
 __all__ = ["Posts", "confounded_answers", "read", "unrecorded"]
 
@@ -46,7 +48,7 @@ class Posts:
 
 def read(settings: Settings) -> Posts:
     """Read the posts; features are leading components of their vectors, of standard deviation 1."""
-    table = pq.read_table(settings["data"])
+    table = _of_each_text(read_table(settings["data"]))
     rows = np.random.default_rng(0).permutation(table.num_rows)[: settings["texts"]]
     texts = [table["text"][int(row)].as_py() for row in rows]
     vectors = embed(texts, load_encoder(settings["encoder"]), EmbeddingCache()).vectors
@@ -69,3 +71,13 @@ def confounded_answers(texts: Logged, random: np.random.Generator) -> Callable[[
     features = texts.features()
     c = unrecorded(features, random)
     return lambda strength: Linear.fitted(features, texts.outcome + strength * c)
+
+
+def _of_each_text(table: pa.Table) -> pa.Table:
+    """Return the share of annotations that score a text above 0, from its publisher's rows."""
+    if "hate_speech_score" not in table.column_names:
+        return table
+    above = pc.cast(pc.greater(table["hate_speech_score"], 0), pa.float64())
+    rows = pa.table({"text": table["text"], "hateful": above})
+    shares = rows.group_by("text").aggregate([("hateful", "mean")]).sort_by("text")
+    return shares.rename_columns(["text", "hateful"])

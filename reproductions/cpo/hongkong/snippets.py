@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from tilted import Logged, Support
+
+from causalign.reading import read_table
 
 __all__ = ["CONFOUNDER", "KINDS", "SETS", "TREATMENTS", "Worded", "of_two", "read", "worded"]
 
@@ -49,7 +50,7 @@ class Worded:
 
 def read(path: Path) -> Logged:
     """Read wave 1 of Fong and Grimmer; raise ``SystemExit`` where it is not what it should be."""
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    rows: list[dict[str, Any]] = read_table(path).to_pylist()
     present = _present(rows)
     same = (present[:, None, :] == SETS).all(axis=2)
     if not same.any(axis=1).all():
@@ -64,7 +65,7 @@ def read(path: Path) -> Logged:
 
 def worded(path: Path) -> Worded:
     """Read the texts; a set of k treatments has k! orders, and each a number of snippets."""
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    rows: list[dict[str, Any]] = read_table(path).to_pylist()
     present = _present(rows) > 0
     snippets = [tuple(filter(None, (row["text1"], row["text2"], row["text3"]))) for row in rows]
     # The one treatment that all texts with a snippet share is the snippet's.

@@ -1,20 +1,25 @@
 """Sports news with the sentiment of title and abstract and the teams that the title names."""
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+from causalign.reading import read_table
 
 __all__ = ["DIVISIONS", "News", "divisions_named", "read", "sentiment"]
 
 TEAMS = yaml.safe_load((Path(__file__).parent / "teams.yaml").read_text(encoding="utf-8"))
 DIVISIONS = tuple(TEAMS)
+COLUMNS = ["title", "abstract", "category"]
 
 
 @dataclass(frozen=True)
@@ -39,13 +44,20 @@ class News:
 
 
 def read(path: Path) -> News:
-    """Read the sports news of a Parquet file, each title once."""
-    table = pq.read_table(path, columns=["title", "abstract", "category"])
+    """Read the sports news of a table, or of MIND's own news.tsv, each title once."""
+    table = _published(path) if path.suffix == ".tsv" else read_table(path).select(COLUMNS)
     table = table.filter(pc.equal(table["category"], "sports")).drop_columns(["category"])
     found = dict(zip(table["title"].to_pylist(), table["abstract"].to_pylist(), strict=True))
     titles = [title for title, abstract in found.items() if title and abstract]
     abstracts = [found[title] for title in titles]
     return News(titles, abstracts, sentiment(titles), sentiment(abstracts), divisions_named(titles))
+
+
+def _published(path: Path) -> pa.Table:
+    """Return news.tsv, which has no header and no quotes: id, category, subcategory, title, …."""
+    rows = pd.read_csv(path, sep="\t", header=None, quoting=csv.QUOTE_NONE, usecols=[1, 3, 4])
+    rows.columns = ["category", "title", "abstract"]
+    return pa.Table.from_pandas(rows.astype(object).where(rows.notna(), None), preserve_index=False)
 
 
 def sentiment(texts: Sequence[str]) -> np.ndarray:

@@ -2,14 +2,16 @@
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from causalign.logs import Logs
+from causalign.reading import read_table
 from causalign.roles import Roles
 
 __all__ = ["MARKER", "Parts", "read"]
@@ -31,7 +33,7 @@ class Parts:
 def read(settings: dict[str, Any]) -> Parts:
     """Read the posts and cut them by question; the same cut for every seed of tuning."""
     path = settings["data"]
-    rows = _answers(pq.read_table(path, columns=list(COLUMNS)).to_pylist(), settings)
+    rows = _answers(_posts(path), settings)
     table = pa.Table.from_pylist(rows)
     questions = np.random.default_rng(0).permutation(pc.unique(table["question"]).to_pylist())
     cuts = np.cumsum([settings["test_questions"], settings["sft_questions"]])
@@ -40,6 +42,15 @@ def read(settings: dict[str, Any]) -> Parts:
         sys.exit(f"{path} has {len(questions)} questions with several short answers: too few.")
     roles = Roles("answer", "outcome", prompt="prompt", confounders=("weekday",), group="question")
     return Parts(*(_logs(table, part, roles) for part in (sft, preferences, test)))
+
+
+def _posts(path: Path) -> list[dict[str, Any]]:
+    """Return the posts of a table, or of one site's Posts.xml as Stack Exchange publishes it."""
+    if path.suffix != ".xml":
+        return read_table(path).select(COLUMNS).to_pylist()
+    named = list(COLUMNS[1:])
+    rows = pd.read_xml(path, iterparse={"row": named}, parser="etree").assign(site=path.parent.name)
+    return pa.Table.from_pandas(rows, preserve_index=False).to_pylist()
 
 
 def _logs(table: pa.Table, questions: np.ndarray, roles: Roles) -> Logs:
