@@ -67,7 +67,6 @@ _FETCHED = (
         read_by=("reproductions/cpo/hate_speech",),
         deposit=HuggingFace("ucberkeley-dlab/measuring-hate-speech"),
         files=("*.parquet",),
-        note="One row for each annotation; what is read has one row for each text.",
     ),
     Source(
         name="hh_rlhf",
@@ -105,7 +104,7 @@ _FETCHED = (
         read_by=("reproductions/deconfoundlm/monday --full",),
         deposit=InternetArchive("stackexchange"),
         files=("academia.stackexchange.com.7z",),
-        note="A 7z archive, which is not unpacked; posts are in its Posts.xml.",
+        note="A 7z archive, which is not unpacked; what is read is its Posts.xml.",
     ),
 )
 _BY_HAND = (
