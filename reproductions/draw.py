@@ -98,6 +98,24 @@ def upworthy(found: Found) -> figures.Figure:
     )
 
 
+def mind(found: Found) -> figures.Figure:
+    """Draw how each reward follows the sentiment of unseen titles (table 2 of arXiv 2506.00152)."""
+    tables = {name: table["valid"] for name, table in found["cpu"]["minilm"].items()}
+    models = tuple(tables["entangled"])
+    return figures.bars(
+        "mind",
+        models,
+        {name: [table[model]["mean"] for model in models] for name, table in tables.items()},
+        errors={
+            name: [1.96 * table[model]["error"] for model in models]
+            for name, table in tables.items()
+        },
+        xlabel="correlation with the sentiment, unseen titles",
+        caption="",
+        alt="Entangled: observed, in text, in layer and ODIN lose the sentiment; IV keeps it.",
+    )
+
+
 def monday(found: Found) -> figures.Figure:
     """Draw by how much each policy opens with the marker more often than SFT."""
     arms = ("naive DPO", "DPO, weekday taken out", "DPO, as the audit advises")
@@ -119,6 +137,7 @@ DRAWN: dict[str, Callable[[Found], figures.Figure]] = {
     "causal_preference/latent_positivity": latent_positivity,
     "cpo/hate_speech": exact_sums,
     "cpo/hongkong": exact_sums,
+    "deconfoundlm/mind": mind,
     "deconfoundlm/monday": monday,
     "deconfoundlm/upworthy": upworthy,
 }

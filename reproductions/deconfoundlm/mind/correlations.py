@@ -9,10 +9,7 @@ from rewards import IV, MODELS, SCENARIOS, Fitted, Vectors, fitted, simulated
 from running import Settings
 from scipy import stats
 
-from causalign.figures import bars
-from causalign.results import Figure
-
-__all__ = ["drawn", "shown", "table"]
+__all__ = ["shown", "table"]
 
 Parts = dict[str, list[dict[str, float]]]
 
@@ -85,22 +82,3 @@ def shown(encoder: str, tables: dict[str, Any]) -> str:
         )
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def drawn(tables: dict[str, Any]) -> Figure:
-    """Draw the correlations with titles that taught no model."""
-    means = {s: [t["valid"][name]["mean"] for name in MODELS] for s, t in tables.items()}
-    errors = {s: [1.96 * t["valid"][name]["error"] for name in MODELS] for s, t in tables.items()}
-    told = "; ".join(
-        f"{s}: {IV} {t['valid'][IV]['mean']:.2f}, observed {t['valid']['observed']['mean']:.2f}"
-        for s, t in tables.items()
-    )
-    return bars(
-        "correlations",
-        MODELS,
-        means,
-        errors=errors,
-        xlabel="correlation of reward and sentiment, unseen titles",
-        caption="Correlation of each reward with the sentiment of unseen titles, 95% intervals.",
-        alt=f"Correlations by model. {told}.",
-    )

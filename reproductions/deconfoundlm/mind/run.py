@@ -37,14 +37,10 @@ def study(settings: Settings) -> dict[str, Any]:
         "titles that name": {d: round(float(n.mean()), 4) for d, n in news.divisions.items()},
         "seeds": settings["seeds"],
     }
-    folder = Path("runs") / f"mind-{settings['name']}"
     for name in settings["encoders"]:
         encoder = load_encoder(name, training_texts=news.titles + news.abstracts)
         found[name] = correlations.table(news, Vectors(encoder, EmbeddingCache()), settings)
         print(correlations.shown(name, found[name]), flush=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        figure = correlations.drawn(found[name])
-        (folder / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
         if name == settings["encoders"][0]:
             found["writing"] = writing.table(everything, encoder, settings)
             print(writing.shown(found["writing"]), flush=True)
