@@ -15,9 +15,11 @@ import pyarrow as pa
 
 from causalign import artifacts
 from causalign.lm.cache import EmbeddingCache
+from causalign.lm.completions import tokenized
 from causalign.lm.embed import embed
 from causalign.lm.encoder import Encoder
 from causalign.lm.generate import sample
+from causalign.lm.logprob import completion_logprobs
 from causalign.logs import Logs
 from causalign.policy import SFT, CausalPreference, FreshSamples, PolicyFit, Training, Weighting
 from causalign.reward import RewardModel, RidgeReward
@@ -46,15 +48,25 @@ class Parts:
     judge: RewardModel
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Hold what texts of a policy are worth (n,), and its divergence from f₀ in nats a text."""
+
+    worth: np.ndarray
+    nats: float
+
+
 def study(chosen: Settings, parts_of: Callable[[int], Parts], folder: Path) -> dict[str, Any]:
     """Tune and judge with every seed; print values against f₀ and win rates."""
     found: dict[str, Any] = {}
     for seed in range(chosen["seeds"]):
         parts, place = parts_of(seed), folder / f"seed-{seed}"
-        judged = {
-            name: parts.judge.expected_outcome(None, written(fit, place, name, chosen))
-            for name, fit in fits(chosen, parts, place, seed)
-        }
+        policies = dict(fits(chosen, parts, place, seed))
+        judged = {}
+        for name, fit in policies.items():
+            texts = written(fit, place, name, chosen)
+            worth = parts.judge.expected_outcome(None, texts)
+            judged[name] = Judged(worth, divergence(fit, policies[START], texts, chosen))
         found[f"seed {seed}"] = compared(judged, chosen["strengths"], seed)
         printed(found[f"seed {seed}"])
     return found
@@ -142,16 +154,29 @@ def written(fit: PolicyFit, folder: Path, name: str, chosen: Settings) -> list[s
     return texts
 
 
+def divergence(fit: PolicyFit, start: PolicyFit, texts: list[str], chosen: Settings) -> float:
+    """Return KL(π ‖ f₀) in nats a text, estimated on what the policy wrote."""
+    policy, before = (each.language_model(chosen["tuning"]["precision"]) for each in (fit, start))
+    # One more than was written, for the start of a text: what was cut gets no end.
+    longest = chosen["max_new_tokens"] + 1
+    completions = tokenized(policy.tokenizer, None, texts, max_length=longest)
+    under = (completion_logprobs(model, completions) for model in (policy, before))
+    return float(np.mean(next(under) - next(under)))
+
+
 def compared(
-    judged: dict[str, np.ndarray], strengths: list[float], seed: int
+    judged: dict[str, Judged], strengths: list[float], seed: int
 ) -> dict[str, dict[str, Any]]:
     """Return values against f₀ and win rates with bootstrap intervals, for each strength."""
     random = np.random.default_rng([seed, 6])
-    found: dict[str, dict[str, Any]] = {"f0": {"value": round(float(judged[START].mean()), 2)}}
+    before = judged[START].worth
+    found: dict[str, dict[str, Any]] = {"f0": {"value": round(float(before.mean()), 2)}}
     for strength in strengths:
-        of = {name: judged[name] for name in ("fine-tuning", "CPO")}
-        of |= {method: judged[f"{method} {strength}"] for method in OBJECTIVES}
-        row = {name: difference(worth, judged[START], random) for name, worth in of.items()}
+        policies = {name: judged[name] for name in ("fine-tuning", "CPO")}
+        policies |= {method: judged[f"{method} {strength}"] for method in OBJECTIVES}
+        of = {name: policy.worth for name, policy in policies.items()}
+        row = {name: difference(worth, before, random) for name, worth in of.items()}
+        row["nats from f0"] = {name: round(policy.nats, 1) for name, policy in policies.items()}
         dr = of["DR-CPO"]
         row["DR-CPO - OO-RLHF"] = difference(dr, of["OO-RLHF"], random)
         for other in ("OO-RLHF", "fine-tuning", "CPO"):
@@ -195,5 +220,8 @@ def printed(table: dict[str, dict[str, Any]]) -> None:
     for strength, row in table.items():
         if strength == "f0":
             continue
-        cells = (f"{n}: {c['found']} [{c['low']}, {c['high']}]" for n, c in row.items())
-        print(f"β = {strength}: " + " | ".join(cells), flush=True)
+        cells = [
+            f"{n}: {c['found']} [{c['low']}, {c['high']}]" for n, c in row.items() if "found" in c
+        ]
+        print(f"β = {strength}: " + " | ".join(cells))
+        print(f"nats from f0: {row['nats from f0']}", flush=True)
