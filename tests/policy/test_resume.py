@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from causalign.errors import ArtifactError
-from causalign.lm import trainer
+from causalign.lm import newest_checkpoint, trainer
 from causalign.policy import (
     DPO,
     SFT,
@@ -122,6 +122,44 @@ def test_a_checkpoint_that_is_not_whole_does_not_count(
     left = {p.name for p in (tmp_path / "died" / "training").iterdir()}
     assert {"checkpoint-4", "checkpoint-8"} <= left
     monkeypatch.setattr(trainer, "save_file", true)
+    assert same(run(method, tmp_path / "died", logs, pairs), whole)
+
+
+def test_killed_while_an_old_checkpoint_is_deleted(
+    tiny_lm_folder, logs, pairs, training, tmp_path, monkeypatch
+):
+    """What is half deleted does not count, however young it looks, and the newest stays whole."""
+    training = replace(training, steps=16, save_every=4)
+    method = methods(tiny_lm_folder, training)["sft"]
+    whole = run(method, tmp_path / "whole", logs, pairs)
+    true, save_file = newest_checkpoint.shutil.rmtree, trainer.save_file
+
+    def halfway(path, **how):
+        if not (Path(path) / "optimizer.pt").exists():
+            return true(path, **how)
+        (path / "optimizer.pt").unlink()
+        raise Killed
+
+    monkeypatch.setattr(newest_checkpoint.shutil, "rmtree", halfway)
+    with pytest.raises(Killed):
+        run(method, tmp_path / "died", logs, pairs)
+    monkeypatch.setattr(newest_checkpoint.shutil, "rmtree", true)
+    folder = tmp_path / "died" / "training"
+    old, newest = folder / "checkpoint-4", folder / "checkpoint-8"
+    assert trainer._last_whole(folder) == newest
+    os.utime(newest, (0, 0))
+    assert old.is_dir()
+
+    def dying(state, path):
+        if "checkpoint-12" in str(path):
+            raise Killed
+        return save_file(state, path)
+
+    monkeypatch.setattr(trainer, "save_file", dying)
+    with pytest.raises(Killed):
+        run(method, tmp_path / "died", logs, pairs)
+    assert trainer._last_whole(folder) == newest
+    monkeypatch.setattr(trainer, "save_file", save_file)
     assert same(run(method, tmp_path / "died", logs, pairs), whole)
 
 

@@ -25,6 +25,7 @@ from causalign.errors import ArtifactError, SettingsError
 from causalign.lm.adapter_files import write_adapter
 from causalign.lm.language_model import LanguageModel
 from causalign.lm.layout import Batch
+from causalign.lm.newest_checkpoint import WHOLE, NewestCheckpoint
 from causalign.lm.processes import all_of, count, is_main, once, weights_are_split
 from causalign.lm.progress import progress_of
 from causalign.lm.quiet import quiet_transformers
@@ -35,12 +36,11 @@ __all__ = [
     "Task",
     "Trained",
     "random_state_kept",
-    "silenced",
     "train",
     "training_arguments",
+    "with_our_callbacks",
 ]
 
-WHOLE = "whole.json"
 MEMORY = "task.safetensors"
 # A pair is a sum and a count, divided when those of the whole batch are known.
 Metrics = Mapping[str, float | tuple[float, float]]
@@ -157,7 +157,7 @@ class ObjectiveTrainer(Trainer):
             train_dataset=range(len(task.order)),  # type: ignore[arg-type]
             data_collator=lambda positions: {"positions": torch.tensor(positions)},
         )
-        silenced(self)
+        with_our_callbacks(self)
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         return SequentialSampler(range(len(self.task.order)))
@@ -281,7 +281,6 @@ def training_arguments(
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "save_steps": training.save_every,
-        "save_total_limit": 2,  # the last one may not be whole when the process dies
         "report_to": list(training.report_to) or "none",
         "remove_unused_columns": False,
         "label_names": [],
@@ -291,9 +290,10 @@ def training_arguments(
     }
 
 
-def silenced(trainer: Trainer) -> Trainer:
-    """Return the trainer, which no longer prints every step."""
+def with_our_callbacks(trainer: Trainer) -> Trainer:
+    """Return the trainer, which keeps its newest checkpoint and no longer prints every step."""
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(NewestCheckpoint)
     return trainer
 
 

@@ -220,8 +220,8 @@ def _trained(
     from causalign.lm.trainer import (
         Trained,
         random_state_kept,
-        silenced,
         training_arguments,
+        with_our_callbacks,
     )
 
     make, config = trainer_class
@@ -239,7 +239,7 @@ def _trained(
             train_dataset=datasets.Dataset.from_list(_rows(method, model, prompts)),
             processing_class=model.tokenizer,
         )
-        _train(silenced(trainer), folder)
+        _train(with_our_callbacks(trainer), folder)
     for name in set(getattr(model.model, "peft_config", ())) - {"default"}:
         model.model.delete_adapter(name)  # TRL's copy of the reference
     model.model.eval()
@@ -255,7 +255,9 @@ def _made(make: Any, **arguments: Any) -> Any:
 
 def _train(trainer: Any, folder: Path) -> None:
     """Train from the newest checkpoint; the library writes the trainer's state at its end."""
-    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    from causalign.lm.newest_checkpoint import WHOLE_OF_LIBRARY
+
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE_OF_LIBRARY}")]
     last = max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
     try:
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
