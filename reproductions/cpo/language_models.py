@@ -155,11 +155,12 @@ def written(fit: PolicyFit, folder: Path, name: str, chosen: Settings) -> list[s
 
 
 def divergence(fit: PolicyFit, start: PolicyFit, texts: list[str], chosen: Settings) -> float:
-    """Return KL(π ‖ f₀) in nats a text, estimated on what the policy wrote."""
+    """Return KL(π ‖ f₀) in nats a text, estimated on what the policy wrote that is not blank."""
     policy, before = (each.language_model(chosen["tuning"]["precision"]) for each in (fit, start))
     # One more than was written, for the start of a text: what was cut gets no end.
     longest = chosen["max_new_tokens"] + 1
-    completions = tokenized(policy.tokenizer, None, texts, max_length=longest)
+    said = [text for text in texts if text.strip()]
+    completions = tokenized(policy.tokenizer, None, said, max_length=longest)
     under = (completion_logprobs(model, completions) for model in (policy, before))
     return float(np.mean(next(under) - next(under)))
 
