@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,21 @@ class Killed(BaseException):
     """Stand for a signal: nothing catches it on the way."""
 
 
+@contextmanager
+def failing_at(checkpoint, error):
+    """Raise an error instead of writing the last file of a checkpoint."""
+    true = trainer.save_file
+
+    def failing(state, path):
+        if checkpoint in str(path):
+            raise error
+        return true(state, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "save_file", failing)
+        yield
+
+
 @pytest.mark.parametrize(
     ("name", "step"),
     [("sft", 3), ("full", 9), ("dpo", 9), ("paired", 9), ("causal", 9), ("causal", 10)],
@@ -103,25 +119,16 @@ def test_a_run_that_died_ends_like_one_that_did_not(
 
 
 def test_a_checkpoint_that_is_not_whole_does_not_count(
-    tiny_lm_folder, logs, pairs, training, tmp_path, monkeypatch
+    tiny_lm_folder, logs, pairs, training, tmp_path
 ):
     """The process dies while it writes the checkpoint of step 8: the one of step 4 is used."""
     training = replace(training, steps=12, save_every=4)
     method = methods(tiny_lm_folder, training)["sft"]
     whole = run(method, tmp_path / "whole", logs, pairs)
-    true = trainer.save_file
-
-    def dying(state, path):
-        if "checkpoint-8" in str(path):
-            raise Killed
-        return true(state, path)
-
-    monkeypatch.setattr(trainer, "save_file", dying)
-    with pytest.raises(Killed):
+    with failing_at("checkpoint-8", Killed()), pytest.raises(Killed):
         run(method, tmp_path / "died", logs, pairs)
     left = {p.name for p in (tmp_path / "died" / "training").iterdir()}
     assert {"checkpoint-4", "checkpoint-8"} <= left
-    monkeypatch.setattr(trainer, "save_file", true)
     assert same(run(method, tmp_path / "died", logs, pairs), whole)
 
 
@@ -132,7 +139,7 @@ def test_killed_while_an_old_checkpoint_is_deleted(
     training = replace(training, steps=16, save_every=4)
     method = methods(tiny_lm_folder, training)["sft"]
     whole = run(method, tmp_path / "whole", logs, pairs)
-    true, save_file = newest_checkpoint.shutil.rmtree, trainer.save_file
+    true = newest_checkpoint.shutil.rmtree
 
     def halfway(path, **how):
         if not (Path(path) / "optimizer.pt").exists():
@@ -149,38 +156,23 @@ def test_killed_while_an_old_checkpoint_is_deleted(
     assert trainer._last_whole(folder) == newest
     os.utime(newest, (0, 0))
     assert old.is_dir()
-
-    def dying(state, path):
-        if "checkpoint-12" in str(path):
-            raise Killed
-        return save_file(state, path)
-
-    monkeypatch.setattr(trainer, "save_file", dying)
-    with pytest.raises(Killed):
+    with failing_at("checkpoint-12", Killed()), pytest.raises(Killed):
         run(method, tmp_path / "died", logs, pairs)
     assert trainer._last_whole(folder) == newest
-    monkeypatch.setattr(trainer, "save_file", save_file)
     assert same(run(method, tmp_path / "died", logs, pairs), whole)
 
 
 def test_a_full_disk_says_from_where_training_goes_on(
-    tiny_lm_folder, logs, pairs, training, tmp_path, monkeypatch
+    tiny_lm_folder, logs, pairs, training, tmp_path
 ):
     training = replace(training, steps=12, save_every=4)
     method = methods(tiny_lm_folder, training)["sft"]
-    true = trainer.save_file
-
-    def full(state, path):
-        if "checkpoint-8" in str(path):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return true(state, path)
-
-    monkeypatch.setattr(trainer, "save_file", full)
-    with pytest.raises(ArtifactError, match="No space left.*from step 4"):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    refused = pytest.raises(ArtifactError, match="No space left.*from step 4")
+    with failing_at("checkpoint-8", full), refused:
         run(method, tmp_path / "run", logs, pairs)
     left = {p.name for p in (tmp_path / "run" / "training").iterdir()}
     assert "checkpoint-8" not in left
-    monkeypatch.setattr(trainer, "save_file", true)
     whole = run(method, tmp_path / "whole", logs, pairs)
     assert same(run(method, tmp_path / "run", logs, pairs), whole)
 
