@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from causalign.deconfound import DoubleML
 from causalign.logs import Logs
-from causalign.roles import Roles
+from causalign.logs.roles import Roles
 from causalign.stats.folds import group_folds
 
 FOLDS, TRUTH = 5, 0.5
@@ -42,7 +42,7 @@ def sample(rows: int, features: int, seed: int = 0) -> tuple[Logs, np.ndarray]:
 
 def ours(logs: Logs, X: np.ndarray) -> tuple[float, float]:
     """Fit with causalign."""
-    effect = DoubleML(folds=FOLDS).fit(logs, X)
+    effect = DoubleML(folds=FOLDS).fit(logs, text_features=X)
     return float(effect.estimates[0]), float(effect.standard_errors[0])
 
 

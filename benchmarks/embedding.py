@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from causalign.lm import EmbeddingCache, embed, load_encoder
-from causalign.lm.minilm import minilm_folder
+from causalign.lm.transformer_encoder import minilm_folder
 
 Encode = Callable[[list[str]], np.ndarray]
 PEER = "sentence-transformers"

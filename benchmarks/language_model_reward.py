@@ -19,9 +19,9 @@ from causalign.lm import embed, load_encoder
 from causalign.lm.language_model import Lora
 from causalign.lm.training import Training
 from causalign.logs import Logs
-from causalign.pairs import Pairs
-from causalign.reward import LanguageModelReward, PairwiseReward, RewardModel
-from causalign.roles import Roles
+from causalign.logs.pairs import Pairs
+from causalign.logs.roles import Roles
+from causalign.reward import LanguageModelReward, Pairwise, RewardModel
 
 
 def pairs_of_tests(count: int, judges: int, seed: int) -> tuple[Pairs, Pairs]:
@@ -53,13 +53,13 @@ def frozen(encoder: str, pairs: Pairs) -> RewardModel:
     """Fit a Bradley-Terry reward on vectors of an untouched encoder."""
     read = load_encoder(encoder)
     sides = [embed(list(s), read).vectors.astype(float) for s in (pairs.chosen, pairs.rejected)]
-    fit = PairwiseReward().fit(*sides, groups=pairs.group)
+    fit = Pairwise().fit_arrays(*sides, groups=pairs.group)
     return RewardModel(read.name, fit.head, units=fit.units, encoder=read)
 
 
 def judged(model: RewardModel, pairs: Pairs) -> tuple[np.ndarray, float]:
     """Return which pairs are ranked rightly ``(n,)``, and the log-likelihood explained."""
-    gap = model(None, list(pairs.chosen)) - model(None, list(pairs.rejected))
+    gap = model(list(pairs.chosen)) - model(list(pairs.rejected))
     return gap > 0, float(1 - np.logaddexp(0, -gap).mean() / np.log(2))
 
 
@@ -83,7 +83,7 @@ def main(
     )  # fmt: skip
     print(fit.summary())
     rewards = {
-        "language model, smollm2 tuned": fit.model(),
+        "language model, smollm2 tuned": RewardModel.load(fit.folder / "model"),
         "pairwise on frozen smollm2": frozen("smollm2:last", teach),
         "pairwise on frozen minilm": frozen("minilm", teach),
     }

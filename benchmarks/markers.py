@@ -31,9 +31,8 @@ from causalign import Logs, Roles
 from causalign.audit import audit_markers
 from causalign.audit.vocabulary import text_markers
 from causalign.cli import main
-from causalign.stats.false_discoveries import q_values
 from causalign.stats.folds import group_folds
-from causalign.stats.marker_effects import confounder_part, marker_effects
+from causalign.stats.marker_effects import confounder_part, marker_effects, q_values
 
 FILES = {
     "hacker_news": ("title", lambda t: np.log1p(t["num_points"].to_numpy().astype(float))),

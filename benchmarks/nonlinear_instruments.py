@@ -20,7 +20,7 @@ from sklearn.model_selection import GridSearchCV
 
 from causalign.deconfound import AdversarialGMM, NeuralInstruments
 from causalign.logs import Logs
-from causalign.roles import Roles
+from causalign.logs.roles import Roles
 from causalign.simulate.nonlinear_instruments import CURVES, NonlinearInstruments
 
 CURVE_NAMES = tuple(CURVES)

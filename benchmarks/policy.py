@@ -98,7 +98,7 @@ class Clock:
 
 def headline_pairs(folder: Path, count: int) -> Any:
     """Return pairs of headlines for one story and its lede; the one clicked more is chosen."""
-    from causalign.pairs import Pairs
+    from causalign.logs.pairs import Pairs
 
     columns = ["clickability_test_id", "headline", "lede", "clicks", "impressions"]
     rows = pq.read_table(folder / "upworthy.parquet", columns=columns).to_pylist()
@@ -131,14 +131,14 @@ def training(batch: int, batches: int, precision: str) -> Any:
 def in_order(pairs: Any, batches: int) -> tuple[Any, list[int]]:
     """Return the first pairs that DPO of ours reads, in its order, and the tokens of each batch."""
     from causalign.lm.language_model import load_language_model
-    from causalign.lm.layout import sorted_order
-    from causalign.policy.dpo import alternating
+    from causalign.lm.layout import order_rows
+    from causalign.policy.dpo import DPO, tokenize_pairs
 
-    tokenizer = load_language_model("smollm2").tokenizer
-    texts = alternating(tokenizer, pairs, max_length=WINDOW, chat=False)
+    settings = DPO(training=training(8, batches, "float32"))
+    texts = tokenize_pairs(settings, load_language_model("smollm2"), pairs)
     lengths = texts.lengths.reshape(-1, 2).sum(axis=1)
     prompts = (texts.sizes - texts.lengths)[::2]
-    order = sorted_order(2 * prompts + lengths, batch_size=BATCH, steps=batches, seed=0)
+    order = order_rows(2 * prompts + lengths, batch_size=BATCH, steps=batches, seed=0)
     tokens = (prompts + lengths)[order].reshape(batches, BATCH).sum(axis=1)
     return pairs.take(order), tokens.tolist()
 
@@ -154,10 +154,10 @@ def run_trl(precision: str, arguments: dict[str, Any], pairs: Any, batches: int)
     import torch
     import trl
 
-    from causalign.lm.language_model import Lora, load_language_model, with_lora
+    from causalign.lm.language_model import Lora, add_lora, load_language_model
 
     start = load_language_model("smollm2", precision=precision)
-    model = with_lora(start, Lora(rank=16, dropout=0.0), seed=0)
+    model = add_lora(start, Lora(rank=16, dropout=0.0), seed=0)
     sides = zip(pairs.prompt, pairs.chosen, pairs.rejected, strict=True)
     rows = [{"prompt": p, "chosen": c, "rejected": r} for p, c, r in sides]
     with tempfile.TemporaryDirectory() as folder:
@@ -196,9 +196,9 @@ def run_ours(precision: str, name: str, pairs: Any, batches: int) -> Any:
 
     from causalign.lm import generate, reference
     from causalign.lm.trainer import ObjectiveTrainer
-    from causalign.policy import causal_run, fixed_run
+    from causalign.policy import causal_preference, rows
 
-    fixed_run.sorted_order = causal_run.sorted_order = as_they_come
+    rows.order_rows = causal_preference.order_rows = as_they_come
     clock = Clock()
     clock.begin_at(ObjectiveTrainer, "training_step")
     clock.time(ObjectiveTrainer, "compute_loss", "forward")
@@ -215,8 +215,8 @@ def fitted(precision: str, name: str, pairs: Any, batches: int, out: Path) -> An
     import pyarrow as pa
 
     from causalign.logs import Logs
+    from causalign.logs.roles import Roles
     from causalign.policy import DPO, PPO, CausalPreference, FreshSamples, Lora, Weighting
-    from causalign.roles import Roles
 
     lora = Lora(rank=16, dropout=0.0)
     if name == "dpo":
@@ -225,22 +225,24 @@ def fitted(precision: str, name: str, pairs: Any, batches: int, out: Path) -> An
     texts = [text for pair in zip(pairs.chosen, pairs.rejected, strict=True) for text in pair]
     if name == "ppo":
         method = PPO(
-            lora=lora, training=training(BATCH, batches, precision), rollout=2 * BATCH,
-            max_new_tokens=24, measured=0,
+            lora=lora, training=training(BATCH, batches, precision), rollout_size=2 * BATCH,
+            max_new_tokens=24, evaluation_texts=0,
         )  # fmt: skip
         return method.fit(prompts, out, reward=lengths)
     table = pa.table({"prompt": prompts, "text": texts, "y": [1.0, 0.0] * len(pairs)})
     method = CausalPreference(
         name, lora=lora, training=training(2 * BATCH, batches, precision), propensity="reference",
-        weighting=Weighting(stop_below=1.0), held_out=0.0,
-        samples=FreshSamples(every=2, for_each_row=1, max_new_tokens=24, measured=0),
+        weighting=Weighting(stop_below=1.0), validation_share=0.0,
+        samples=FreshSamples(
+            refresh_every=2, samples_per_row=1, max_new_tokens=24, evaluation_texts=0
+        ),
     )  # fmt: skip
     logs = Logs.of(table, Roles(completion="text", outcome="y", prompt="prompt"))
     model = lengths if name == "doubly-robust" else None
-    return method.fit(logs, out, outcome_model=model)
+    return method.fit(logs, out, reward=model)
 
 
-def lengths(_prompts: Any, texts: Any) -> np.ndarray:
+def lengths(texts: Any, _prompts: Any) -> np.ndarray:
     return np.array([len(text) / 100 for text in texts])
 
 

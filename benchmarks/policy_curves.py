@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import typer
-from policy_curves_data import JUDGES, Texts, pairs_of, preference, read
+from policy import PARTS, Clock
+from policy_curves_data import JUDGES, Preference, Texts, pairs_of, read
 from policy_curves_page import quarters, tables, write_page
 
 from causalign.results import file_stem
-from policy import PARTS, Clock
 
 RUNS = Path(__file__).parents[1] / "runs/policy-curves"
 PAIRS, WINDOW, NEW_TOKENS, WRITTEN = 96, 96, 60, 256
@@ -33,7 +33,7 @@ PLAN = {
     "SFT": (32, 8, 1e-3, 1),
     "SFT, weighted": (16, 8, 3e-4, 1),
     "DPO": (16, 4, 3e-4, 1),
-    "PairedDPO": (48, 8, 2e-4, 1),
+    "DPO, doubly robust": (48, 8, 2e-4, 1),
     "CausalPreference, weighted": (16, 8, 3e-4, 1),
     "CausalPreference, outcome model": (32, 8, 1e-3, 4),
     "CausalPreference, doubly robust": (32, 8, 1e-3, 4),
@@ -56,31 +56,29 @@ def fitted(name: str, texts: Texts, out: Path) -> Any:
     )  # fmt: skip
     first = RUNS / file_stem("SFT") / "run/model"
     given = {"training": training, "adapter": None if name == "SFT" else str(first)}
-    writing = {"max_new_tokens": NEW_TOKENS, "measured": 0}
+    writing = {"max_new_tokens": NEW_TOKENS, "evaluation_texts": 0}
     kind, _, objective = name.partition(", ")
     if kind == "SFT":
         method = policy.SFT(temperature=TEMPERATURE if objective else None, **given)
         return method.fit(texts.teach, out)
-    if kind == "DPO":
+    if kind == "DPO" and not objective:
         return policy.DPO(beta=BETA, **given).fit(pairs_of(texts.teach, PAIRS), out)
-    if kind == "PairedDPO":
-        paired = policy.PairedDPO(
-            beta=BETA, propensity="reference", max_new_tokens=NEW_TOKENS, **given
-        )
-        pairs = pairs_of(texts.teach, PAIRS)
-        return paired.fit(pairs, out, preference_model=preference(texts))
+    if kind == "DPO":
+        robust = next(m for m in policy.METHODS.values() if m().needs == "preference model")
+        paired = robust(beta=BETA, propensity="reference", max_new_tokens=NEW_TOKENS, **given)
+        return paired.fit(pairs_of(texts.teach, PAIRS), out, reward=Preference(texts))
     if kind == "CausalPreference":
         causal = policy.CausalPreference(
             objective.replace(" ", "-"),
             weighting=policy.Weighting(level="length"),
-            samples=policy.FreshSamples(every=cycle, for_each_row=2, **writing),
-            held_out=0.0,
+            samples=policy.FreshSamples(refresh_every=cycle, samples_per_row=2, **writing),
+            validation_share=0.0,
             **given,
         )
         model = None if objective == "weighted" else texts.crossed
-        return causal.fit(texts.teach, out, outcome_model=model)
+        return causal.fit(texts.teach, out, reward=model)
     if kind == "PPO":
-        proximal = policy.PPO(rollout=16, passes=2, **writing, **given)
+        proximal = policy.PPO(rollout_size=16, num_ppo_epochs=2, **writing, **given)
         return proximal.fit(None, out, reward=texts.reward)
     group = {"GRPO": policy.GRPO, "RLOO": policy.RLOO}[kind](**writing, **given)
     return group.fit(None, out, reward=texts.reward)
@@ -130,12 +128,12 @@ def seen(model: Any, texts: Texts, names: list[str], of_start: list[str] | None)
     ``judged`` are log-probabilities of the judging texts, ``of_start`` of those texts that the
     start wrote; ``written`` are texts of the model's own, always from the same seed.
     """
-    from causalign.lm.completions import tokenized
+    from causalign.lm.completions import tokenize
     from causalign.lm.generate import sample
     from causalign.lm.logprob import completion_logprobs
 
     def scored(completions: list[str]) -> Floats:
-        laid = tokenized(model.tokenizer, None, completions, max_length=WINDOW)
+        laid = tokenize(model.tokenizer, None, completions, max_length=WINDOW)
         return completion_logprobs(model, laid)
 
     found = {}
@@ -153,7 +151,7 @@ def seen(model: Any, texts: Texts, names: list[str], of_start: list[str] | None)
 def asked(name: str) -> list[str]:
     """Return what an objective needs to know of a model."""
     kind, _, objective = name.partition(", ")
-    if kind == "PairedDPO":
+    if name == "DPO, doubly robust":
         return ["judged", "of_start"]
     if objective == "doubly robust":
         return ["judged", "written"]
@@ -164,38 +162,38 @@ def terms(name: str, texts: Texts, now: Scores, start: Scores) -> list[Floats]:
     """Return samples whose means add up to the objective; those of two models match row by row."""
     from transformers import AutoTokenizer
 
-    from causalign.lm.completions import tokenized
+    from causalign.lm.completions import tokenize
     from causalign.lm.smollm2 import smollm2_folder
     from causalign.policy.sft import outcome_log_weights
 
     kind, _, objective = name.partition(", ")
     judge = texts.judge
     tokenizer = AutoTokenizer.from_pretrained(smollm2_folder())
-    length = tokenized(tokenizer, None, judge.completions, max_length=WINDOW).lengths
+    length = tokenize(tokenizer, None, judge.completions, max_length=WINDOW).lengths
     if kind == "SFT":
         weight = np.exp(outcome_log_weights(judge, TEMPERATURE if objective else None))
         return [-now["judged"] * weight / (weight @ length) * len(length)]
-    if kind in ("DPO", "PairedDPO"):
+    if kind == "DPO":
         rows = pairs_of(judge, JUDGES).rows
         gap = BETA * (now["judged"] - start["judged"])
         logit = gap[rows[:, 0]] - gap[rows[:, 1]]
-        if kind == "DPO":
+        if not objective:
             return [np.logaddexp(0.0, -logit)]
         gap = BETA * (now["of_start"] - start["of_start"])
         return paired_terms(texts, rows, logit, start["written"].tolist(), gap)
     if kind != "CausalPreference":
-        return [texts.reward(None, now["written"].tolist())]
+        return [texts.reward(now["written"].tolist())]
     if objective == "outcome model":
-        return [texts.crossed(None, now["written"].tolist())]
+        return [texts.crossed(now["written"].tolist())]
     weight = np.exp((now["judged"] - judge.numbers("log_propensity")) / length)
     missed = judge.outcome
     if objective == "doubly robust":
-        missed = missed - texts.crossed(None, judge.completions)
+        missed = missed - texts.crossed(judge.completions)
     mean = weight @ missed / weight.sum()
     logged = mean + weight * (missed - mean) / weight.mean()
     if objective == "weighted":
         return [logged]
-    return [logged, texts.crossed(None, now["written"].tolist())]
+    return [logged, texts.crossed(now["written"].tolist())]
 
 
 def paired_terms(
@@ -206,15 +204,15 @@ def paired_terms(
     Of the start's texts all pairs count; twice a text's mean over its partners, less the mean of
     all, varies as a U-statistic does.
     """
-    believed = preference(texts)
+    believed = Preference(texts).preference
     sides = [[texts.judge.completions[row] for row in side] for side in rows.T]
     first, second = np.indices((len(drawn), len(drawn))).reshape(2, -1)
-    prior = believed(None, [drawn[i] for i in first], [drawn[i] for i in second])
+    prior = believed([drawn[i] for i in first], [drawn[i] for i in second])
     apart = gap[first] - gap[second]
     loss = (np.logaddexp(0.0, apart) - prior * apart).reshape(len(drawn), -1)
     np.fill_diagonal(loss, 0.0)
     each = loss.sum(axis=1) / (len(drawn) - 1)
-    return [(believed(None, *sides) - 1) * logit, 2 * each - each.mean()]
+    return [(believed(*sides) - 1) * logit, 2 * each - each.mean()]
 
 
 def compared(before: list[Floats], after: list[Floats]) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """Read the Hong Kong texts for benchmarks/policy_curves.py: teachers, judges, rewards."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +32,11 @@ class Texts:
 def read() -> Texts:
     """Read the texts of two snippets with log P_R, and fit the rewards."""
     from causalign.lm.cache import EmbeddingCache
-    from causalign.lm.embed import embed
-    from causalign.lm.encoder import load_encoder
-    from causalign.logs import Logs
-    from causalign.policy import CrossFitted
-    from causalign.reward import RewardModel, RidgeReward
-    from causalign.roles import Roles
+    from causalign.lm.embeddings import embed
+    from causalign.lm.encoders import load_encoder
+    from causalign.logs import CrossFitted, Logs
+    from causalign.logs.roles import Roles
+    from causalign.reward import RewardModel, Ridge
 
     table = pq.read_table(Path(os.environ["CAUSALIGN_DATA"]) / DATA)
     present = np.column_stack([table[name].to_numpy() for name in TREATMENTS])
@@ -58,7 +56,7 @@ def read() -> Texts:
     vectors = embed(others.completions, encoder, EmbeddingCache()).vectors
 
     def reward_on(rows: np.ndarray) -> RewardModel:
-        head = RidgeReward().fit(vectors[rows], others.outcome[rows]).head
+        head = Ridge().fit_arrays(vectors[rows], others.outcome[rows]).head
         return RewardModel("minilm", head, encoder=encoder)
 
     models = tuple(reward_on(np.flatnonzero(fold != k)) for k in range(FOLDS))
@@ -99,7 +97,7 @@ def of_two_snippets(table: pa.Table, present: np.ndarray) -> Floats:
 
 def pairs_of(logs: Any, count: int) -> Any:
     """Pair texts at random; the one with the better outcome is chosen, near ties are left out."""
-    from causalign.pairs import Pairs
+    from causalign.logs.pairs import Pairs
 
     outcome = logs.outcome
     random = np.random.default_rng(1)
@@ -112,12 +110,14 @@ def pairs_of(logs: Any, count: int) -> Any:
     return Pairs(chosen, rejected, gap, np.ones(len(rows)), groups, rows=rows)
 
 
-def preference(texts: Texts) -> Callable[..., Floats]:
-    """Return P(first is stated better) if both outcomes scatter normally around the reward."""
-    from scipy.stats import norm
+@dataclass(frozen=True)
+class Preference:
+    """P(first is stated better) if both outcomes scatter normally around the reward."""
 
-    def believed(_prompts: Any, first: Any, second: Any) -> Floats:
-        gap = np.subtract(texts.crossed(None, first), texts.crossed(None, second))
-        return norm.cdf(gap / (texts.spread * 2**0.5))
+    texts: Texts
 
-    return believed
+    def preference(self, first: Any, second: Any, prompts: Any = None) -> Floats:
+        from scipy.stats import norm
+
+        gap = np.subtract(self.texts.crossed(first, prompts), self.texts.crossed(second, prompts))
+        return norm.cdf(gap / (self.texts.spread * 2**0.5))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from policy import PARTS
 
 from causalign.results import file_stem
-from policy import PARTS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 START, END = "<!-- measured -->", "<!-- end -->"
@@ -17,7 +17,7 @@ SHOWN = {
     "SFT": ("token loss", False, "token_loss"),
     "SFT, weighted": ("weighted token loss", False, "loss"),
     "DPO": ("DPO loss", False, "loss"),
-    "PairedDPO": ("doubly robust DPO loss", False, "loss"),
+    "DPO, doubly robust": ("doubly robust DPO loss", False, "loss"),
     "CausalPreference, weighted": ("weighted outcome", True, "value"),
     "CausalPreference, outcome model": ("predicted outcome", True, "value"),
     "CausalPreference, doubly robust": ("doubly robust outcome", True, "value"),
@@ -42,16 +42,20 @@ def picture(name: str, result: dict[str, Any], runs: Path) -> str:
         for sign in (0, -1, 1)
     )
     batches = np.concatenate([[np.nan], curve[column].to_numpy()])
-    return figures.curve(
-        file_stem(name),
-        steps,
-        {"while training": batches, "judged, before to after": line},
-        bands={"judged, before to after": (low, high)},
-        xlabel="step",
-        ylabel=what,
-        caption=name,
-        alt=name,
-    ).svg
+    return (
+        figures.curve(
+            file_stem(name),
+            steps,
+            {"while training": batches, "judged, before to after": line},
+            bands={"judged, before to after": (low, high)},
+            xlabel="step",
+            ylabel=what,
+            caption=name,
+            alt=name,
+        )
+        .figure()
+        .svg
+    )
 
 
 def grid(results: dict[str, Any], runs: Path) -> str:

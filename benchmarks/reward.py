@@ -20,12 +20,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from causalign.reward.ensemble import Member, fit_together
-from causalign.reward.examples import Examples
-from causalign.reward.network_fit import NetworkFit
-from causalign.reward.networks.base_objective import BaseObjective
-from causalign.reward.networks.multihead import Adversarial, Multihead
-from causalign.reward.training import Training
+from causalign.reward import (
+    Adversarial,
+    BaseObjective,
+    Examples,
+    Member,
+    Multihead,
+    NetworkFit,
+    NetworkTraining,
+    fit_together,
+)
 
 MODELS = {"base": BaseObjective, "multihead": Multihead, "adversarial": Adversarial}
 RHO = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -121,7 +125,9 @@ class Reverse(torch.autograd.Function):
         return -gradient
 
 
-def plain_fit(model: str, data: Design, rows, judges, seed: int, training: Training) -> Heads:
+def plain_fit(
+    model: str, data: Design, rows, judges, seed: int, training: NetworkTraining
+) -> Heads:
     """Fit one head with a plain PyTorch loop."""
     torch.manual_seed(seed)
     examples = data.examples
@@ -187,21 +193,21 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     data = design()
-    training = Training(epochs=epochs, batch_size=batch_size, device="cpu")
+    training = NetworkTraining(epochs=epochs, batch_size=batch_size, device="cpu")
     rows = {(r, s): rows_of(data, r, s, pairs) for r in RHO for s in range(seeds)}
     keys = [(model, *key) for model in MODELS for key in rows]
 
     def plain() -> list[Heads]:
         return [plain_fit(m, data, *rows[r, s], s, training) for m, r, s in keys]
 
-    def member(model: str, rho: float, seed: int, how: Training) -> Member:
+    def member(model: str, rho: float, seed: int, how: NetworkTraining) -> Member:
         teach, judge = rows[rho, seed]
-        return Member(MODELS[model](), data.examples, how, seed, teach, judge)
+        return Member(MODELS[model](training=how, seed=seed), data.examples, teach, judge)
 
-    def together(how: Training) -> list[NetworkFit]:
+    def together(how: NetworkTraining) -> list[NetworkFit]:
         return fit_together([member(*k, how) for k in keys])
 
-    def alone(how: Training) -> list[NetworkFit]:
+    def alone(how: NetworkTraining) -> list[NetworkFit]:
         return [fit_together([member(*k, how)])[0] for k in keys]
 
     half = replace(training, precision="bfloat16")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 FIT = """
 import sys, time
 from causalign.deconfound import TwoStageLeastSquares, fit_parquet
-from causalign.roles import Roles
+from causalign.logs.roles import Roles
 own = tuple(f"w{i}" for i in range(20))
 roles = Roles("text", "y", confounders=("d", *own), instruments=("z0", "z1"))
 method = TwoStageLeastSquares(exogenous=own)

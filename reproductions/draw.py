@@ -37,7 +37,7 @@ def hh_rlhf(found: Found) -> figures.Figure:
         ylabel="accuracy on inconsistent pairs, %",
         caption="",
         alt="Accuracy on inconsistent pairs falls with rho; Multihead lies above Base.",
-    )
+    ).figure()
 
 
 def latent_positivity(found: Found) -> figures.Figure:
@@ -54,7 +54,7 @@ def latent_positivity(found: Found) -> figures.Figure:
         ylabel="points of accuracy lost out of distribution",
         caption="",
         alt="More is lost out of distribution as the factors correlate, here and as published.",
-    )
+    ).figure()
 
 
 def exact_sums(found: Found) -> figures.Figure:
@@ -72,7 +72,7 @@ def exact_sums(found: Found) -> figures.Figure:
         ylabel="points above P_R",
         caption="",
         alt="Below beta 0 the outcome model alone falls under P_R; DR-CPO stays above it.",
-    )
+    ).figure()
 
 
 def upworthy(found: Found) -> figures.Figure:
@@ -95,7 +95,7 @@ def upworthy(found: Found) -> figures.Figure:
         xlabel="AUC on held-out pairs, with 95 % intervals",
         caption="",
         alt="For each encoder: naive lowest, deconfounded near experimental.",
-    )
+    ).figure()
 
 
 def mind(found: Found) -> figures.Figure:
@@ -113,7 +113,7 @@ def mind(found: Found) -> figures.Figure:
         xlabel="correlation with the sentiment, unseen titles",
         caption="",
         alt="Entangled: observed, in text, in layer and ODIN lose the sentiment; IV keeps it.",
-    )
+    ).figure()
 
 
 def monday(found: Found) -> figures.Figure:
@@ -129,7 +129,7 @@ def monday(found: Found) -> figures.Figure:
         xlabel="points of answers with the marker, above SFT",
         caption="",
         alt="Naive DPO opens more answers with the marker than SFT; deconfounded DPO does not.",
-    )
+    ).figure()
 
 
 DRAWN: dict[str, Callable[[Found], figures.Figure]] = {

@@ -4,6 +4,7 @@ MkDocs calls the functions whose names begin with ``on_`` (see mkdocs.yml). Link
 GitHub reads them, relative to the file in the repository; here they become links of the site.
 """
 
+import ast
 import posixpath
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from tables import navigation
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = {
@@ -30,7 +32,7 @@ FAMILIES = {
     "DR": "Installation",
 }
 NAMESPACES = (
-    *("audit", "deconfound", "reward", "policy", "evaluate"),
+    *("logs", "audit", "deconfound", "reward", "policy", "evaluate"),
     *("report", "simulate", "data", "pipeline", "stats", "lm"),
 )
 # Their modules are the interface; the others export what is meant to be used.
@@ -47,12 +49,13 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     families = [{title: _codes(family)} for family, title in FAMILIES.items()]
     pages = [path for path in _repository() if path.endswith(".md")]
     folders = {
+        "methods/": navigation(),
         "checks/": ["checks/index.md", *families],
         "reference/": ["reference/index.md", *map(_reference, NAMESPACES)],
         "recipes/": [path for path in pages if path.startswith("recipes/")],
         "reproductions/": [path for path in pages if path.startswith("reproductions/")],
     }
-    config.nav = _filled(config.nav, folders)
+    config.nav = _fill(config.nav, folders)
     return config
 
 
@@ -85,17 +88,17 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
     return LINK.sub(moved, markdown)
 
 
-def _filled(entry: Any, folders: dict[str, list[Any]]) -> Any:
+def _fill(entry: Any, folders: dict[str, list[Any]]) -> Any:
     if isinstance(entry, list):
-        return [_filled(item, folders) for item in entry]
+        return [_fill(item, folders) for item in entry]
     if isinstance(entry, dict):
-        return {title: _filled(item, folders) for title, item in entry.items()}
+        return {title: _fill(item, folders) for title, item in entry.items()}
     return folders.get(entry, entry)
 
 
 def _repository() -> list[str]:
-    found = {path for pattern in SHOWN for path in ROOT.glob(pattern) if path.is_file()}
-    return sorted(path.relative_to(ROOT).as_posix() for path in found)
+    paths = {path for pattern in SHOWN for path in ROOT.glob(pattern) if path.is_file()}
+    return sorted(path.relative_to(ROOT).as_posix() for path in paths)
 
 
 def _place(path: str) -> str:
@@ -108,8 +111,29 @@ def _reference(name: str) -> str:
 
 
 def _api(name: str, by_module: bool) -> str:
-    shown = f"    options:\n      show_submodules: {str(by_module).lower()}\n"
-    return f"# `{name}`\n\n::: {name}\n{shown}"
+    """Return a page of the reference: a folder's modules, or what its stub says it exports."""
+    exported = [] if by_module else _exported(name)
+    options = [f"show_submodules: {str(by_module).lower()}"]
+    if exported:
+        options.append("members: false")
+    lines = [f"# `{name}`", "", f"::: {name}", *_options(options)]
+    for one in exported:
+        shown = ["show_root_heading: true", "show_root_toc_entry: true"]
+        lines += ["", f"::: {name}.{one}", *_options(shown)]
+    return "\n".join(lines) + "\n"
+
+
+def _options(options: list[str]) -> list[str]:
+    return ["    options:", *(f"      {option}" for option in options)]
+
+
+def _exported(name: str) -> list[str]:
+    """Return the functions and classes that a lazy namespace exports; none without a stub."""
+    stub = ROOT / "src" / name.replace(".", "/") / "__init__.pyi"
+    if not stub.exists():
+        return []
+    froms = [n for n in ast.parse(stub.read_text("utf-8")).body if isinstance(n, ast.ImportFrom)]
+    return [alias.name for node in froms if node.module for alias in node.names]
 
 
 def _codes(family: str) -> list[str]:

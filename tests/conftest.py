@@ -110,6 +110,19 @@ def tiny_lm_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def finding():
+    """Return a function that picks the finding with a code out of a result, or out of findings."""
+
+    def pick(result, code: str):
+        findings = getattr(result, "findings", result)
+        matching = [one for one in findings if one.code == code]
+        assert matching, f"no finding {code} among {[one.code for one in findings]}"
+        return matching[0]
+
+    return pick
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """Return the folder of real data, or skip and say so."""
     folder = os.environ.get("CAUSALIGN_DATA")

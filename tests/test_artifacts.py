@@ -51,8 +51,10 @@ def test_another_key_is_an_error_unless_replaced(tmp_path):
     artifacts.write_stage(place, SECTION, key="k", settings=None)
     assert artifacts.is_done(place, "k", replace=False)
     assert not artifacts.is_done(place, "other", replace=True)
-    with pytest.raises(ArtifactError, match="--replace"):
+    with pytest.raises(ArtifactError, match="settings or data. Choose another output folder"):
         artifacts.is_done(place, "other", replace=False)
+    with pytest.raises(ArtifactError, match="settings or data. Pass redo=True"):
+        artifacts.is_done(place, "other", replace=False, advice="Pass redo=True.")
 
 
 def test_damage_is_said(tmp_path):
@@ -66,11 +68,18 @@ def test_damage_is_said(tmp_path):
         artifacts.read_stage(place)
 
 
+def test_what_a_killed_process_left_goes_when_the_next_takes_the_run(tmp_path):
+    left = tmp_path / ".1-audit.partial-x"
+    left.mkdir()
+    with artifacts.lock(tmp_path):
+        assert not left.exists()
+
+
 def test_two_processes_do_not_share_a_run(tmp_path):
     with (
-        artifacts.locked(tmp_path),
+        artifacts.lock(tmp_path),
         pytest.raises(ArtifactError, match="Another process"),
-        artifacts.locked(tmp_path),
+        artifacts.lock(tmp_path),
     ):
         pass
 

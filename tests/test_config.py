@@ -35,11 +35,11 @@ def test_nested_settings_start_from_the_default_of_their_field():
     assert built == Deep(Outer("deep", Inner(3, ("kept",)), 0.5), Inner(4))
 
 
-@pytest.mark.parametrize("name", sorted(policy.methods))
+@pytest.mark.parametrize("name", sorted(policy.METHODS))
 def test_setting_the_steps_keeps_the_learning_rate_of_the_method(name):
-    method = policy.methods[name]
+    method = policy.METHODS[name]
     settings = config.override({"method": name}, ["training.steps=4", "lora.rank=2"])
-    built = config.choose(policy.methods, settings, "policy")
+    built = config.choose(policy.METHODS, settings, "policy")
     assert built.training == replace(method().training, steps=4)
     assert built.lora == replace(method().lora, rank=2)
 

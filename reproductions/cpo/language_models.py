@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from causalign import artifacts
+from causalign.files import read_json, write_json
 from causalign.lm.cache import EmbeddingCache
-from causalign.lm.completions import tokenized
-from causalign.lm.embed import embed
+from causalign.lm.completions import tokenize
+from causalign.lm.embeddings import embed
 from causalign.lm.encoder import Encoder
 from causalign.lm.generate import sample
 from causalign.lm.logprob import completion_logprobs
 from causalign.logs import Logs
+from causalign.logs.roles import Roles
 from causalign.policy import SFT, CausalPreference, FreshSamples, PolicyFit, Training, Weighting
-from causalign.reward import RewardModel, RidgeReward
-from causalign.roles import Roles
+from causalign.reward import RewardModel, Ridge
 
 __all__ = ["Parts", "logged", "regression", "study"]
 
@@ -65,7 +65,7 @@ def study(chosen: Settings, parts_of: Callable[[int], Parts], folder: Path) -> d
         judged = {}
         for name, fit in policies.items():
             texts = written(fit, place, name, chosen)
-            worth = parts.judge.expected_outcome(None, texts)
+            worth = parts.judge.expected_outcome(texts)
             judged[name] = Judged(worth, divergence(fit, policies[START], texts, chosen))
         found[f"seed {seed}"] = compared(judged, chosen["strengths"], seed)
         printed(found[f"seed {seed}"])
@@ -82,7 +82,7 @@ def logged(texts: list[str], outcome: np.ndarray) -> Logs:
 def regression(texts: list[str], worth: np.ndarray, encoder: Encoder) -> RewardModel:
     """Return a ridge regression of what a text is worth on its vector."""
     vectors = embed(texts, encoder, EmbeddingCache()).vectors
-    return RewardModel(encoder.name, RidgeReward().fit(vectors, worth).head, encoder=encoder)
+    return RewardModel(encoder.name, Ridge().fit_arrays(vectors, worth).head, encoder=encoder)
 
 
 def fits(
@@ -110,7 +110,7 @@ def fits(
             fit = causal(objective, given, chosen).fit(
                 parts.teach,
                 folder / name.replace(" ", "-"),
-                outcome_model=model,
+                reward=model,
                 log_propensity=None if method == "OO-RLHF" else known,
             )
             yield name, fit
@@ -126,12 +126,12 @@ def causal(objective: Any, given: dict[str, Any], chosen: Settings) -> CausalPre
         objective,
         weighting=Weighting(level="length"),
         samples=FreshSamples(
-            every=chosen["every"],
-            for_each_row=1,
+            refresh_every=chosen["every"],
+            samples_per_row=1,
             max_new_tokens=chosen["max_new_tokens"],
-            measured=0,
+            evaluation_texts=0,
         ),
-        held_out=0.0,
+        validation_share=0.0,
         **given,
     )
 
@@ -148,9 +148,9 @@ def written(fit: PolicyFit, folder: Path, name: str, chosen: Settings) -> list[s
             seed=2026,
             batch_size=64,
         )
-        artifacts.write_json(path, {"texts": drawn.texts})
+        write_json(path, {"texts": drawn.texts})
         print(f"{name}: {chosen['written']} texts written", flush=True)
-    texts: list[str] = artifacts.read_json(path)["texts"]
+    texts: list[str] = read_json(path)["texts"]
     return texts
 
 
@@ -160,7 +160,7 @@ def divergence(fit: PolicyFit, start: PolicyFit, texts: list[str], chosen: Setti
     # One more than was written, for the start of a text: what was cut gets no end.
     longest = chosen["max_new_tokens"] + 1
     said = [text for text in texts if text.strip()]
-    completions = tokenized(policy.tokenizer, None, said, max_length=longest)
+    completions = tokenize(policy.tokenizer, None, said, max_length=longest)
     under = (completion_logprobs(model, completions) for model in (policy, before))
     return float(np.mean(next(under) - next(under)))
 

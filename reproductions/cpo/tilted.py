@@ -14,7 +14,7 @@ import torch
 from scipy.optimize import brentq
 from torch import Tensor
 
-from causalign.policy.objectives import OutcomeValue
+from causalign.policy import OutcomeValue
 
 __all__ = [
     "METHODS",

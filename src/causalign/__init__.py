@@ -2,12 +2,8 @@
 
 from importlib.metadata import version
 
-from causalign import errors
-from causalign.audit import audit
-from causalign.logs import Logs
-from causalign.pairs import Pairs
-from causalign.roles import Roles
+import lazy_loader
 
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = version("causalign")
-
-__all__ = ["Logs", "Pairs", "Roles", "__version__", "audit", "errors"]
+__all__ = [*__all__, "__version__"]

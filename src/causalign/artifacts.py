@@ -4,14 +4,11 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,9 +17,12 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from causalign.errors import ArtifactError
+from causalign.files import read_json, remove_partial, to_json, write_json, write_whole
 from causalign.results import Figure, Finding, Section, Verdict, file_stem
 
 FORMAT = 1
+# What of a section is JSON as it is.
+_PLAIN = ("stage", "question", "answer", "assumption", "numbers", "details")
 RECORDED_PACKAGES = ("causalign", "numpy", "scipy", "scikit-learn", "pyarrow", "torch")
 
 
@@ -45,10 +45,11 @@ def open_run(folder: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
     """Hold the run folder for one process; the lock of a killed process lapses with it."""
     try:
         with FileLock(folder / ".lock", timeout=0):
+            remove_partial(folder)
             yield
     except Timeout as error:
         raise ArtifactError(f"Another process is working in {str(folder)!r}.") from error
@@ -69,9 +70,9 @@ def claim(folder: Path, key: str) -> None:
         )
 
 
-def fingerprint(*parts: Any) -> str:
+def fingerprint(*parts: object) -> str:
     """Return a hash of settings and inputs that says whether a stage must be done again."""
-    text = json.dumps([_plain(part) for part in parts], sort_keys=True, allow_nan=True)
+    text = json.dumps([to_json(part) for part in parts], sort_keys=True, allow_nan=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -88,10 +89,13 @@ def hash_table(table: pa.Table) -> str:
     return digest.hexdigest()[:16]
 
 
-def is_done(folder: Path, key: str, *, replace: bool) -> bool:
+def is_done(
+    folder: Path, key: str, *, replace: bool, advice: str = "Choose another output folder."
+) -> bool:
     """Return whether the stage is there with this key.
 
-    With another key it is an `ArtifactError`, since results would be lost, unless ``replace``.
+    With another key it is an `ArtifactError`, since results would be lost, unless ``replace``;
+    ``advice`` says what to do then, in the words of the door.
     """
     stored = folder / "result.json"
     if not stored.exists():
@@ -100,10 +104,7 @@ def is_done(folder: Path, key: str, *, replace: bool) -> bool:
         return True
     if replace:
         return False
-    raise ArtifactError(
-        f"{str(folder)!r} holds the result of other settings or data. "
-        "Choose another output folder, or replace it with --replace."
-    )
+    raise ArtifactError(f"{str(folder)!r} holds the result of other settings or data. {advice}")
 
 
 def require_free(folder: Path) -> None:
@@ -122,36 +123,33 @@ def write_stage(
     section: Section,
     *,
     key: str,
-    settings: Any,
+    settings: object,
     payload: Callable[[Path], object] | None = None,
 ) -> None:
     """Write ``result.json``, ``summary.md``, tables and figures of a stage, all or nothing.
 
-    Everything goes to a hidden neighbour first and is renamed at the end, so a reader never meets
-    half a stage. ``payload`` writes what only this stage knows (adjusted logs, models).
+    ``payload`` writes what only this stage knows (adjusted logs, models).
     """
     require_free(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    if payload is not None:
-        payload(partial)
-    for name, table in section.tables.items():
-        pq.write_table(table, partial / f"{file_stem(name)}.parquet")
-        pacsv.write_csv(_flat(table), partial / f"{file_stem(name)}.csv")
-    for figure in section.figures:
-        (partial / f"{file_stem(figure.name)}.svg").write_text(figure.svg, encoding="utf-8")
-    (partial / "summary.md").write_text(_summary(section), encoding="utf-8")
     record = _record(section) | {
         "format": FORMAT,
         "fingerprint": key,
-        "settings": _plain(settings),
+        "settings": to_json(settings),
         "versions": versions(),
     }
-    text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
-    (partial / "result.json").write_text(text + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(partial, folder)
+    with write_whole(folder) as partial:
+        partial.mkdir()
+        if payload is not None:
+            payload(partial)
+        for name, table in section.tables.items():
+            pq.write_table(table, partial / f"{file_stem(name)}.parquet")
+            pacsv.write_csv(_flat(table), partial / f"{file_stem(name)}.csv")
+        for figure in section.figures:
+            path = partial / f"{file_stem(figure.name)}.svg"
+            path.write_text(figure.svg, encoding="utf-8")
+        (partial / "summary.md").write_text(_summary(section), encoding="utf-8")
+        text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
+        (partial / "result.json").write_text(text + "\n", encoding="utf-8")
 
 
 def read_stage(folder: Path) -> Section:
@@ -161,11 +159,7 @@ def read_stage(folder: Path) -> Section:
         raise ArtifactError(f"{str(folder)!r} was written by another version of causalign.")
     try:
         return Section(
-            stage=record["stage"],
-            question=record["question"],
-            answer=record["answer"],
-            assumption=record["assumption"],
-            numbers=record["numbers"],
+            **{name: record[name] for name in _PLAIN},
             tables={n: pq.read_table(folder / f"{file_stem(n)}.parquet") for n in record["tables"]},
             figures=tuple(
                 Figure(
@@ -176,7 +170,6 @@ def read_stage(folder: Path) -> Section:
             findings=tuple(
                 Finding(**{**f, "verdict": Verdict(f["verdict"])}) for f in record["findings"]
             ),
-            details=record["details"],
         )
     except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         raise ArtifactError(
@@ -186,49 +179,27 @@ def read_stage(folder: Path) -> Section:
 
 def stages(run: Path) -> list[Path]:
     """Return the finished stage folders of a run, in their order."""
-    found = [p for p in run.iterdir() if re.match(r"\d+-", p.name) and (p / "result.json").exists()]
-    return sorted(found, key=lambda p: int(p.name.split("-")[0]))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(_plain(value), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    folders = [p for p in run.iterdir() if re.match(r"\d+-", p.name)]
+    finished = [p for p in folders if (p / "result.json").exists()]
+    return sorted(finished, key=lambda p: int(p.name.split("-")[0]))
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that the numbers depend on."""
-    found = {"python": sys.version.split()[0]}
+    known = {"python": sys.version.split()[0]}
     for name in RECORDED_PACKAGES:
         try:
-            found[name] = version(name)
+            known[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return known
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file; raise `ArtifactError` when it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(
-            f"{str(path)!r} is damaged ({error}). Delete it and run again."
-        ) from error
-
-
-def _record(section: Section) -> dict[str, Any]:
-    return {
-        "stage": section.stage,
-        "question": section.question,
-        "answer": section.answer,
-        "assumption": section.assumption,
-        "numbers": _plain(section.numbers),
+def _record(section: Section) -> dict[str, object]:
+    return {name: to_json(getattr(section, name)) for name in _PLAIN} | {
         "tables": list(section.tables),
         "figures": [{"name": f.name, "caption": f.caption, "alt": f.alt} for f in section.figures],
-        "findings": [_plain(f) for f in section.findings],
-        "details": _plain(section.details),
+        "findings": [to_json(f) for f in section.findings],
     }
 
 
@@ -236,22 +207,6 @@ def _summary(section: Section) -> str:
     lines = [f"# {section.stage}", "", f"**{section.question}**", "", section.answer, ""]
     lines += [f"- {finding.line()}" for finding in section.findings]
     return _inert("\n".join(lines)).rstrip() + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON types: dataclasses, mappings, tuples, paths and numpy scalars."""
-    if is_dataclass(value) and not isinstance(value, type):
-        content = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-        return content if isinstance(value, Finding) else {"type": type(value).__name__, **content}
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
-        return value.item()
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def _flat(table: pa.Table) -> pa.Table:

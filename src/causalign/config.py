@@ -4,22 +4,26 @@ import dataclasses
 import os
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from causalign.errors import SettingsError, UnreadableFile, nearest
 
 T = TypeVar("T")
+# What a file of settings holds, and what dataclasses are built of.
+Settings = Mapping[str, Any]
 
 
 class _StrictLoader(yaml.SafeLoader):
     """Read YAML safely and refuse a key that is written twice, which plain YAML forgets."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
@@ -44,7 +48,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     return loaded
 
 
-def override(settings: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+def override(settings: Settings, assignments: Sequence[str]) -> dict[str, Any]:
     """Return the settings with assignments such as ``reward.folds=10`` applied.
 
     The value is read as YAML, so ``[a, b]``, ``true`` and ``1e-3`` mean what they do in the file.
@@ -64,7 +68,7 @@ def override(settings: Mapping[str, Any], assignments: Sequence[str]) -> dict[st
     return result
 
 
-def construct(cls: type[T], settings: Any, where: str = "") -> T:
+def construct(cls: type[T], settings: object, where: str = "") -> T:
     """Build the dataclass ``cls``, nested ones too, from a mapping.
 
     What a nested mapping does not name stays as it is in the default of that field: a method that
@@ -73,54 +77,89 @@ def construct(cls: type[T], settings: Any, where: str = "") -> T:
     Raises `SettingsError` naming the nearest right key for an unknown one, and the setting, what
     was expected and what was found for a wrong type.
     """
-    _check_keys(cls, settings, where)
+    whole = _complete(cls, _check_keys(cls, settings, where))
     try:
-        return TypeAdapter(cls).validate_python(_completed(cls, _tuples(settings)))
+        return TypeAdapter(cls).validate_python(whole)
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(p) for p in (where, *first["loc"]) if p != "")
         raise SettingsError(f"Setting {path!r}: {_plain(first)}") from error
 
 
-def choose(methods: Mapping[str, type], settings: Mapping[str, Any], where: str) -> Any:
-    """Build the method that ``settings['method']`` names, out of a closed set."""
+class Methods(Mapping[str, type[T]]):
+    """Map the names of methods to their classes; a class is imported when it is asked for.
+
+    ``package`` is the namespace that exports them, ``classes`` their names there, each alone or
+    with words about the method for those who choose.
+    """
+
+    def __init__(self, package: str, classes: Mapping[str, str | tuple[str, str]]) -> None:
+        self._package = package
+        pairs = {n: (c, "") if isinstance(c, str) else c for n, c in classes.items()}
+        self._classes = {name: cls for name, (cls, _) in pairs.items()}
+        self._about = {name: about for name, (_, about) in pairs.items()}
+
+    def about(self, name: str) -> str:
+        """Return the words about a method."""
+        return self._about[name]
+
+    def __getitem__(self, name: str) -> type[T]:
+        method: type[T] = getattr(import_module(self._package), self._classes[name])
+        return method
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._classes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._classes)
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+
+def choose(methods: Mapping[str, type[T]], settings: Settings, where: str = "") -> T:
+    """Build the method that ``settings['method']`` names, out of a closed set.
+
+    ``where`` is what messages call the settings, such as "reward" in a recipe.
+    """
     if not isinstance(settings, Mapping) or "method" not in settings:
         raise SettingsError(f"Setting {where!r} needs a 'method'; there are: {', '.join(methods)}")
     name = settings["method"]
     if name not in methods:
+        path = f"{where}.method" if where else "method"
         raise SettingsError(
-            f"Setting '{where}.method': unknown method {name!r}; {nearest(str(name), methods)}"
+            f"Setting {path!r}: unknown method {name!r}; {nearest(str(name), methods)}"
         )
     rest = {key: value for key, value in settings.items() if key != "method"}
     return construct(methods[name], rest, where)
 
 
-def _value(text: str, assignment: str) -> Any:
+def _value(text: str, assignment: str) -> object:
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
     except yaml.YAMLError as error:
         raise SettingsError(f"The value in {assignment!r} is not valid YAML.") from error
 
 
-def _plain(error: Any) -> str:
+def _plain(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return "is required and missing."
-    found = repr(error["input"])
-    return f"{error['msg']}, but found {found[:80]}."
+    return f"{error['msg']}, but found {repr(error['input'])[:80]}."
 
 
-def _copy(value: Any) -> Any:
-    return {k: _copy(v) for k, v in value.items()} if isinstance(value, Mapping) else value
+def _copy(settings: Settings) -> dict[str, Any]:
+    return {k: _copy(v) if isinstance(v, Mapping) else v for k, v in settings.items()}
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value: object) -> object:
     """Turn YAML's lists into the tuples that frozen dataclasses hold."""
     if isinstance(value, Mapping):
         return {key: _tuples(item) for key, item in value.items()}
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _check_keys(cls: type, settings: Any, where: str) -> None:
+def _check_keys(cls: type, settings: object, where: str) -> Settings:
+    """Return the settings as the mapping that they must be, of known keys at every depth."""
     if not isinstance(settings, Mapping):
         raise SettingsError(
             f"Setting {where or 'file'!r} must be a mapping, but holds {settings!r}."
@@ -134,9 +173,10 @@ def _check_keys(cls: type, settings: Any, where: str) -> None:
         nested = _dataclass_in(hints[key])
         if nested is not None and value is not None:
             _check_keys(nested, value, path)
+    return settings
 
 
-def _completed(cls: type, settings: Mapping[str, Any], start: Any = None) -> dict[str, Any]:
+def _complete(cls: type, settings: Settings, start: object = None) -> dict[str, object]:
     """Return the settings, nested ones filled up from the default of their field, or ``start``."""
     known = {field.name: field for field in dataclasses.fields(cls) if field.init}
     filled = {} if start is None else {name: getattr(start, name) for name in known}
@@ -145,18 +185,19 @@ def _completed(cls: type, settings: Mapping[str, Any], start: Any = None) -> dic
         nested = _dataclass_in(hints[key])
         if nested is not None and isinstance(value, Mapping):
             before = filled[key] if key in filled else _default(known[key])
-            value = _completed(nested, value, before if isinstance(before, nested) else None)
-        filled[key] = value
+            value = _complete(nested, value, before if isinstance(before, nested) else None)
+        filled[key] = _tuples(value)
     return filled
 
 
-def _default(field: dataclasses.Field) -> Any:
+def _default(field: dataclasses.Field[object]) -> object:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default
 
 
-def _dataclass_in(hint: Any) -> type | None:
+def _dataclass_in(hint: object) -> type | None:
+    """Return the dataclass that a field's type is, or is when it is not None."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return hint
     if typing.get_origin(hint) in (typing.Union, types.UnionType):

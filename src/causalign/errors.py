@@ -15,7 +15,8 @@
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class CausalignError(Exception):
@@ -34,7 +35,32 @@ class ColumnNotFound(InputError, KeyError):
 
 
 class RoleNotDeclared(InputError, LookupError):
-    """Say that a method needs a role which these logs do not declare."""
+    """Say that a method needs a role which these logs do not declare.
+
+    ``why`` says who needs what; ``roles`` are the roles any one of which would do. The message
+    tells how to declare them in Python; other doors make their own words of the two.
+    """
+
+    def __init__(self, why: str, *roles: str) -> None:
+        self.why, self.roles, self.is_reworded = why, roles, False
+        super().__init__(self._tell("in", lambda role: f"`Roles({role}=...)`"))
+
+    def reword(self, preposition: str, declare: Callable[[str], str]) -> "RoleNotDeclared":
+        """Put the message in the words of a door, unless one did before; return the error.
+
+        ``declare`` says how a role is declared there: "with", such as "--group COLUMN".
+        """
+        if not self.is_reworded:
+            self.args, self.is_reworded = (self._tell(preposition, declare),), True
+        return self
+
+    def _tell(self, preposition: str, declare: Callable[[str], str]) -> str:
+        ways = " or ".join(map(declare, self.roles))
+        return f"{self.why} Name the column {preposition} {ways}."
+
+    def __reduce__(self) -> tuple[type["RoleNotDeclared"], tuple[str, ...]]:
+        # One process tells the others of an error: there it is made again of its parts.
+        return type(self), (self.why, *self.roles)
 
 
 class UnreadableFile(InputError, OSError):
@@ -59,6 +85,20 @@ class DownloadError(CausalignError, OSError):
 
 class ExtraNotInstalled(CausalignError, ImportError):
     """Say which optional dependency is missing and how to install it."""
+
+
+@contextmanager
+def needs_extra(what: str, install: str = "`pip install 'causalign[lm]'`") -> Iterator[None]:
+    """Say who needs which library, and how to install it, if an import in the block fails."""
+    try:
+        yield
+    except ImportError as missing:
+        library = missing.name or str(missing)
+        if isinstance(missing, ExtraNotInstalled) or library.startswith("causalign"):
+            raise
+        raise ExtraNotInstalled(
+            f"{what} needs {library}, which is not installed: {install}."
+        ) from missing
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:

@@ -1,25 +1,22 @@
 """What a run is made of: the settings in ``pipeline.yaml``, strict and frozen."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from causalign import config
+from causalign.config import Settings
 from causalign.errors import SettingsError
-from causalign.roles import Roles
-from causalign.scales import Scale
-
-__all__ = ["Data", "Evaluation", "Generation", "Recipe", "load"]
+from causalign.logs.roles import Roles
+from causalign.logs.scales import Scale
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
     """Say where the logs are, what their columns mean and which rows judge.
 
-    ``scale`` is the scale on which effects add up (`causalign.scales`); ``one_per_group`` keeps
-    one random row of each group for training, as a firm without tests would have; ``held_out`` is
-    the share of groups that only judge.
+    ``scale`` is the scale on which effects add up (`causalign.logs.scales`); ``one_per_group``
+    keeps one random row of each group for training, as a firm without tests would have;
+    ``held_out`` is the share of groups that only judge.
     """
 
     path: str
@@ -78,11 +75,11 @@ class Recipe:
     name: str
     data: Data
     encoder: str = "minilm"
-    deconfound: Mapping[str, Any] = field(default_factory=lambda: {"method": "additive"})
-    reward: Mapping[str, Any] = field(default_factory=lambda: {"method": "ridge"})
+    deconfound: Settings = field(default_factory=lambda: {"method": "additive"})
+    reward: Settings = field(default_factory=lambda: {"method": "ridge"})
     evaluate: Evaluation = Evaluation()
-    policy: Mapping[str, Any] | None = None
-    start: Mapping[str, Any] | None = None
+    policy: Settings | None = None
+    start: Settings | None = None
     generate: Generation = Generation()
     seed: int = 0
 

@@ -1,12 +1,25 @@
-"""What every stage returns: a result with a table, findings and a summary, told as a section."""
+"""What every stage returns: a result that looks the same everywhere, and its section."""
 
 import re
-from collections.abc import Mapping
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, runtime_checkable
+from html import escape
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
+
+from causalign.errors import SettingsError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LINES_SHOWN = 8
+WIDTH = 100
+ROWS_SHOWN = 20
+CELL_LENGTH = 120
 
 
 class Verdict(StrEnum):
@@ -67,22 +80,112 @@ class Section:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-@runtime_checkable
-class Result(Protocol):
-    """The three members that every result has, whatever stage it comes from."""
+class Drawable(Protocol):
+    """What can be put on matplotlib Axes: a `causalign.figures.Drawing`."""
+
+    def on(self, axes: "Axes | None" = None) -> "Axes":
+        """Draw on the given Axes, or on new ones; return them."""
+        ...
+
+
+class Result(ABC):
+    """Show every result alike: in a terminal, in a notebook and in a report.
+
+    A class gives ``findings``, ``answer``, ``table`` and ``section``; ``details`` when its summary
+    has more to say, and ``drawing`` when there is something to see. Make dataclasses of results
+    with ``repr=False``, so that the short one below is theirs.
+    """
+
+    __slots__ = ()
 
     @property
+    @abstractmethod
     def findings(self) -> tuple[Finding, ...]:
-        """Return the findings attached to the result."""
-        ...
+        """The findings attached to the result."""
 
+    @abstractmethod
+    def answer(self) -> str:
+        """Return in a sentence or two what came out."""
+
+    @abstractmethod
     def table(self) -> pa.Table:
-        """Return the numbers, one row for each thing estimated."""
-        ...
+        """Return the numbers, one row for each thing estimated; ``.to_pandas()`` makes a frame."""
+
+    @abstractmethod
+    def section(self) -> Section:
+        """Return the result as a section of a run folder and of the report."""
+
+    def details(self) -> Sequence[str]:
+        """Return what the summary says below the answer, a line each."""
+        return ()
+
+    def drawing(self) -> Drawable | None:
+        """Return the picture of the result, or None when there is nothing to draw."""
+        return None
 
     def summary(self) -> str:
-        """Return a text of a few lines that a person can read."""
-        ...
+        """Return a text that a person can read: answer, details, findings that did not pass."""
+        shown = (*_open_lines(self.findings), *_count(self.findings))
+        return "\n".join([self.answer(), *self.details(), *shown])
+
+    def plot(self, axes: "Axes | None" = None) -> "Axes":
+        """Draw the result on matplotlib Axes, new ones unless some are given, and return them.
+
+        Raises `SettingsError` where there is nothing to draw.
+        """
+        drawing = self.drawing()
+        if drawing is None:
+            raise SettingsError(f"There is nothing to draw of this {type(self).__name__}.")
+        return drawing.on(axes)
+
+    def __repr__(self) -> str:
+        return card(type(self).__name__, (self.answer(),), self.findings)
+
+    def _repr_html_(self) -> str:
+        lines = (self.answer(), *self.details())
+        return html_card(type(self).__name__, lines, self.table(), self.findings)
+
+
+def card(title: str, lines: Sequence[str], findings: tuple[Finding, ...] = ()) -> str:
+    """Return at most 11 lines of 100 characters: a title, some lines, how many findings."""
+    wrapped = [part for line in lines for part in textwrap.wrap(line, WIDTH - 2)]
+    shown = wrapped[:LINES_SHOWN] + ["..."] * (len(wrapped) > LINES_SHOWN)
+    return "\n".join([title, *(f"  {line}" for line in (*shown, *_count(findings)))])
+
+
+def html_card(
+    title: str, lines: Sequence[str], table: pa.Table, findings: tuple[Finding, ...] = ()
+) -> str:
+    """Return what a notebook shows: lines, the head of a table, findings; all of it escaped."""
+    parts = [f"<strong>{escape(title)}</strong>", *(f"<div>{escape(line)}</div>" for line in lines)]
+    heads = "".join(f"<th>{escape(name)}</th>" for name in table.column_names)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(_cell(value))}</td>' for value in row.values())}</tr>"
+        for row in table.slice(0, ROWS_SHOWN).to_pylist()
+    )
+    parts.append(f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>")
+    if table.num_rows > ROWS_SHOWN:
+        parts.append(f"<div>... and {table.num_rows - ROWS_SHOWN:,} more rows; see table()</div>")
+    parts += [f"<div>{escape(line)}</div>" for line in _open_lines(findings)]
+    parts += [f"<div>{escape(line)}</div>" for line in _count(findings)]
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _open_lines(findings: tuple[Finding, ...]) -> list[str]:
+    """Return a line for each finding that failed or warns."""
+    return [f.line() for f in findings if f.verdict in (Verdict.FAIL, Verdict.WARN)]
+
+
+def _count(findings: tuple[Finding, ...]) -> list[str]:
+    """Return one line that counts the findings by verdict, or none where there are none."""
+    counts = [(v.value, sum(f.verdict is v for f in findings)) for v in Verdict]
+    listed = ", ".join(f"{count} {name}" for name, count in counts if count)
+    return [f"findings: {listed}"] if listed else []
+
+
+def _cell(value: object) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= CELL_LENGTH else f"{text[: CELL_LENGTH - 1]}…"
 
 
 def worst(findings: tuple[Finding, ...]) -> Verdict:

@@ -63,7 +63,7 @@ FILES = {
     "one row": ("logs.csv", "text,y,c\na,1,0\n", "The table has one row"),
     "missing column": ("logs.csv", "test,y,c\na,1,0\nb,2,1\n", "did you mean 'test'?"),
     "missing outcome column": ("logs.csv", "text,z,c\na,1,0\nb,2,1\n", "names the column 'y'"),
-    "outcome missing": ("logs.csv", "text,y,c\na,1,0\nb,,1\nd,2,1\n", "'y' is missing in 1 rows"),
+    "outcome missing": ("logs.csv", "text,y,c\na,1,0\nb,,1\nd,2,1\n", "'y' has 1 missing values"),
     "outcome not numeric": ("logs.csv", "text,y,c\na,1,0\nb,many,1\n", "row 1 holds 'many'"),
     "outcome constant": ("logs.csv", "text,y,c\na,1,0\nb,1,1\n", "is constant (1)"),
     "outcome infinite": ("logs.csv", "text,y,c\na,1,0\nb,inf,1\n", "row 1 is infinite"),

@@ -37,7 +37,7 @@ def arguments(method, log, model, out, *more):
     [
         ("sft", []),
         ("dpo", ["--group", "test"]),
-        ("causal-preference", ["--propensity", "p", "--set", "samples.measured=0"]),
+        ("causal-preference", ["--propensity", "p", "--set", "samples.evaluation_texts=0"]),
     ],
 )
 def test_each_method_writes_a_model_with_its_section(log, tiny_lm_folder, tmp_path, method, more):
@@ -71,9 +71,9 @@ WRITING = ["--set", "max_new_tokens=4", "--set", "training.batch_size=4"]
 @pytest.mark.parametrize(
     ("method", "more"),
     [
-        ("ppo", ["--set", "rollout=4", "--set", "measured=4"]),
-        ("grpo", ["--set", "group=2", "--set", "measured=4"]),
-        ("rloo", ["--set", "group=2", "--set", "measured=4"]),
+        ("ppo", ["--set", "rollout_size=4", "--set", "evaluation_texts=4"]),
+        ("grpo", ["--set", "num_generations=2", "--set", "evaluation_texts=4"]),
+        ("rloo", ["--set", "num_generations=2", "--set", "evaluation_texts=4"]),
     ],
 )
 def test_a_reward_model_tunes_a_policy(log, rewards, tiny_lm_folder, tmp_path, method, more):
@@ -95,7 +95,7 @@ def test_pairs_of_a_log_and_a_preference_model(log, rewards, tiny_lm_folder, tmp
         main(
             [*arguments("paired-dpo", log, tiny_lm_folder, tmp_path / "b", *more), rewards["ridge"]]
         )
-    assert "must be in log-odds" in " ".join(capsys.readouterr().err.split())
+    assert "no log-odds of winning" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
@@ -106,11 +106,10 @@ def test_pairs_of_a_log_and_a_preference_model(log, rewards, tiny_lm_folder, tmp
         ("sft", ["--set", "training.batch_size=0"], "batch_size"),
         ("causal-preference", [], "propensity"),
         ("causal-preference", ["--propensity", "test"], "is 0 in row 0"),
-        ("causal-preference", ["--set", "objective=doubly-robust"], "needs an outcome_model"),
+        ("causal-preference", ["--set", "objective=doubly-robust"], "--reward-model"),
         ("dpo", [], "group"),
-        ("ppo", ["--prompt", "texts"], "did you mean 'text'"),
         ("ppo", ["--prompt", "text"], "--reward-model"),
-        ("grpo", ["--set", "group=3"], "multiple"),
+        ("grpo", ["--set", "num_generations=3"], "multiple"),
         ("paired-dpo", ["--group", "test"], "--reward-model"),
     ],
 )
@@ -126,3 +125,13 @@ def test_bad_input_is_one_line_without_a_traceback(
     assert re.search(said, shown), shown
     assert "Traceback" not in shown
     assert not (tmp_path / "out").exists()
+
+
+def test_a_prompt_column_that_is_not_there_is_answered_with_the_nearest(
+    log, rewards, tmp_path, capsys
+):
+    named = ["--prompt", "texts", "--reward-model", rewards["ridge"], "--out", str(tmp_path / "o")]
+    with pytest.raises(SystemExit) as stopped:
+        main(["policy", "ppo", log, *named])
+    assert stopped.value.code == 2
+    assert "did you mean 'text'" in " ".join(capsys.readouterr().err.split())

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from causalign.cli import main
-from causalign.cli.reward_fitting import METHODS
-from causalign.reward import RewardModel
+from causalign.reward import CHOICES, RewardModel
 
 QUICK = ["--set", "width=4", "--set", "depth=2", "--set", "training.epochs=1"]
 CONFOUNDER = ["--confounder", "price"]
@@ -64,20 +63,19 @@ FITS = {
     "ordinal": ("stars", [*QUICK, "--set", "seed=1"]),
     "confounder-in-layer": ("y", [*QUICK, *CONFOUNDER, "--confounder", "shop"]),
     "confounder-in-text": ("y", [*CONFOUNDER, "--set", "digits=1"]),
-    "odin": ("y", [*QUICK, *CONFOUNDER, *GROUP]),
     "base": ("y", [*QUICK, *OUTCOME, "--objective", "aim"]),
     "multihead": ("y", [*QUICK, *GROUP, "--objective", "aim"]),
     "adversarial": ("y", [*QUICK, *OUTCOME, *CONFOUNDER]),
 }
 
 
-def test_every_method_is_tried_here():
-    assert {*FITS, "language-model"} == set(METHODS)
+# A network that is not named above learns from pairs and a confounder; a language model is below.
+OTHERS = ("y", [*QUICK, *CONFOUNDER, *GROUP])
 
 
-@pytest.mark.parametrize("method", FITS)
+@pytest.mark.parametrize("method", [name for name in CHOICES if name != "language-model"])
 def test_a_method_leaves_models_that_score(log, tmp_path, capsys, method):
-    outcome, more = FITS[method]
+    outcome, more = FITS.get(method, OTHERS)
     out = tmp_path / "out"
     code, said = call(capsys, *shared(log, out, outcome), "--method", method, *more)
     assert code == 0, said.err
@@ -86,7 +84,7 @@ def test_a_method_leaves_models_that_score(log, tmp_path, capsys, method):
     places = ["model/helpful", "model/harmless"] if "aim" in more else ["model"]
     assert sorted(found) == sorted(str(out / place) for place in places)
     model = RewardModel.load(found[0])
-    scores = model(None, ["free free mugs", "rain"])
+    scores = model(["free free mugs", "rain"])
     assert np.isfinite(scores).all()
     scored = ["reward", "score", found[0], log, "--completion", "text", "--out", tmp_path / "s"]
     assert call(capsys, *scored)[0] == 0
@@ -100,9 +98,9 @@ def test_what_was_written_in_front_is_written_when_scoring(log, tmp_path, capsys
     mean = np.mean(pq.read_table(log)["price"].to_numpy())
     assert model.encoder.before == f"price: {mean:.2f}. "
     plain = RewardModel("hashing", model.head, encoder=model.encoder.encoder)
-    expected = plain(None, [f"price: {mean:.2f}. free mugs"])
-    assert model(None, ["free mugs"]) == pytest.approx(expected)
-    assert plain(None, ["free mugs"]) != pytest.approx(expected)
+    expected = plain([f"price: {mean:.2f}. free mugs"])
+    assert model(["free mugs"]) == pytest.approx(expected)
+    assert plain(["free mugs"]) != pytest.approx(expected)
 
 
 @pytest.mark.parametrize("more", [[], ["--set", "loss=bradley-terry", *GROUP]])
@@ -117,7 +115,7 @@ def test_a_language_model_is_tuned_from_the_command_line(
     for name in ("result.json", "validation.csv", "training.csv", "model/reward_model.json"):
         assert (out / name).exists(), name
     assert not (tmp_path / "out.training").exists()
-    assert np.isfinite(RewardModel.load(out / "model")(None, ["free mugs", "rain"])).all()
+    assert np.isfinite(RewardModel.load(out / "model")(["free mugs", "rain"])).all()
 
 
 REFUSED = {
@@ -129,7 +127,7 @@ REFUSED = {
     ),
     "wrong type": (["--method", "perceptron", "--set", "width=wide"], "Setting 'width'"),
     "wrong seed": (["--method", "perceptron", "--set", "seed=soon"], "Setting 'seed'"),
-    "wrong loss": (["--method", "odin", "--set", "loss=ordinal"], "Setting 'loss'"),
+    "wrong loss": (["--method", "adversarial", "--set", "loss=ordinal"], "Setting 'loss'"),
     "pairwise without group": (["--method", "pairwise"], "--group COLUMN"),
     "pairs of a network": (
         ["--method", "perceptron", "--set", "loss=bradley-terry"],
@@ -140,12 +138,6 @@ REFUSED = {
     "in text with names": (
         ["--method", "confounder-in-text", "--confounder", "shop"],
         "'shop' holds names",
-    ),
-    "odin without confounder": (["--method", "odin", *OUTCOME], "--confounder COLUMN"),
-    "odin without group": (["--method", "odin", *CONFOUNDER], "or --set loss=squared-error"),
-    "odin with two": (
-        ["--method", "odin", *OUTCOME, *CONFOUNDER, "--confounder", "w"],
-        "takes one --confounder",
     ),
     "objectives without their column": (
         ["--method", "multihead", *OUTCOME],
@@ -162,10 +154,6 @@ REFUSED = {
     "a quantity as classes": (["--method", "multi-class", "--outcome", "id"], "it is a quantity"),
     "logistic of numbers": (["--method", "logistic"], "needs outcomes in [0, 1]"),
     "encoder of a language model": (["--method", "language-model"], "takes no --encoder"),
-    "unknown language model": (
-        ["--method", "language-model", "--encoder", "minilm", "--set", "model=smolm2"],
-        "did you mean 'smollm2'",
-    ),
 }
 
 
@@ -183,6 +171,15 @@ def test_what_a_method_lacks_is_said_in_a_line(log, tmp_path, capsys, case):
     assert wanted in " ".join(said.err.split()), said.err
     assert "Traceback" not in said.err
     assert 1 <= len(said.err.strip().splitlines()) <= 3, said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_language_model_is_answered_with_the_nearest(log, tmp_path, capsys):
+    named = ["--completion", "text", "--outcome", "y", "--out", tmp_path / "out"]
+    chosen = ["--method", "language-model", "--set", "model=smolm2"]
+    code, said = call(capsys, "reward", "fit", log, *named, *chosen)
+    assert code == 2
+    assert "did you mean 'smollm2'" in " ".join(said.err.split())
     assert not (tmp_path / "out").exists()
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from causalign.cli import main
 from causalign.lm import EmbeddingCache
-from causalign.reward import RewardModel, methods
+from causalign.reward import METHODS, RewardModel
 from causalign.simulate import Newsletter
 
 
@@ -36,7 +36,7 @@ def test_fit_then_score(logs, tmp_path, capsys, encoder):
     assert "scored 300 rows in 1 parts" in " ".join(said.out.split())
     found = pq.read_table(tmp_path / "scored")
     model = RewardModel.load(fitted / "model")
-    expected = model(None, found["mail"].to_pylist())
+    expected = model(found["mail"].to_pylist())
     assert found["reward"].to_pylist() == pytest.approx(list(expected))
     code, said = call(capsys, *command, "--out", tmp_path / "scored", "--column", "other")
     assert code == 2
@@ -47,7 +47,7 @@ def test_help_names_every_method_in_a_line(capsys):
     code, said = call(capsys, "reward", "--help")
     shown = " ".join(said.out.split())
     assert code == 0
-    for name in methods:
+    for name in METHODS:
         assert f"{name}:" in shown
     for verb in ("fit", "score"):
         code, said = call(capsys, "reward", verb, "--help")

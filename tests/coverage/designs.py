@@ -11,19 +11,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer
 
 from causalign.checks.instruments import interval_if_weak
-from causalign.covariates import design
 from causalign.deconfound import (
     Additive,
     AdversarialGMM,
     DoubleML,
     DoubleMLInstruments,
-    LimitedInformation,
     OrdinaryLeastSquares,
     TwoStageLeastSquares,
 )
 from causalign.logs import Logs
+from causalign.logs.covariates import design
+from causalign.logs.roles import Roles
 from causalign.results import Finding
-from causalign.roles import Roles
 from causalign.simulate import NonlinearInstruments, PartiallyLinear, WeakInstruments
 from causalign.simulate.nonlinear_instruments import CURVES
 from causalign.stats.anderson_rubin import anderson_rubin
@@ -62,7 +61,7 @@ class Case:
 
 def fitted(method, one: Draw) -> Pieces:
     """Return the interval that a method gives for the effect in question."""
-    table = method.fit(one.logs, one.features).table(LEVEL).to_pylist()
+    table = method.fit(one.logs, text_features=one.features).table(LEVEL).to_pylist()
     row = next(row for row in table if row["name"] == one.name)
     return ((row["lower"], row["upper"]),)
 
@@ -281,10 +280,10 @@ CASES = {
         "the same; 100 shops share shocks and instruments",
         "ordinary least squares",
     ),
-    "limited-information": Case(
+    "LIML": Case(
         800,
         partial(instrumented, rows=800, instruments=10),
-        partial(fitted, LimitedInformation(exogenous=("week",))),
+        partial(fitted, TwoStageLeastSquares(kappa="liml", exogenous=("week",))),
         least_squares,
         "10 instruments move the price, and the outcome through it only",
         "ordinary least squares",

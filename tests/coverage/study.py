@@ -1,6 +1,6 @@
 """Run every design many times, keep each draw in a file, and write the table of coverage.
 
-    python tests/coverage/study.py --draws 1000 --keep runs/coverage.jsonl --write docs/coverage.md
+    python -m tests.coverage.study --draws 1000 --keep runs/coverage.jsonl --write docs/coverage.md
 
 Draw i of a design has seed i. Draws that the file holds already are not made again; the tables are
 of all draws in the file.
@@ -15,8 +15,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from designs import CASES, SMALLER, holds, width
 from scipy import stats
+
+from tests.coverage.designs import CASES, SMALLER, holds, width
 
 TARGET = (0.936, 0.964)
 NAIVE = 0.2

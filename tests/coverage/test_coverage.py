@@ -1,11 +1,12 @@
 """Every estimator's 95% interval holds the truth under its assumption; the naive one does not.
 
-A smaller version of the study behind docs/coverage.md (``python tests/coverage/study.py``).
+A smaller version of the study behind docs/coverage.md (``python -m tests.coverage.study``).
 """
 
 import pytest
-from designs import CASES, holds
 from scipy import stats
+
+from tests.coverage.designs import CASES, holds
 
 QUICK = ("ordinary", "two-stage", "additive", "double-ml")
 FEW, MANY = 100, 200

@@ -7,7 +7,7 @@ from scipy import stats
 
 from causalign.deconfound import Additive
 from causalign.logs import Logs
-from causalign.roles import Roles
+from causalign.logs.roles import Roles
 
 DRAWS = 200
 # Where 200 draws at 95% fall with probability 0.999.

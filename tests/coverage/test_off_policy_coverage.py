@@ -3,7 +3,6 @@
 import sys
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +20,7 @@ from causalign.evaluate import (
     Switch,
     logged_value,
 )
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "evaluate"))
-from language64 import language
+from tests.evaluate.language64 import language
 
 LANGUAGE = language(tilt=0.7)
 # A second policy, half-way between the first and the logging policy, for the same logs.

@@ -1,7 +1,9 @@
 """A publisher on this machine, and the source that the tests fetch from it."""
 
 import pytest
-from imitated_publisher import (
+
+from causalign.data import publishers
+from tests.data.imitated_publisher import (
     CONFIRMATORY,
     EXPLORATORY,
     TOP,
@@ -10,8 +12,6 @@ from imitated_publisher import (
     osf_folder,
     source_of,
 )
-
-from causalign.data import publishers
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """``causalign data``: lists, fetches, and says in a line what is wrong."""
 
 import pytest
-from imitated_publisher import TOP, Answer
 
 from causalign import data
 from causalign.cli import main
+from tests.data.imitated_publisher import TOP, Answer
 
 
 def call(capsys, *arguments):
@@ -17,13 +17,13 @@ def call(capsys, *arguments):
 
 @pytest.fixture
 def known(upworthy, monkeypatch):
-    monkeypatch.setattr("causalign.data.originals.sources", {"upworthy": upworthy})
+    monkeypatch.setattr("causalign.data.originals.SOURCES", {"upworthy": upworthy})
 
 
 def test_list_names_them_all(capsys):
     code, said, _ = call(capsys, "list")
     assert code == 0
-    for source in data.sources.values():
+    for source in data.SOURCES.values():
         assert source.name in said
         assert source.page in said
 

@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from causalign.deconfound import AdversarialGMM, TwoStageLeastSquares, methods
+from causalign.deconfound import METHODS, AdversarialGMM, TwoStageLeastSquares
 from causalign.errors import InputError, NotIdentified, RoleNotDeclared, SettingsError
 from causalign.logs import Logs
+from causalign.logs.roles import Roles
 from causalign.results import Verdict
-from causalign.roles import Roles
 from causalign.simulate import NonlinearInstruments
 
 
@@ -97,7 +97,7 @@ def test_what_is_told_is_subtracted_and_reported():
     json.dumps({**section.details, **section.numbers})
     assert section.figures[0].svg.startswith("<svg")
     assert "price = " in effect.summary()
-    assert methods["adversarial-gmm"] is AdversarialGMM
+    assert METHODS["adversarial-gmm"] is AdversarialGMM
 
 
 def test_a_category_without_a_fit_is_an_average_one():

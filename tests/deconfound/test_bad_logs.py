@@ -11,35 +11,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalign.deconfound import (
-    Additive,
-    DoubleML,
-    DoubleMLInstruments,
-    LimitedInformation,
-    OrdinaryLeastSquares,
-    PermutationWeighting,
-    TwoStageLeastSquares,
-)
+from causalign import deconfound
+from causalign.deconfound import Additive
 from causalign.errors import InputError, NotIdentified
 from causalign.logs import Logs
+from causalign.logs.roles import Roles
 from causalign.results import Verdict
-from causalign.roles import Roles
 
-METHODS = {
-    "ordinary": OrdinaryLeastSquares(),
-    "two-stage": TwoStageLeastSquares(),
-    "limited-information": LimitedInformation(),
-    "additive": Additive(),
-    "double-ml": DoubleML(),
-    "double-ml-instruments": DoubleMLInstruments(),
-    "permutation-weighting": PermutationWeighting(),
-}
+# Effects that are functions, by kernels or networks, have tests of their own.
+FUNCTIONS = ("adversarial-gmm", "neural-instruments")
+METHODS = {n: method() for n, method in deconfound.METHODS.items() if n not in FUNCTIONS}
 ALL = tuple(METHODS)
-EFFECTS = ALL[:-1]
-INSTRUMENTS = ("two-stage", "limited-information", "double-ml-instruments")
-LINEAR = ("ordinary", "two-stage", "limited-information", "additive")
-FOLDS = ("double-ml", "double-ml-instruments", "permutation-weighting")
-TEXT = ("additive", *FOLDS)
+EFFECTS = tuple(n for n in ALL if n != "permutation-weighting")
+INSTRUMENTS = tuple(n for n in ALL if "instruments" in METHODS[n].needs)
+TEXT = tuple(n for n in ALL if METHODS[n].reads_text)
+FOLDS = tuple(n for n in ALL if hasattr(METHODS[n], "folds"))
+LINEAR = tuple(n for n in ALL if hasattr(METHODS[n], "plan_blocks"))
+K_CLASS = tuple(n for n in LINEAR if n in INSTRUMENTS)
+LIML = tuple(n for n in K_CLASS if hasattr(METHODS[n], "fuller"))
 
 
 @dataclass(frozen=True)
@@ -107,7 +96,7 @@ BAD = {
         roles=COPY,
     ),
     "an instrument is the sum of others": Bad(
-        {"z3": lambda d: d.z + d.z2}, ("two-stage", "limited-information"),
+        {"z3": lambda d: d.z + d.z2}, K_CLASS,
         NotIdentified, "'z3' is a linear combination of", roles=THREE,
     ),
     "an instrument twice": Bad(
@@ -206,7 +195,7 @@ BAD = {
         None, "DE204", roles={"confounders": ("price",)},
     ),
     "the outcome is exactly h": Bad(
-        {"y": lambda d: d.price + d.age}, ("limited-information",),
+        {"y": lambda d: d.price + d.age}, LIML,
         NotIdentified, "outcome is an exact combination",
     ),
     # Numbers that computers do not hold
@@ -300,7 +289,7 @@ def test_bad_logs(name, case):
         result = method.fit(given)
         result.section()
         if name in EFFECTS:
-            assert np.isfinite(result.subtract_from(given).outcome).all()
+            assert np.isfinite(result.adjust(given).outcome).all()
     grave = {f.code for f in result.findings if f.verdict in (Verdict.WARN, Verdict.FAIL)}
     assert not bad.says or bad.says in grave
     if bad.scale:
@@ -342,10 +331,10 @@ def test_features_given_as_an_array_are_checked_too(name):
     given = logs_of(Bad({}), name)
     features = np.ones((200, 2))
     with pytest.raises(InputError, match="constant"):
-        METHODS[name].fit(given, features)
+        METHODS[name].fit(given, text_features=features)
     features[3, 0] = 1e200
     with pytest.raises(InputError, match="beyond 1e\\+100"):
-        METHODS[name].fit(given, features)
+        METHODS[name].fit(given, text_features=features)
     features[3, 0] = np.nan
     with pytest.raises(InputError, match="finite"):
-        METHODS[name].fit(given, features)
+        METHODS[name].fit(given, text_features=features)

@@ -10,8 +10,8 @@ from causalign.deconfound import DoubleML, OrdinaryLeastSquares
 from causalign.deconfound.nuisance import rows_together
 from causalign.errors import InputError, NotIdentified, RoleNotDeclared, SettingsError
 from causalign.logs import Logs
+from causalign.logs.roles import Roles
 from causalign.results import Verdict
-from causalign.roles import Roles
 
 SITES = {"a": 1.0, "b": 0.0, "c": -2.0}
 
@@ -48,7 +48,7 @@ def finding(effect, code):
 @pytest.mark.parametrize("more", [{}, {"weight": "weight"}, {"cluster": "author"}])
 def test_numeric_and_categorical_confounders_at_once(learner, more):
     table, X = sample()
-    effect = DoubleML(learner).fit(logs_of(table, **more), X)
+    effect = DoubleML(learner).fit(logs_of(table, **more), text_features=X)
     assert effect.names == ("price", "site[a]", "site[b]", "site[c]")
     found = dict(zip(effect.names, effect.estimates, strict=True))
     assert found["price"] == pytest.approx(0.7, abs=0.08)
@@ -74,8 +74,10 @@ def test_a_forest_learns_what_ridge_cannot():
     )
     given = logs_of(table, confounders=("price",))
     forest = RandomForestRegressor(50, min_samples_leaf=5, random_state=0)
-    assert DoubleML(forest, folds=3).fit(given, X).estimates[0] == pytest.approx(1.0, abs=0.15)
-    assert abs(DoubleML().fit(given, X).estimates[0] - 1.0) > 0.5
+    assert DoubleML(forest, folds=3).fit(given, text_features=X).estimates[0] == pytest.approx(
+        1.0, abs=0.15
+    )
+    assert abs(DoubleML().fit(given, text_features=X).estimates[0] - 1.0) > 0.5
 
 
 def test_features_of_the_role_are_used():
@@ -83,15 +85,15 @@ def test_features_of_the_role_are_used():
     for j in range(5):
         table = table.append_column(f"x{j}", pa.array(X[:, j]))
     declared = logs_of(table, features=tuple(f"x{j}" for j in range(5)))
-    by_role, by_array = DoubleML().fit(declared), DoubleML().fit(logs_of(table), X)
+    by_role, by_array = DoubleML().fit(declared), DoubleML().fit(logs_of(table), text_features=X)
     np.testing.assert_allclose(by_role.estimates, by_array.estimates)
 
 
 def test_units_of_the_features_do_not_matter():
     table, X = sample(300)
-    scaled = DoubleML().fit(logs_of(table), X * [1, 1e4, 1, 1e-3, 1] + 5)
+    scaled = DoubleML().fit(logs_of(table), text_features=X * [1, 1e4, 1, 1e-3, 1] + 5)
     np.testing.assert_allclose(
-        scaled.estimates, DoubleML().fit(logs_of(table), X).estimates, rtol=1e-6
+        scaled.estimates, DoubleML().fit(logs_of(table), text_features=X).estimates, rtol=1e-6
     )
 
 
@@ -100,9 +102,11 @@ def test_clusters_and_else_equal_texts_stay_together():
     assert len(np.unique(rows_together(logs_of(table, cluster="author")))) <= 60
     twice = table.set_column(0, "text", pa.array([f"{i // 2}" for i in range(100)]))
     assert len(np.unique(rows_together(logs_of(twice)))) == 50
-    clustered = DoubleML(folds=3).fit(logs_of(table, cluster="author"), sample(100)[1])
+    clustered = DoubleML(folds=3).fit(
+        logs_of(table, cluster="author"), text_features=sample(100)[1]
+    )
     robust = DoubleML(folds=3, covariance="robust").fit(
-        logs_of(table, cluster="author"), sample(100)[1]
+        logs_of(table, cluster="author"), text_features=sample(100)[1]
     )
     np.testing.assert_allclose(clustered.estimates, robust.estimates)
     assert not np.allclose(clustered.standard_errors, robust.standard_errors)
@@ -112,11 +116,13 @@ def test_a_confounder_that_the_text_all_but_determines():
     table, X = sample(300)
     price = table["price"].to_numpy()
     close = price[:, None] + 0.1 * np.random.default_rng(0).normal(size=(300, 1))
-    effect = DoubleML().fit(logs_of(table), np.hstack([X, close]))
+    effect = DoubleML().fit(logs_of(table), text_features=np.hstack([X, close]))
     assert finding(effect, "DE201").verdict is Verdict.WARN
     assert finding(effect, "DE201").numbers["confounder"] == "price"
     with pytest.raises(NotIdentified, match="determine 'price'"):
-        DoubleML(LinearRegression()).fit(logs_of(table), np.hstack([X, price[:, None]]))
+        DoubleML(LinearRegression()).fit(
+            logs_of(table), text_features=np.hstack([X, price[:, None]])
+        )
 
 
 def test_what_cannot_be_used_is_refused():
@@ -124,16 +130,16 @@ def test_what_cannot_be_used_is_refused():
     with pytest.raises(RoleNotDeclared, match="method double-ml"):
         DoubleML().fit(logs_of(table))
     with pytest.raises(InputError, match="finite numbers"):
-        DoubleML().fit(logs_of(table), X[:10])
+        DoubleML().fit(logs_of(table), text_features=X[:10])
     with pytest.raises(InputError, match="no columns"):
-        DoubleML().fit(logs_of(table), X[:, :0])
+        DoubleML().fit(logs_of(table), text_features=X[:, :0])
     with pytest.raises(SettingsError, match="at least 3"):
         DoubleML(folds=2)
     with pytest.raises(SettingsError, match="scikit-learn regressor"):
         DoubleML("forest")
     same = table.set_column(0, "text", pa.array(["t"] * 60))
     with pytest.raises(InputError, match="5 folds need at least 5 groups"):
-        DoubleML().fit(logs_of(same), X)
+        DoubleML().fit(logs_of(same), text_features=X)
     double = table.append_column("cost", pa.array(2 * table["price"].to_numpy() + 1))
     with pytest.raises(NotIdentified, match="combination"):
-        DoubleML().fit(logs_of(double, confounders=("price", "cost")), X)
+        DoubleML().fit(logs_of(double, confounders=("price", "cost")), text_features=X)

@@ -7,18 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causalign.deconfound import (
+    METHODS,
     Additive,
     ConfounderEffect,
     DoubleML,
     DoubleMLInstruments,
     OrdinaryLeastSquares,
     TwoStageLeastSquares,
-    methods,
 )
 from causalign.errors import ColumnNotFound, InputError, RoleNotDeclared, SettingsError
 from causalign.logs import Logs
+from causalign.logs.roles import Roles
 from causalign.results import Result, Section, Verdict
-from causalign.roles import Roles
 
 
 def table(seed=0, n=120):
@@ -56,8 +56,8 @@ EVERY = {
 
 
 def test_methods_names_every_method():
-    assert {"ordinary", "two-stage", "additive"} <= set(methods)
-    assert all(callable(method().fit) for method in methods.values())
+    assert {"ordinary", "two-stage", "additive"} <= set(METHODS)
+    assert all(callable(method().fit) for method in METHODS.values())
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -90,7 +90,7 @@ def test_every_result_can_be_read(name):
     section = effect.section()
     assert isinstance(section, Section)
     assert section.figures[0].svg.startswith("<svg")
-    assert section.details["method"] in methods
+    assert section.details["method"] in METHODS
     assert len({finding.code for finding in effect.findings}) == len(effect.findings)
 
 
@@ -107,7 +107,7 @@ def test_ordinary_and_additive_agree_where_the_text_does_not_matter():
     others = np.column_stack([np.ones(len(given)), price, dummies, given.outcome])
     noise -= others @ np.linalg.lstsq(others, noise, rcond=None)[0]
     plain = OrdinaryLeastSquares().fit(given)
-    additive = Additive().fit(given, noise)
+    additive = Additive().fit(given, text_features=noise)
     np.testing.assert_allclose(additive.estimates, plain.estimates, atol=1e-10)
     np.testing.assert_allclose(additive.predict(given), plain.predict(given), atol=1e-10)
 
@@ -143,14 +143,14 @@ def test_predicting_needs_the_same_columns_of_the_same_kind():
         effect.predict(Logs.of(words, Roles("text", "y")))
 
 
-@pytest.mark.parametrize("method", methods.values())
+@pytest.mark.parametrize("method", METHODS.values())
 def test_every_method_asks_for_confounders(method):
     given = Logs.of(table(), Roles("text", "y"))
     with pytest.raises(RoleNotDeclared, match="confounders"):
         method().fit(given)
 
 
-LINEAR = [method for method in methods.values() if "covariance" in method.__dataclass_fields__]
+LINEAR = [method for method in METHODS.values() if "covariance" in method.__dataclass_fields__]
 
 
 @pytest.mark.parametrize("method", LINEAR)

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from causalign.deconfound import LimitedInformation, TwoStageLeastSquares, methods
+from causalign.deconfound import METHODS, LimitedInformation, TwoStageLeastSquares
 from causalign.errors import NotIdentified, RoleNotDeclared, SettingsError
 from causalign.logs import Logs
-from causalign.roles import Roles
+from causalign.logs.roles import Roles
 
 TOLERANCE = {"rtol": 1e-8, "atol": 1e-8}
 
@@ -64,7 +64,7 @@ def test_many_instruments_mislead_it_less():
     for seed in range(40):
         given = logs_of(sample(seed, 200, 30, 0.2), confounders=("price",))
         for name, estimates in found.items():
-            estimates.append(methods[name]().fit(given).estimates[0])
+            estimates.append(METHODS[name]().fit(given).estimates[0])
     assert abs(np.median(found["limited-information"]) - 1) < 0.15
     assert np.median(found["two-stage"]) > 1.3
 

@@ -7,7 +7,7 @@ import pytest
 from causalign.deconfound import OrdinaryLeastSquares
 from causalign.errors import InputError, NotIdentified
 from causalign.logs import Logs
-from causalign.roles import Roles
+from causalign.logs.roles import Roles
 
 
 def make(**columns):

@@ -7,8 +7,8 @@ import pytest
 from causalign.deconfound import TwoStageLeastSquares
 from causalign.errors import NotIdentified, RoleNotDeclared, SettingsError
 from causalign.logs import Logs
+from causalign.logs.roles import Roles
 from causalign.results import Verdict
-from causalign.roles import Roles
 
 
 def logs(strength=1.0, n=2000, **roles):

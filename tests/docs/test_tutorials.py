@@ -64,9 +64,9 @@ def causalign(command: list[str], encoder: Path) -> None:
 def test_the_log_is_prepared_and_audited(page, workplace, tiny_encoder_folder):
     recipe, name = TUTORIALS[page]
     folder = workplace(recipe, name)
-    told = commands(page)
-    prepare(told[0], folder)
-    audit = next(command for command in told if command[:2] == ["causalign", "audit"])
+    all_commands = commands(page)
+    prepare(all_commands[0], folder)
+    audit = next(command for command in all_commands if command[:2] == ["causalign", "audit"])
     causalign(audit, tiny_encoder_folder)
     assert (folder / audit[audit.index("--out") + 1] / "result.json").exists()
 

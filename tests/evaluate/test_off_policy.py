@@ -21,7 +21,7 @@ from causalign.evaluate import (
     Switch,
     TargetSamples,
     logged_value,
-    off_policy,
+    off_policy_arrays,
 )
 from causalign.results import Verdict
 
@@ -68,7 +68,7 @@ def test_direct_is_exact_with_the_right_model_only(population):
     value = Direct().estimate(right)
     assert value.estimate == pytest.approx(LANGUAGE.value)
     assert value.lower is None
-    assert "without an interval" in value.told()
+    assert "without an interval" in value.describe()
 
 
 def test_doubly_robust_survives_wrong_probabilities_with_the_right_model():
@@ -276,7 +276,7 @@ def test_no_overlap_one_cluster_and_constant_outcomes():
     with pytest.raises(InputError, match="target_logprob and logging_logprob"):
         ImportanceWeighting().estimate(OffPolicyLog(np.arange(3.0)))
     with pytest.raises(InputError, match="Nothing can be estimated"):
-        off_policy(OffPolicyLog(np.arange(3.0)))
+        off_policy_arrays(OffPolicyLog(np.arange(3.0)))
     with pytest.raises(InputError, match="needs vectors"):
         KernelWeighting().estimate(OffPolicyLog(**good()))
 
@@ -294,8 +294,8 @@ def test_settings_out_of_range():
 
 
 def test_side_by_side_the_answer_is_chosen_by_what_the_log_holds():
-    found = off_policy(LANGUAGE.drawn(0, n=900))
-    assert found.answer == "doubly-robust"
+    found = off_policy_arrays(LANGUAGE.drawn(0, n=900))
+    assert found.method == "doubly-robust"
     assert found.table().num_rows == 8
     section = found.section()
     assert section.numbers["value"] == found.headline.estimate
@@ -303,5 +303,5 @@ def test_side_by_side_the_answer_is_chosen_by_what_the_log_holds():
     assert len(section.figures) == 2
     assert "<svg" in section.figures[1].svg
     assert found.gain().estimate == pytest.approx(found.headline.estimate - found.logged.estimate)
-    alone = off_policy(OffPolicyLog(**good()), [SelfNormalised()])
-    assert alone.answer == "self-normalised"
+    alone = off_policy_arrays(OffPolicyLog(**good()), [SelfNormalised()])
+    assert alone.method == "self-normalised"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from causalign.lm.completions import Completions
-from causalign.lm.layout import Batch, laid_out
+from causalign.lm.layout import Batch, lay_out
 from causalign.lm.logprob import sequence_logprobs
 
 WORDS, LENGTH = 4, 3
@@ -71,7 +71,7 @@ def sentences(prompt: int = 0, repeat: int = 1) -> Completions:
 @pytest.fixture
 def language() -> Language:
     generator = torch.Generator().manual_seed(7)
-    batch = laid_out(sentences(), share_prompts=False)
+    batch = lay_out(sentences(), share_prompts=False)
     logged = torch.randn(64, generator=generator, dtype=torch.float64).log_softmax(0)
     outcome = torch.randn(64, generator=generator, dtype=torch.float64) + 1
     with torch.no_grad():

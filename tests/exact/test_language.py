@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from causalign.lm.completions import Completions
-from causalign.lm.layout import laid_out
+from causalign.lm.layout import lay_out
 from causalign.lm.logprob import sequence_logprobs
-from causalign.policy.objectives import (
+from causalign.policy import (
     DirectPreference,
     OutcomeValue,
     PairedPreference,
@@ -248,7 +248,7 @@ def test_prompts_shared_by_a_pair_leave_the_gradient_exact(language):
     rows = {"reference_logprob": torch.zeros(2), "weight": torch.ones(1), "margin": torch.ones(1)}
     losses = []
     for share in (True, False):
-        batch = laid_out(pair, share_prompts=share)
+        batch = lay_out(pair, share_prompts=share)
         assert ("segment" in batch) == share
         logprob = sequence_logprobs(language.policy, batch)
         losses.append(DirectPreference(beta=0.5, margin_scale=0.2)(logprob, rows)[0])

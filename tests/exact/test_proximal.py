@@ -3,8 +3,8 @@
 import torch
 
 from causalign.lm.logprob import token_logprobs
-from causalign.policy.advantages import generalised_advantages, shaped_rewards
-from causalign.policy.objectives import ProximalPolicy
+from causalign.policy import ProximalPolicy
+from causalign.policy.ppo_task import estimate_advantages, shape_rewards
 
 
 def by_word(logprob):
@@ -26,7 +26,7 @@ def test_the_first_gradient_is_that_of_the_value_less_the_price_of_divergence(la
     assert torch.allclose(by_word(language.logprob().detach()), fixed, atol=1e-10)
     divergence = fixed - by_word(language.reference)
     lengths = language.batch["length"].numpy()
-    rewards = shaped_rewards(language.outcome.numpy(), divergence.numpy(), lengths, kl=price)
+    rewards = shape_rewards(language.outcome.numpy(), divergence.numpy(), lengths, kl=price)
     zeros = torch.zeros(192, dtype=torch.float64)
     own = language.logprob()
     exact = (own.exp() * (language.outcome - price * (own - language.reference))).sum()
@@ -34,9 +34,7 @@ def test_the_first_gradient_is_that_of_the_value_less_the_price_of_divergence(la
     value_alone = -language.gradient((language.logprob().exp() * language.outcome).sum())
     assert (expected - value_alone).abs().max() > 1e-2  # the price shows
     for values in (zeros, torch.tensor([0.3, -1.2, 0.7]).double().repeat(64)):
-        advantage = generalised_advantages(
-            rewards, values.numpy(), lengths, discount=1.0, trace=1.0
-        )
+        advantage = estimate_advantages(rewards, values.numpy(), lengths, gamma=1.0, gae_lambda=1.0)
         batch = {
             "old_logprob": fixed,
             "advantage": torch.from_numpy(advantage),

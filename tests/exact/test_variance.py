@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from causalign.policy.objectives import OutcomeValue
+from causalign.policy import OutcomeValue
 
 N = 500
 

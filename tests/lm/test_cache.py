@@ -8,10 +8,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from causalign import Logs, Roles
 from causalign.errors import SettingsError
-from causalign.lm import EmbeddingCache, embed
+from causalign.lm import EmbeddingCache, embed, embed_logs, load_encoder
 from causalign.lm.cache import default_cache_folder, text_keys
 
 ENCODER = '''
@@ -41,7 +43,8 @@ exec(ENCODER)  # the same text runs in the processes that are started below
 WORKER = (
     ENCODER
     + """
-from causalign.lm import EmbeddingCache, embed
+from causalign import Logs, Roles
+from causalign.lm import EmbeddingCache, embed, embed_logs, load_encoder
 texts = [f"text {i}" for i in range(int(sys.argv[2]))]
 print("started", flush=True)
 done = embed(texts, Hashing(delay=float(sys.argv[3])), EmbeddingCache(sys.argv[1]))
@@ -218,3 +221,14 @@ def test_the_folder_can_be_chosen(monkeypatch, tmp_path):
 def test_texts_that_no_encoding_knows_have_keys():
     assert len({*text_keys("a", "1", 2, ["\ud800", "", "\0"])}) == 3
     assert hashlib.sha256().digest_size == len(text_keys("a", "1", 2, [""])[0])
+
+
+def test_logs_are_embedded_with_their_prompts_by_name_or_encoder():
+    table = pa.table({"text": ["a mug", "rain"], "y": [1.0, 2.0], "ask": ["what?", "why?"]})
+    logs = Logs.of(table, Roles("text", "y", prompt="ask"))
+    encoder = load_encoder("hashing")
+    expected = encoder.encode(["what?\n\na mug", "why?\n\nrain"])
+    for given in ("hashing", encoder):
+        embeddings = embed_logs(logs, given)
+        np.testing.assert_array_equal(embeddings.vectors, expected)
+    assert embed_logs(logs, "tfidf").encoder.dimension == 6

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from causalign.errors import ArtifactError, ExtraNotInstalled, InputError, SettingsError
-from causalign.lm import embed, load_encoder, minilm
+from causalign.lm import embed, load_encoder, model_files
 from causalign.lm.transformer_encoder import _batches
 
 torch = pytest.importorskip("torch")
@@ -138,6 +138,19 @@ def test_another_pooling_is_refused(tiny, tmp_path):
         load_encoder(folder)
 
 
+def test_the_folder_of_a_policy_is_told_from_that_of_an_encoder(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "causalign.json").write_text(json.dumps({"base": "smollm2", "method": "sft"}))
+    with pytest.raises(SettingsError, match="a policy that sft tuned.* from, 'smollm2'"):
+        load_encoder(tmp_path)
+    (tmp_path / "causalign.json").write_text(json.dumps({"format": "causalign-adapted-encoder"}))
+    with pytest.raises(ArtifactError, match="version None"):
+        load_encoder(tmp_path)
+    (tmp_path / "causalign.json").write_text("{")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        load_encoder(tmp_path)
+
+
 def test_a_missing_library_names_the_extra(tiny, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(ExtraNotInstalled, match=r"causalign\[lm\]"):
@@ -146,9 +159,9 @@ def test_a_missing_library_names_the_extra(tiny, monkeypatch):
 
 def test_a_missing_wheel_names_the_extra(monkeypatch):
     def missing(name):
-        raise minilm.PackageNotFoundError(name)
+        raise model_files.PackageNotFoundError(name)
 
-    monkeypatch.setattr(minilm, "distribution", missing)
+    monkeypatch.setattr(model_files, "distribution", missing)
     with pytest.raises(ExtraNotInstalled, match=r"causalign\[lm\]"):
         load_encoder("minilm")
 
@@ -183,3 +196,12 @@ def test_minilm_knows_paraphrases_and_equals_mean_pooling():
     assert vectors[0] @ vectors[1] > 0.6 > 0.2 > vectors[0] @ vectors[2]
     quick = load_encoder("minilm", precision="bfloat16").encode(texts)
     assert (quick * vectors).sum(axis=1).min() > 0.999
+
+
+def test_reprs_are_short(tiny):
+    encoder = load_encoder(tiny)
+    assert repr(encoder) == f"TransformerEncoder({encoder.name!r}, dimension=16)"
+    lines = repr(embed(TEXTS, encoder)).splitlines()
+    assert len(lines) <= 12
+    assert max(map(len, lines)) <= 100
+    assert "from the cache: 0" in repr(embed(TEXTS, load_encoder("hashing")))

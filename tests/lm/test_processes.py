@@ -12,17 +12,19 @@ TWO = """
 import sys
 from contextlib import contextmanager
 from causalign.errors import InputError
-from causalign.lm.processes import all_of, count, held_once, is_main, once, rank
+from causalign.lm.processes import (
+    enter_once, gather, is_main_process, process_count, process_rank, run_once
+)
 
-assert count() == 2 and is_main() == (rank() == 0)
-assert all_of({rank()}) == [{0}, {1}]
-assert once(lambda: rank() + 7) == 7
+assert process_count() == 2 and is_main_process() == (process_rank() == 0)
+assert gather({process_rank()}) == [{0}, {1}]
+assert run_once(lambda: process_rank() + 7) == 7
 
 def refuse():
-    raise InputError(f"told by {rank()}")
+    raise InputError(f"told by {process_rank()}")
 
 try:
-    once(refuse)
+    run_once(refuse)
 except InputError as error:
     assert str(error) == "told by 0"
 else:
@@ -30,27 +32,31 @@ else:
 
 @contextmanager
 def counted():
-    entered.append(rank())
+    entered.append(process_rank())
     yield
 
 entered = []
-with held_once(counted):
-    assert all_of(list(entered)) == [[0], []]
-sys.stdout.write(f"process {rank()} agrees\\n")
+with enter_once(counted):
+    assert gather(list(entered)) == [[0], []]
+sys.stdout.write(f"process {process_rank()} agrees\\n")
 """
 
 
 def test_one_process_does_everything_itself(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert (processes.count(), processes.rank(), processes.is_main()) == (1, 0, True)
-    assert processes.all_of("a") == ["a"]
-    assert processes.once(lambda: 3) == 3
+    assert (processes.process_count(), processes.process_rank(), processes.is_main_process()) == (
+        1,
+        0,
+        True,
+    )
+    assert processes.gather("a") == ["a"]
+    assert processes.run_once(lambda: 3) == 3
 
     def refuse():
         raise InputError("no")
 
     with pytest.raises(InputError, match="no"):
-        processes.once(refuse)
+        processes.run_once(refuse)
 
 
 @pytest.mark.slow

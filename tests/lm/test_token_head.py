@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from causalign.lm import logprob
-from causalign.lm.completions import tokenized
-from causalign.lm.language_model import Lora, load_language_model, with_lora
-from causalign.lm.layout import laid_out
+from causalign.lm.completions import tokenize
+from causalign.lm.language_model import Lora, add_lora, load_language_model
+from causalign.lm.layout import lay_out
 from causalign.lm.logprob import sequence_logprobs
 from causalign.lm.token_head import ROWS_AT_ONCE, target_logprobs
 
@@ -76,8 +76,8 @@ def test_autocast_computes_as_the_layer_would():
 @pytest.fixture
 def batch(tiny_lm_folder):
     tiny = load_language_model(tiny_lm_folder)
-    texts = tokenized(tiny.tokenizer, ["Hi"] * 3, ["good morning", "you", "a day"], max_length=64)
-    return tiny, laid_out(texts, share_prompts=False)
+    texts = tokenize(tiny.tokenizer, ["Hi"] * 3, ["good morning", "you", "a day"], max_length=64)
+    return tiny, lay_out(texts, share_prompts=False)
 
 
 def both_ways(model, batch, monkeypatch):
@@ -93,7 +93,7 @@ def both_ways(model, batch, monkeypatch):
 
 def test_an_adapter_elsewhere_does_not_matter(batch, monkeypatch):
     tiny, texts = batch
-    short, plain, all_logits = both_ways(with_lora(tiny, Lora(), seed=0).model, texts, monkeypatch)
+    short, plain, all_logits = both_ways(add_lora(tiny, Lora(), seed=0).model, texts, monkeypatch)
     assert not all_logits
     assert torch.allclose(short, plain, atol=1e-5)
 
@@ -113,7 +113,7 @@ def test_a_model_that_bends_its_logits_computes_them_all(batch, monkeypatch):
 
 def test_an_adapter_on_the_last_layer_computes_all_logits(batch, monkeypatch):
     tiny, texts = batch
-    adapted = with_lora(tiny, Lora(targets=("lm_head",), dropout=0.0), seed=0)
+    adapted = add_lora(tiny, Lora(targets=("lm_head",), dropout=0.0), seed=0)
     with torch.no_grad():
         for name, value in adapted.model.named_parameters():
             if "lora_B" in name:

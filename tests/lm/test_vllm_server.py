@@ -6,7 +6,7 @@ import torch
 
 from causalign.errors import ArtifactError, ExtraNotInstalled, SettingsError
 from causalign.lm.generate import sample
-from causalign.lm.language_model import Lora, load_language_model, with_lora
+from causalign.lm.language_model import Lora, add_lora, load_language_model
 from causalign.lm.value_head import NAME, add_value_head
 from causalign.lm.vllm_server import VllmServer
 from causalign.policy import PPO, Training
@@ -60,7 +60,7 @@ def client(monkeypatch, tiny_lm_folder):
 
 def moved(folder):
     """Return a model whose adapter is not zero, with a value head."""
-    model = with_lora(load_language_model(folder), Lora(dropout=0.0), seed=0)
+    model = add_lora(load_language_model(folder), Lora(dropout=0.0), seed=0)
     torch.manual_seed(1)
     with torch.no_grad():
         for name, weight in model.model.named_parameters():
@@ -99,13 +99,13 @@ def test_the_server_writes_with_the_weights_as_they_are(client, tiny_lm_folder):
 
 
 def test_ppo_learns_from_what_the_server_writes(client, tiny_lm_folder, tmp_path):
-    def es(_prompts, texts):
+    def es(texts, _prompts):
         return np.array([text.count("e") for text in texts], dtype=float)
 
     training = Training(steps=24, batch_size=8, learning_rate=2e-2, warmup=0.0)
     method = PPO(
-        model=str(tiny_lm_folder), lora=Lora(dropout=0.0), training=training, rollout=16,
-        passes=2, max_new_tokens=6, kl=0.0, measured=0, vllm=ADDRESS,
+        model=str(tiny_lm_folder), lora=Lora(dropout=0.0), training=training, rollout_size=16,
+        num_ppo_epochs=2, max_new_tokens=6, kl_coef=0.0, evaluation_texts=0, vllm=ADDRESS,
     )  # fmt: skip
     fit = method.fit(["Say "], tmp_path / "ppo", reward=es)
     rewards = fit.curve["reward"].to_numpy()

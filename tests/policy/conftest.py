@@ -1,13 +1,17 @@
-"""Small logs whose outcome is known: how often a text says yes."""
+"""Small logs whose outcome is known: how often a text says yes; and ways to stop a training."""
+
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.special import logsumexp
 
-from causalign.logs import Logs
-from causalign.pairs import Pairs
+from causalign.lm import trainer
+from causalign.lm.completions import tokenize
+from causalign.lm.logprob import completion_logprobs
+from causalign.logs import Logs, Pairs, Roles
 from causalign.policy import SFT, Training
-from causalign.roles import Roles
 
 WORDS = ["yes", "no", "good", "bad"]
 
@@ -63,5 +67,66 @@ def training() -> Training:
     return Training(steps=24, batch_size=8, learning_rate=2e-2, max_length=48, save_every=6)
 
 
-def yeses(prompts, completions):
+def _count_yes(completions, prompts=None):
     return np.array([float(text.count("yes")) for text in completions])
+
+
+@pytest.fixture(scope="session")
+def yeses():
+    """The true mean outcome of texts."""
+    return _count_yes
+
+
+@pytest.fixture(scope="session")
+def score():
+    """Log-probabilities ``(n,)`` of the texts of some logs under a model."""
+
+    def scored(model, logs):
+        texts = tokenize(model.tokenizer, logs.prompts, logs.completions, max_length=48)
+        return completion_logprobs(model, texts)
+
+    return scored
+
+
+@pytest.fixture(scope="session")
+def value_on(score):
+    """E[number of yes] under a policy restricted to the 64 texts: a finite sum."""
+
+    def value(model, logs):
+        first = logs.take(np.arange(64), "each text once")
+        logprob = score(model, first)
+        weight = np.exp(logprob - logsumexp(logprob))
+        return float(weight @ _count_yes(first.completions))
+
+    return value
+
+
+class Killed(BaseException):
+    """Stand for a signal: nothing catches it on the way."""
+
+
+@pytest.fixture(scope="session")
+def killed():
+    """What a test raises to stop a training as a signal would."""
+    return Killed
+
+
+@pytest.fixture
+def killing(monkeypatch):
+    """Kill the training that runs in the block at a step."""
+
+    @contextmanager
+    def at(step):
+        true = trainer.ObjectiveTrainer.training_step
+
+        def dying(self, *arguments, **more):
+            if self.state.global_step == step:
+                raise Killed
+            return true(self, *arguments, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer.ObjectiveTrainer, "training_step", dying)
+            with pytest.raises(Killed):
+                yield
+
+    return at

@@ -11,12 +11,12 @@ from causalign.errors import ExtraNotInstalled, InputError, SettingsError
 from causalign.lm import trainer as ours
 from causalign.lm.language_model import Lora, load_language_model
 from causalign.policy import GRPO, RLOO, PolicyFit, Training
-from causalign.policy.grpo import _reward_function, _rows, _words_of_trl
+from causalign.policy.grpo import _reward_function, _rows, _trl_settings
 
 pytest.importorskip("trl")
 
 
-def es(prompts, completions):
+def es(completions, prompts):
     return np.array([float(text.count("e")) for text in completions])
 
 
@@ -25,9 +25,9 @@ def method(folder, kind=GRPO, **changes):
         "model": str(folder),
         "lora": None,
         "training": Training(steps=24, batch_size=16, learning_rate=3e-2, save_every=10),
-        "group": 8,
+        "num_generations": 8,
         "max_new_tokens": 6,
-        "measured": 64,
+        "evaluation_texts": 64,
     }
     return kind(**settings | changes)
 
@@ -36,7 +36,7 @@ def method(folder, kind=GRPO, **changes):
 def test_the_reward_rises(tiny_lm_folder, tmp_path, kind):
     prompts = ["Say three words: ", "Write: ", "Say: "]
     state = torch.random.get_rng_state()
-    fit = method(tiny_lm_folder, kind, kl=0.01).fit(prompts, tmp_path / "run", reward=es)
+    fit = method(tiny_lm_folder, kind, kl_coef=0.01).fit(prompts, tmp_path / "run", reward=es)
     assert torch.equal(torch.random.get_rng_state(), state)
     before, after = fit.numbers["reward_before"], fit.numbers["reward_after"]
     error = np.hypot(fit.numbers["reward_before_error"], fit.numbers["reward_after_error"])
@@ -51,7 +51,7 @@ def test_the_reward_rises(tiny_lm_folder, tmp_path, kind):
 def test_the_reward_reads_what_was_asked(tiny_lm_folder):
     seen = {}
 
-    def reward(prompts, completions):
+    def reward(completions, prompts):
         seen.update(prompts=prompts, completions=completions)
         return np.arange(len(completions))
 
@@ -62,7 +62,7 @@ def test_the_reward_reads_what_was_asked(tiny_lm_folder):
     _reward_function(reward, False)(completions=messages, **told)
     assert seen == {"prompts": None, "completions": ["x", "y"]}
     with pytest.raises(InputError, match="finite numbers"):
-        _reward_function(lambda p, c: [np.nan] * len(c), True)(completions=["x", "y"], **told)
+        _reward_function(lambda c, p: [np.nan] * len(c), True)(completions=["x", "y"], **told)
 
 
 def test_a_text_of_its_own_begins_with_the_start_token(tiny_lm_folder):
@@ -78,16 +78,16 @@ def test_settings_arrive_at_trl(tiny_lm_folder, tmp_path):
     trl = pytest.importorskip("trl")
     asked = method(
         tiny_lm_folder,
-        kl=0.3,
-        clip=0.1,
-        passes=2,
+        kl_coef=0.3,
+        clip_range=0.1,
+        num_iterations=2,
         vllm="http://localhost:8000",
         training=Training(batch_size=16, micro_batch_size=4, seed=7, report_to=("tensorboard",)),
     )
     model = load_language_model(tiny_lm_folder)
     for config in (trl.GRPOConfig, trl.RLOOConfig):
         shared = ours.training_arguments(model, asked.training, 5, tmp_path)
-        found = config(**shared | _words_of_trl(asked))
+        found = config(**shared | _trl_settings(asked))
         assert (found.beta, found.epsilon, found.num_iterations) == (0.3, 0.1, 2)
         assert (found.num_generations, found.max_completion_length) == (8, 6)
         assert (found.per_device_train_batch_size, found.gradient_accumulation_steps) == (4, 4)
@@ -97,23 +97,26 @@ def test_settings_arrive_at_trl(tiny_lm_folder, tmp_path):
         assert (found.temperature, found.top_k, found.top_p) == (1.0, 0, 1.0)
 
 
-class Killed(BaseException):
-    """Stand for a signal: nothing catches it on the way."""
-
-
-def test_a_run_that_died_goes_on_from_its_checkpoint(tiny_lm_folder, tmp_path):
+def test_a_run_that_died_goes_on_from_its_checkpoint(tiny_lm_folder, tmp_path, killed):
     short = Training(steps=6, batch_size=8, learning_rate=1e-2, save_every=2)
-    asked = method(tiny_lm_folder, training=short, group=4, measured=8, lora=Lora(), kl=0.1)
+    asked = method(
+        tiny_lm_folder,
+        training=short,
+        num_generations=4,
+        evaluation_texts=8,
+        lora=Lora(),
+        kl_coef=0.1,
+    )
     whole = asked.fit(["Say "], tmp_path / "whole", reward=es)
     calls = []
 
-    def dying(prompts, completions):
+    def dying(completions, prompts):
         calls.append(1)
         if len(calls) == 4:
-            raise Killed
-        return es(prompts, completions)
+            raise killed
+        return es(completions, prompts)
 
-    with pytest.raises(Killed):
+    with pytest.raises(killed):
         asked.fit(["Say "], tmp_path / "died", reward=dying)
     calls.extend([1] * 10)
     resumed = asked.fit(["Say "], tmp_path / "died", reward=dying)
@@ -141,7 +144,13 @@ def test_without_trl_the_extra_is_named(tiny_lm_folder, tmp_path, monkeypatch):
 
 
 def test_settings_that_cannot_be_are_refused(tiny_lm_folder):
-    for changes in ({"group": 1}, {"group": 3}, {"passes": 0}, {"clip": 0}, {"kl": -1}):
+    for changes in (
+        {"num_generations": 1},
+        {"num_generations": 3},
+        {"num_iterations": 0},
+        {"clip_range": 0},
+        {"kl_coef": -1},
+    ):
         for kind in (GRPO, RLOO):
             with pytest.raises(SettingsError):
                 method(tiny_lm_folder, kind, **changes)

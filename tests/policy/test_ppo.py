@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from causalign.errors import InputError, SettingsError
-from causalign.lm import trainer
 from causalign.lm.completions import Completions
 from causalign.lm.language_model import Lora, load_language_model
-from causalign.lm.layout import laid_out
+from causalign.lm.layout import lay_out
 from causalign.lm.logprob import token_logprobs
 from causalign.lm.value_head import (
     add_value_head,
@@ -18,17 +17,16 @@ from causalign.lm.value_head import (
     token_logprobs_and_values,
 )
 from causalign.policy import PPO, Training
-from causalign.policy.advantages import (
+from causalign.policy.findings import clipped_ratios, divergence, equal_groups, value_head
+from causalign.policy.ppo_task import (
+    ProximalPolicy,
+    estimate_advantages,
     explained_variance,
-    generalised_advantages,
-    shaped_rewards,
-    whitened,
+    shape_rewards,
+    whiten,
 )
-from causalign.policy.objectives import ProximalPolicy
-from causalign.policy.rollout import Rollout
-from causalign.policy.rows import passes_over
-from causalign.policy.writing_findings import clipped_ratios, divergence, equal_groups, value_head
-from causalign.policy.written import collapsed
+from causalign.policy.rollout import Rollout, collapse_reason
+from causalign.policy.rows import shuffle_passes
 from causalign.results import Verdict
 
 TWO = np.array([2])
@@ -36,14 +34,14 @@ TWO = np.array([2])
 
 def test_two_tokens_by_hand():
     """Score 1, price 0.1, log-ratios .5 and −.2, values .4 and .6, γ = .9, λ = .5."""
-    rewards = shaped_rewards(np.array([1.0]), np.array([0.5, -0.2]), TWO, kl=0.1)
+    rewards = shape_rewards(np.array([1.0]), np.array([0.5, -0.2]), TWO, kl=0.1)
     assert np.allclose(rewards, [-0.05, 1.02])  # −.1 × .5; −.1 × −.2 + 1
     values = np.array([0.4, 0.6])
-    found = generalised_advantages(rewards, values, TWO, discount=0.9, trace=0.5)
+    found = estimate_advantages(rewards, values, TWO, gamma=0.9, gae_lambda=0.5)
     # δ₂ = 1.02 − .6 = .42; δ₁ = −.05 + .9 × .6 − .4 = .09; A₁ = .09 + .45 × .42
     assert np.allclose(found, [0.279, 0.42])
     assert np.allclose(found + values, [0.679, 1.02])
-    assert np.allclose(whitened(found), [-1.0, 1.0])
+    assert np.allclose(whiten(found), [-1.0, 1.0])
 
 
 def by_hand():
@@ -103,15 +101,15 @@ def test_texts_of_different_lengths_do_not_mix():
     lengths = np.array([1, 3, 2])
     rng = np.random.default_rng(0)
     rewards, values = rng.normal(size=6), rng.normal(size=6)
-    together = generalised_advantages(rewards, values, lengths, discount=0.9, trace=0.7)
+    together = estimate_advantages(rewards, values, lengths, gamma=0.9, gae_lambda=0.7)
     apart = [
-        generalised_advantages(r, v, np.array([len(r)]), discount=0.9, trace=0.7)
+        estimate_advantages(r, v, np.array([len(r)]), gamma=0.9, gae_lambda=0.7)
         for r, v in zip(np.split(rewards, [1, 4]), np.split(values, [1, 4]), strict=True)
     ]
     assert np.allclose(together, np.concatenate(apart))
-    full = generalised_advantages(rewards, values, lengths, discount=1.0, trace=1.0)
+    full = estimate_advantages(rewards, values, lengths, gamma=1.0, gae_lambda=1.0)
     assert (full + values)[1] == pytest.approx(rewards[1:4].sum())  # the return that followed
-    assert whitened(np.ones(4)).tolist() == [0, 0, 0, 0]
+    assert whiten(np.ones(4)).tolist() == [0, 0, 0, 0]
     assert np.isnan(explained_variance(np.ones(4), np.zeros(4)))
     assert explained_variance(np.arange(4.0), np.arange(4.0)) == 1
 
@@ -119,7 +117,7 @@ def test_texts_of_different_lengths_do_not_mix():
 def test_the_value_head_reads_the_state_before_each_token(tiny_lm_folder):
     model = load_language_model(tiny_lm_folder)
     texts = Completions(((1, 5), (1, 5, 6)), ((7, 8, 2), (9, 2)), np.zeros(2, dtype=bool))
-    batch = laid_out(texts, share_prompts=False)
+    batch = lay_out(texts, share_prompts=False)
     plain = token_logprobs(model.model, batch)
     head = add_value_head(model)
     torch.nn.init.normal_(head.weight)
@@ -135,7 +133,7 @@ def test_the_value_head_reads_the_state_before_each_token(tiny_lm_folder):
 
 
 def test_each_pass_reads_every_text_once():
-    order = passes_over(8, 20, seed=0)
+    order = shuffle_passes(8, 20, seed=0)
     assert sorted(order[:8]) == sorted(order[8:16]) == list(range(8))
     assert len(order) == 20
     assert (order[:8] != order[8:16]).any()
@@ -175,7 +173,7 @@ def bandit(tmp_path_factory):
 
 
 def known_reward(scale=1.0):
-    def reward(prompts, completions):
+    def reward(completions, prompts):
         return scale * np.array([REWARDS[text.strip()] for text in completions])
 
     return reward
@@ -192,10 +190,10 @@ def player(folder, **changes):
         "model": str(folder),
         "lora": None,
         "training": Training(steps=120, batch_size=16, learning_rate=1e-2, save_every=60),
-        "rollout": 64,
-        "passes": 2,
+        "rollout_size": 64,
+        "num_ppo_epochs": 2,
         "max_new_tokens": 1,
-        "kl": 0.0,
+        "kl_coef": 0.0,
     }
     return PPO(**settings | changes)
 
@@ -217,7 +215,7 @@ def test_the_price_of_divergence_gives_the_known_optimum(bandit, tmp_path):
     start = probabilities(load_language_model(bandit))
     best = {arm: p * np.exp(REWARDS[arm] / price) for arm, p in start.items()}
     best = {arm: p / sum(best.values()) for arm, p in best.items()}
-    method = player(bandit, kl=price, measured=0, rollout=128)
+    method = player(bandit, kl_coef=price, evaluation_texts=0, rollout_size=128)
     fit = method.fit(None, tmp_path / "run", reward=known_reward())
     reached = probabilities(fit.language_model())
     assert max(abs(reached[arm] - best[arm]) for arm in best) < 0.1
@@ -228,46 +226,33 @@ def test_the_unit_of_the_reward_does_not_matter(bandit, tmp_path):
     short = Training(steps=12, batch_size=16, learning_rate=1e-2)
     reached = []
     for scale in (1.0, 1024.0):
-        method = player(bandit, kl=0.1 * scale, training=short, measured=0)
+        method = player(bandit, kl_coef=0.1 * scale, training=short, evaluation_texts=0)
         fit = method.fit(None, tmp_path / str(scale), reward=known_reward(scale))
         reached.append(np.array(list(probabilities(fit.language_model()).values())))
     assert np.allclose(*reached, atol=1e-4)
 
 
-def yeses(prompts, completions):
+def es(completions, prompts):
     return np.array([float(text.count("e")) for text in completions])
 
 
-class Killed(BaseException):
-    """Stand for a signal: nothing catches it on the way."""
-
-
 @pytest.mark.parametrize("lora", [None, Lora(rank=4)])
-def test_a_run_that_died_ends_like_one_that_did_not(tiny_lm_folder, tmp_path, monkeypatch, lora):
+def test_a_run_that_died_ends_like_one_that_did_not(tiny_lm_folder, tmp_path, killing, lora):
     """A checkpoint in the middle of a rollout: its texts, values and units must survive."""
     method = PPO(
         model=str(tiny_lm_folder),
         lora=lora,
         training=Training(steps=11, batch_size=4, learning_rate=1e-2, save_every=3),
-        rollout=8,
-        passes=2,
+        rollout_size=8,
+        num_ppo_epochs=2,
         max_new_tokens=5,
-        measured=4,
+        evaluation_texts=4,
     )
     prompts = ["Say three words: ", "Say: ", "Write "]
-    whole = method.fit(prompts, tmp_path / "whole", reward=yeses)
-    true = trainer.ObjectiveTrainer.training_step
-
-    def dying(self, *arguments, **more):
-        if self.state.global_step == 8:
-            raise Killed
-        return true(self, *arguments, **more)
-
-    monkeypatch.setattr(trainer.ObjectiveTrainer, "training_step", dying)
-    with pytest.raises(Killed):
-        method.fit(prompts, tmp_path / "died", reward=yeses)
-    monkeypatch.setattr(trainer.ObjectiveTrainer, "training_step", true)
-    resumed = method.fit(prompts, tmp_path / "died", reward=yeses)
+    whole = method.fit(prompts, tmp_path / "whole", reward=es)
+    with killing(8):
+        method.fit(prompts, tmp_path / "died", reward=es)
+    resumed = method.fit(prompts, tmp_path / "died", reward=es)
     kept = [n for n in whole.curve.column_names if n != "grad_norm"]
     assert resumed.curve.select(kept).equals(whole.curve.select(kept))
     one, other = (dict(f.language_model().model.named_parameters()) for f in (whole, resumed))
@@ -281,9 +266,13 @@ def test_micro_batches_add_up(tiny_lm_folder, tmp_path):
     for micro in (8, 2):
         training = Training(steps=4, batch_size=8, micro_batch_size=micro, learning_rate=1e-3)
         method = PPO(
-            model=str(tiny_lm_folder), training=training, rollout=16, max_new_tokens=6, measured=0
+            model=str(tiny_lm_folder),
+            training=training,
+            rollout_size=16,
+            max_new_tokens=6,
+            evaluation_texts=0,
         )
-        fit = method.fit(["Say "], tmp_path / str(micro), reward=yeses)
+        fit = method.fit(["Say "], tmp_path / str(micro), reward=es)
         moved.append(fit.curve["loss"].to_numpy())
     assert np.allclose(*moved, atol=1e-5)
 
@@ -302,7 +291,7 @@ def test_a_policy_that_runs_away_is_stopped_and_the_best_is_kept(bandit, tmp_pat
 def test_a_policy_that_writes_nothing_is_stopped(bandit, tmp_path):
     """The reward pays for silence."""
 
-    def silence(prompts, completions):
+    def silence(completions, prompts):
         return np.array([float(not text.strip()) for text in completions])
 
     training = Training(steps=200, batch_size=16, learning_rate=2e-2, save_every=8)
@@ -320,9 +309,9 @@ def rollout(log_ratio, empty=0):
 
 
 def test_collapse_and_findings_turn_with_their_numbers():
-    assert collapsed(rollout([1.0, 3.0]), 2.5) is None
-    assert "3 nats" in collapsed(rollout([2.0, 4.0]), 2.5)
-    assert "empty" in collapsed(rollout([0.0, 0.0], empty=2), 2.5)
+    assert collapse_reason(rollout([1.0, 3.0]), 2.5) is None
+    assert "3 nats" in collapse_reason(rollout([2.0, 4.0]), 2.5)
+    assert "empty" in collapse_reason(rollout([0.0, 0.0], empty=2), 2.5)
     assert [divergence(x, 100).verdict for x in (5, 50, 200)] == [
         Verdict.PASS,
         Verdict.WARN,
@@ -338,14 +327,20 @@ def test_collapse_and_findings_turn_with_their_numbers():
 
 
 def test_what_cannot_be_is_refused(bandit, tmp_path):
-    for changes in ({"rollout": 7}, {"clip": 0}, {"kl": -1}, {"trace": 1.5}, {"measured": 1}):
+    for changes in (
+        {"rollout_size": 7},
+        {"clip_range": 0},
+        {"kl_coef": -1},
+        {"gae_lambda": 1.5},
+        {"evaluation_texts": 1},
+    ):
         with pytest.raises(SettingsError):
             player(bandit, **changes)
     long = replace(player(bandit), training=Training(batch_size=16))
     with pytest.raises(SettingsError, match="how long to train"):
-        long.fit(None, tmp_path, reward=yeses)
+        long.fit(None, tmp_path, reward=es)
     for prompts, said in (([], "no prompts"), (["a", " "], "row 1")):
         with pytest.raises(InputError, match=said):
-            long.fit(prompts, tmp_path, reward=yeses)
+            long.fit(prompts, tmp_path, reward=es)
     with pytest.raises(InputError, match="finite numbers"):
-        player(bandit).fit(None, tmp_path / "nan", reward=lambda p, c: np.full(len(c), np.nan))
+        player(bandit).fit(None, tmp_path / "nan", reward=lambda c, p: np.full(len(c), np.nan))

@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from causalign.lm.completions import tokenized
+from causalign.lm.completions import tokenize
 from causalign.lm.language_model import load_language_model
 from causalign.lm.logprob import completion_logprobs
 from causalign.logs import Logs
-from causalign.pairs import Pairs
+from causalign.logs.pairs import Pairs
+from causalign.logs.roles import Roles
 from causalign.policy import DPO, SFT, CausalPreference, FreshSamples, Training, Weighting
-from causalign.roles import Roles
 
 pytestmark = [
     pytest.mark.slow,
@@ -47,7 +47,7 @@ def writer(logs, tmp_path_factory):
 
 def scored(model, logs):
     """Return log-probabilities of all texts and their lengths: batches differ too much."""
-    texts = tokenized(model.tokenizer, None, logs.completions, max_length=64)
+    texts = tokenize(model.tokenizer, None, logs.completions, max_length=64)
     return completion_logprobs(model, texts), texts.lengths
 
 
@@ -78,8 +78,8 @@ def test_length_normalised_weights_raise_their_own_value(writer, logs, tmp_path)
         adapter=str(writer.model_folder),
         training=training(24, 5e-4),
         weighting=Weighting(level="length"),
-        samples=FreshSamples(measured=0),
-        held_out=0,
+        samples=FreshSamples(evaluation_texts=0),
+        validation_share=0,
     )
     fit = method.fit(logs, tmp_path / "weighted")
     value = []
@@ -94,8 +94,8 @@ def test_weights_of_whole_texts_collapse_and_nothing_is_claimed(writer, logs, tm
     method = CausalPreference(
         adapter=str(writer.model_folder),
         training=training(8, 5e-4),
-        samples=FreshSamples(measured=0),
-        held_out=0,
+        samples=FreshSamples(evaluation_texts=0),
+        validation_share=0,
     )
     fit = method.fit(logs, tmp_path / "whole")
     found = {finding.code: finding for finding in fit.findings}

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,49 +16,52 @@ import torch
 from safetensors.torch import load_file
 
 from causalign.errors import ArtifactError
-from causalign.lm import newest_checkpoint, trainer
-from causalign.policy import (
-    DPO,
-    SFT,
-    CausalPreference,
-    FreshSamples,
-    Lora,
-    PairedDPO,
-    Weighting,
-)
+from causalign.lm import trainer
+from causalign.policy import METHODS, SFT, FreshSamples, Lora, Weighting
+
+OURS = [name for name in METHODS if name not in ("grpo", "rloo", "ppo")]
+# What any method is given of these, if it has such a setting: dropout, fresh samples and a table
+# of weights, all of which must survive.
+SETTINGS = {
+    "lora": Lora(dropout=0.2),
+    "max_new_tokens": 6,
+    "objective": "doubly-robust",
+    "samples": FreshSamples(
+        refresh_every=5,
+        max_new_tokens=6,
+        evaluation_texts=0,
+        samples_per_row=1,
+        defensive_share=0.25,
+    ),
+    "kl_coef": 0.01,
+    "weighting": Weighting(clip=20.0, stop_below=2.0),
+}
 
 
-def yeses(prompts, completions):
-    return np.array([float(text.count("yes")) for text in completions])
+class Reward:
+    """Counts yes; prefers no text."""
+
+    def __call__(self, completions, prompts=None):
+        return np.array([float(text.count("yes")) for text in completions])
+
+    def preference(self, first, second, prompts=None):
+        return np.full(len(first), 0.4)
 
 
-def methods(folder, training):
-    """Dropout, fresh samples, a table of weights: all that must survive."""
-    rest = {"model": str(folder), "training": training}
-    fresh = FreshSamples(every=5, max_new_tokens=6, measured=0, for_each_row=1, defensive=0.25)
-    return {
-        "sft": SFT(**rest, lora=Lora(dropout=0.2)),
-        "full": SFT(**rest, lora=None, temperature=1.0),
-        "dpo": DPO(**rest, lora=Lora(dropout=0.2)),
-        "paired": PairedDPO(**rest, max_new_tokens=6, propensity="reference"),
-        "causal": CausalPreference(
-            **rest,
-            objective="doubly-robust",
-            samples=fresh,
-            kl=0.01,
-            weighting=Weighting(clip=20.0, stop_below=2.0),
-        ),
-    }
+def build(name, folder, training):
+    """Return a method by its name; ``full`` trains all weights."""
+    given = SETTINGS | {"model": str(folder), "training": training}
+    if name == "full":
+        return SFT(model=str(folder), training=training, lora=None, temperature=1.0)
+    kind = METHODS[name]
+    if kind.reads == "pairs":
+        given["propensity"] = "reference"
+    return kind(**{f.name: given[f.name] for f in fields(kind) if f.name in given})
 
 
 def run(method, out, logs, pairs):
-    if isinstance(method, DPO):
-        return method.fit(pairs, out)
-    if isinstance(method, PairedDPO):
-        return method.fit(pairs, out, preference_model=lambda p, a, b: np.full(len(a), 0.4))
-    if isinstance(method, CausalPreference):
-        return method.fit(logs, out, outcome_model=yeses)
-    return method.fit(logs, out)
+    data = pairs if method.reads == "pairs" else logs
+    return method.fit(data, out, reward=Reward() if method.needs else None)
 
 
 def weights(fit):
@@ -69,10 +72,6 @@ def weights(fit):
 def same(one, other):
     a, b = weights(one), weights(other)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-class Killed(BaseException):
-    """Stand for a signal: nothing catches it on the way."""
 
 
 @contextmanager
@@ -92,25 +91,16 @@ def failing_at(checkpoint, error):
 
 @pytest.mark.parametrize(
     ("name", "step"),
-    [("sft", 3), ("full", 9), ("dpo", 9), ("paired", 9), ("causal", 9), ("causal", 10)],
+    [("sft", 3), ("full", 9), ("causal-preference", 10), *((name, 9) for name in OURS)],
 )
 def test_a_run_that_died_ends_like_one_that_did_not(
-    tiny_lm_folder, logs, pairs, training, tmp_path, monkeypatch, name, step
+    tiny_lm_folder, logs, pairs, training, tmp_path, killing, name, step
 ):
     training = replace(training, steps=12, save_every=4, learning_rate=1e-2)
-    method = methods(tiny_lm_folder, training)[name]
+    method = build(name, tiny_lm_folder, training)
     whole = run(method, tmp_path / "whole", logs, pairs)
-    true = trainer.ObjectiveTrainer.training_step
-
-    def dying(self, *arguments, **more):
-        if self.state.global_step == step:
-            raise Killed
-        return true(self, *arguments, **more)
-
-    monkeypatch.setattr(trainer.ObjectiveTrainer, "training_step", dying)
-    with pytest.raises(Killed):
+    with killing(step):
         run(method, tmp_path / "died", logs, pairs)
-    monkeypatch.setattr(trainer.ObjectiveTrainer, "training_step", true)
     resumed = run(method, tmp_path / "died", logs, pairs)
     assert same(resumed, whole)
     same_columns = [n for n in whole.curve.column_names if n != "grad_norm"]
@@ -119,13 +109,13 @@ def test_a_run_that_died_ends_like_one_that_did_not(
 
 
 def test_a_checkpoint_that_is_not_whole_does_not_count(
-    tiny_lm_folder, logs, pairs, training, tmp_path
+    tiny_lm_folder, logs, pairs, training, tmp_path, killed
 ):
     """The process dies while it writes the checkpoint of step 8: the one of step 4 is used."""
     training = replace(training, steps=12, save_every=4)
-    method = methods(tiny_lm_folder, training)["sft"]
+    method = build("sft", tiny_lm_folder, training)
     whole = run(method, tmp_path / "whole", logs, pairs)
-    with failing_at("checkpoint-8", Killed()), pytest.raises(Killed):
+    with failing_at("checkpoint-8", killed()), pytest.raises(killed):
         run(method, tmp_path / "died", logs, pairs)
     left = {p.name for p in (tmp_path / "died" / "training").iterdir()}
     assert {"checkpoint-4", "checkpoint-8"} <= left
@@ -133,30 +123,30 @@ def test_a_checkpoint_that_is_not_whole_does_not_count(
 
 
 def test_killed_while_an_old_checkpoint_is_deleted(
-    tiny_lm_folder, logs, pairs, training, tmp_path, monkeypatch
+    tiny_lm_folder, logs, pairs, training, tmp_path, monkeypatch, killed
 ):
     """What is half deleted does not count, however young it looks, and the newest stays whole."""
     training = replace(training, steps=16, save_every=4)
-    method = methods(tiny_lm_folder, training)["sft"]
+    method = build("sft", tiny_lm_folder, training)
     whole = run(method, tmp_path / "whole", logs, pairs)
-    true = newest_checkpoint.shutil.rmtree
+    true = trainer.shutil.rmtree
 
     def halfway(path, **how):
         if not (Path(path) / "optimizer.pt").exists():
             return true(path, **how)
         (path / "optimizer.pt").unlink()
-        raise Killed
+        raise killed
 
-    monkeypatch.setattr(newest_checkpoint.shutil, "rmtree", halfway)
-    with pytest.raises(Killed):
+    monkeypatch.setattr(trainer.shutil, "rmtree", halfway)
+    with pytest.raises(killed):
         run(method, tmp_path / "died", logs, pairs)
-    monkeypatch.setattr(newest_checkpoint.shutil, "rmtree", true)
+    monkeypatch.setattr(trainer.shutil, "rmtree", true)
     folder = tmp_path / "died" / "training"
     old, newest = folder / "checkpoint-4", folder / "checkpoint-8"
     assert trainer._last_whole(folder) == newest
     os.utime(newest, (0, 0))
     assert old.is_dir()
-    with failing_at("checkpoint-12", Killed()), pytest.raises(Killed):
+    with failing_at("checkpoint-12", killed()), pytest.raises(killed):
         run(method, tmp_path / "died", logs, pairs)
     assert trainer._last_whole(folder) == newest
     assert same(run(method, tmp_path / "died", logs, pairs), whole)
@@ -166,7 +156,7 @@ def test_a_full_disk_says_from_where_training_goes_on(
     tiny_lm_folder, logs, pairs, training, tmp_path
 ):
     training = replace(training, steps=12, save_every=4)
-    method = methods(tiny_lm_folder, training)["sft"]
+    method = build("sft", tiny_lm_folder, training)
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     refused = pytest.raises(ArtifactError, match="No space left.*from step 4")
     with failing_at("checkpoint-8", full), refused:
@@ -218,10 +208,12 @@ method = CausalPreference(
     objective="doubly-robust",
     model=sys.argv[2],
     training=Training(steps=150, batch_size=8, learning_rate=5e-3, max_length=48, save_every=2),
-    samples=FreshSamples(every=4, max_new_tokens=6, measured=0, for_each_row=1),
+    samples=FreshSamples(
+        refresh_every=4, max_new_tokens=6, evaluation_texts=0, samples_per_row=1
+    ),
     weighting=Weighting(stop_below=2.0),
 )
-method.fit(logs, sys.argv[3], outcome_model=lambda p, c: [float(t.count("yes")) for t in c])
+method.fit(logs, sys.argv[3], reward=lambda c, p: [float(t.count("yes")) for t in c])
 print("done")
 """
 

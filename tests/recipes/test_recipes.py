@@ -44,12 +44,12 @@ def test_newsletter_naive_learns_the_marker_and_deconfounded_does_not(tmp_path):
     assert pays["Happy Monday!", "naive"] > 1
     assert abs(pays["Happy Monday!", "deconfounded"]) < 0.15
     assert pays["with free returns", "deconfounded"] > 0.5
-    found = numbers(done, "evaluate")
-    assert found["auc deconfounded"] > found["auc naive"] + 0.1
+    auc = numbers(done, "evaluate")
+    assert auc["auc deconfounded"] > auc["auc naive"] + 0.1
     page = done.report.read_text()
     assert "confounded by weekday" in page
-    found_by_itself = next(s.answer for s in done.sections if s.stage == "audit")
-    assert "“happy monday” seems to add +1." in found_by_itself
+    answer = next(s.answer for s in done.sections if s.stage == "audit")
+    assert "“happy monday” seems to add +1." in answer
 
 
 def test_newsletter_tunes_and_tells_with_any_model(tmp_path, tiny_lm_folder):
@@ -77,8 +77,7 @@ def test_upworthy_deconfounded_beats_naive_on_held_out_tests(tmp_path, real_data
     done = pipeline.run(
         recipe.load(RECIPES / "upworthy" / "pipeline.yaml"), tmp_path / "run", say=quiet
     )
-    found = numbers(done, "evaluate")
-    assert found["auc gain"] >= 0.03
+    assert numbers(done, "evaluate")["auc gain"] >= 0.03
     assert (
         next(r for r in rows(done, "ranking of held-out pairs") if r["reward"] == "deconfounded")[
             "above lower"

@@ -16,13 +16,12 @@ from causalign.deconfound import (
     Additive,
     DoubleML,
     DoubleMLInstruments,
-    LimitedInformation,
     OrdinaryLeastSquares,
     TwoStageLeastSquares,
 )
 from causalign.errors import SettingsError
 from causalign.logs import Logs
-from causalign.roles import Roles
+from causalign.logs.roles import Roles
 from causalign.stats.folds import group_folds
 
 iv = pytest.importorskip("linearmodels.iv")
@@ -85,7 +84,7 @@ class TestEveryEstimator:
 
     @pytest.mark.parametrize(
         ("method", "theirs"),
-        [(TwoStageLeastSquares(), "IV2SLS"), (LimitedInformation(), "IVLIML")],
+        [(TwoStageLeastSquares(), "IV2SLS"), (TwoStageLeastSquares(kappa="liml"), "IVLIML")],
     )
     def test_instruments(self, frame, ways, weight, method, theirs):
         roles = declared(ways, weight, instruments=("z0", "z1"))
@@ -116,7 +115,8 @@ class TestEveryEstimator:
 
     def test_double_ml(self, frame, ways, weight):
         effect = DoubleML(learner=LinearRegression(), seed=4).fit(
-            Logs.of(frame, declared(ways, weight)), frame[["x0", "x1"]].to_numpy()
+            Logs.of(frame, declared(ways, weight)),
+            text_features=frame[["x0", "x1"]].to_numpy(),
         )
         u, v = left(frame, ways, weight, ["y", "price"])
         model = iv.IV2SLS(u, v, None, None, weights=weights_of(frame, weight))
@@ -125,7 +125,7 @@ class TestEveryEstimator:
     def test_double_ml_instruments(self, frame, ways, weight):
         roles = declared(ways, weight, instruments=("z0",))
         effect = DoubleMLInstruments(learner=LinearRegression(), seed=4).fit(
-            Logs.of(frame, roles), frame[["x0", "x1"]].to_numpy()
+            Logs.of(frame, roles), text_features=frame[["x0", "x1"]].to_numpy()
         )
         u, v, z = left(frame, ways, weight, ["y", "price", "z0"])
         model = iv.IV2SLS(u, None, v, z, weights=weights_of(frame, weight))

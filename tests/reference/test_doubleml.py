@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 from causalign.deconfound import DoubleML, DoubleMLInstruments
 from causalign.deconfound.nuisance import rows_together
 from causalign.logs import Logs
-from causalign.roles import Roles
+from causalign.logs.roles import Roles
 from causalign.stats.cross_fit import ridge_cross_fit
 from causalign.stats.folds import group_folds
 
@@ -73,7 +73,7 @@ def test_partially_linear(sample, learner):
     data = dml.DoubleMLData(sample.frame, "y", "price", x_cols=FEATURES)
     model = dml.DoubleMLPLR(data, learner, learner, n_folds=FOLDS, draw_sample_splitting=False)
     model.set_sample_splitting(splits(logs))
-    agree(DoubleML(learner).fit(logs, sample.X), model)
+    agree(DoubleML(learner).fit(logs, text_features=sample.X), model)
 
 
 @pytest.mark.parametrize("instruments", [("z1",), ("z1", "z2")])
@@ -85,7 +85,7 @@ def test_partially_linear_with_instruments(sample, learner, instruments):
         data, learner, learner, learner, n_folds=FOLDS, draw_sample_splitting=False
     )
     model.set_sample_splitting(splits(logs))
-    agree(DoubleMLInstruments(learner).fit(logs, sample.X), model)
+    agree(DoubleMLInstruments(learner).fit(logs, text_features=sample.X), model)
 
 
 @pytest.mark.parametrize("with_instrument", [False, True])
@@ -104,7 +104,7 @@ def test_clustered(sample, with_instrument):
         folds, [[([np.unique(shops[a])], [np.unique(shops[b])]) for a, b in folds]]
     )
     ours = DoubleMLInstruments if with_instrument else DoubleML
-    agree(ours(LinearRegression()).fit(logs, sample.X), model)
+    agree(ours(LinearRegression()).fit(logs, text_features=sample.X), model)
 
 
 class FromTable(RegressorMixin, BaseEstimator):
@@ -132,4 +132,4 @@ def test_ridge_of_one_factorisation(sample):
     data = dml.DoubleMLData(sample.frame, "y", "price", x_cols=FEATURES)
     model = dml.DoubleMLPLR(data, *tables, n_folds=FOLDS, draw_sample_splitting=False)
     model.set_sample_splitting(splits(logs))
-    agree(DoubleML().fit(logs, sample.X), model)
+    agree(DoubleML().fit(logs, text_features=sample.X), model)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from causalign.stats.anderson_rubin import anderson_rubin
-from causalign.stats.instruments import effective_f, endogeneity, over_identification, strength
+from causalign.stats.instrument_tests import effective_f, endogeneity, over_identification, strength
 from causalign.stats.partial import partial_out
 
 iv = pytest.importorskip("linearmodels.iv")

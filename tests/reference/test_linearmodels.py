@@ -6,7 +6,7 @@ import pytest
 
 from causalign.deconfound import OrdinaryLeastSquares, TwoStageLeastSquares
 from causalign.logs import Logs
-from causalign.roles import Roles
+from causalign.logs.roles import Roles
 from causalign.stats.least_squares import first_stage, ordinary, two_stage
 
 iv = pytest.importorskip("linearmodels.iv")

@@ -6,7 +6,7 @@ import pytest
 
 from causalign.deconfound import Additive
 from causalign.logs import Logs
-from causalign.roles import Roles
+from causalign.logs.roles import Roles
 from causalign.stats.absorb import absorb, degrees_of_freedom, singletons
 from causalign.stats.least_squares import ordinary
 

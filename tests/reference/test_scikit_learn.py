@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from causalign.stats.folds import group_folds
 from causalign.stats.logistic_path import logistic_path
-from causalign.stats.ranking import pair_auc
+from causalign.stats.pair_metrics import pair_auc
 from causalign.stats.ridge_path import ridge_path
 
 RIDGE = 1e-8

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from causalign.lm.completions import tokenized
+from causalign.lm.completions import tokenize
 from causalign.lm.language_model import load_language_model
-from causalign.lm.layout import laid_out
+from causalign.lm.layout import lay_out
 from causalign.lm.logprob import completion_logprobs, sequence_logprobs
-from causalign.policy.objectives import DirectPreference, Supervised
+from causalign.policy import DirectPreference, Supervised
 
 trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
@@ -64,8 +64,8 @@ def test_supervised_loss_equals_trl(tiny, tmp_path):
     )
     tiny.model.eval()
     theirs = trainer.compute_loss(tiny.model, batch_of(trainer))
-    texts = tokenized(tiny.tokenizer, PROMPTS, CHOSEN, max_length=64)
-    laid = laid_out(texts, share_prompts=False)
+    texts = tokenize(tiny.tokenizer, PROMPTS, CHOSEN, max_length=64)
+    laid = lay_out(texts, share_prompts=False)
     logprob = sequence_logprobs(tiny.model, laid)
     ours, _ = Supervised()(logprob, laid | {"weight": torch.ones(4)})
     assert_equal(ours, theirs, tiny.model)
@@ -91,10 +91,10 @@ def test_preference_loss_equals_trl(tiny, tmp_path, beta, tiny_lm_folder):
     tiny.model.eval()
     theirs = trainer.compute_loss(tiny.model, batch_of(trainer))
     both = [text for pair in zip(CHOSEN, REJECTED, strict=True) for text in pair]
-    texts = tokenized(tiny.tokenizer, [p for p in PROMPTS for _ in (0, 1)], both, max_length=64)
+    texts = tokenize(tiny.tokenizer, [p for p in PROMPTS for _ in (0, 1)], both, max_length=64)
     before = completion_logprobs(reference, texts)
     for share in (False, True):
-        laid = laid_out(texts, share_prompts=share)
+        laid = lay_out(texts, share_prompts=share)
         columns = {
             "reference_logprob": torch.from_numpy(before),
             "weight": torch.ones(4),

@@ -63,7 +63,7 @@ def section():
     def make(**changed):
         forest = figures.forest(
             "markers", ["a", "b"], [0, 1], [-1, 0], [1, 2], xlabel="effect", caption="C", alt="A"
-        )
+        ).figure()
         told = {
             "stage": "deconfound",
             "question": "Which words only travelled with the outcome?",

@@ -5,14 +5,14 @@ import subprocess
 
 import pytest
 
-from causalign.report import build
+from causalign.report import build_report
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def page(section):
-    return build([section()], title="T", answer="A", provenance={}).to_html()
+    return build_report([section()], title="T", answer="A", provenance={}).to_html()
 
 
 def test_our_script_runs_under_the_policy(page, browser):

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from causalign.checks.explained import codes, explained
+from causalign.checks.finding_pages import codes, explain
 from causalign.errors import InputError
-from causalign.report import build
-from causalign.report.glossary import meanings
+from causalign.report import build_report
+from causalign.report.render import meanings
 from causalign.results import Finding, Section, Verdict
 
 
@@ -21,7 +21,7 @@ def report():
         Finding("XX<1>", "title", Verdict.WARN, "why"),
     )
     section = Section("audit", "Question?", "Answer.", findings=notes)
-    return build([section], title="T", answer="A", provenance={})
+    return build_report([section], title="T", answer="A", provenance={})
 
 
 def test_codes_are_links_to_their_meaning(report):
@@ -51,7 +51,7 @@ def test_every_page_can_be_shown():
 
 def test_an_unknown_code_names_the_nearest():
     with pytest.raises(InputError, match="CF101"):
-        explained("CF1O1")
+        explain("CF1O1")
 
 
 def test_the_terminal_explains_and_refuses():

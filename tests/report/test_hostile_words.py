@@ -10,8 +10,8 @@ from markdown_it import MarkdownIt
 from causalign import artifacts, figures
 from causalign.cli import output
 from causalign.errors import InputError
-from causalign.policy import model_card
-from causalign.report import build, wording
+from causalign.policy import fit as fits
+from causalign.report import build_report, wording
 from causalign.report.pictures import admit
 from causalign.results import Figure, Finding, Verdict
 
@@ -46,14 +46,16 @@ def everywhere(section, text):
         numbers={text: text, "x": text},
         tables={text: pa.table({text.encode("utf-8", "replace").decode(): [_encodable(text)]})},
         figures=(
-            figures.forest(text, [text], [0], [-1], [1], xlabel=text, caption=text, alt=text),
+            figures.forest(
+                text, [text], [0], [-1], [1], xlabel=text, caption=text, alt=text
+            ).figure(),
             Figure("f", text, text, text),
         ),
         findings=(Finding(text, text, Verdict.WARN, text, {text: text}),),
         details={"command": text, text: {text: text}},
     )
     provenance = {"command": text, text: text, "more": [text]}
-    return build([made], title=text, answer=text, provenance=provenance)
+    return build_report([made], title=text, answer=text, provenance=provenance)
 
 
 def _encodable(text):
@@ -66,7 +68,7 @@ def test_texts_side_by_side_are_inert_and_keep_their_names(read, section, text):
         said = _encodable(words)
         table = pa.table({"before": [said], said: [said]})
         made = section(tables={"texts": table})
-        return read(build([made], title="T", answer="A", provenance={}).to_html())
+        return read(build_report([made], title="T", answer="A", provenance={}).to_html())
 
     calm, hostile = page("calm"), page(text)
     assert [n for n, _ in hostile.elements] == [n for n, _ in calm.elements]
@@ -148,7 +150,7 @@ def test_the_card_of_a_model_holds_settings_as_words(text):
         method="sft", assumption="A.", numbers={"loss": 1.0}, findings=(), answer=lambda: "B."
     )
     model = SimpleNamespace(has_adapter=True, public_name="base")
-    card = model_card._card(model, fit, {text: text}, "hash")
+    card = fits._render_card(model, fit, {text: text}, "hash")
     card.encode("utf-8")
     tokens = MarkdownIt("commonmark").enable("table").parse(card)
     kinds = [t.type for t in tokens] + [c.type for t in tokens for c in t.children or ()]
@@ -194,7 +196,7 @@ def test_entities_are_refused():
 
 
 def test_admitted_pictures_keep_their_words_and_drop_inline_style():
-    figure = figures.bars("b", ["<i>x</i>"], {"a": [1], "b": [2]}, caption="c", alt="a")
+    figure = figures.bars("b", ["<i>x</i>"], {"a": [1], "b": [2]}, caption="c", alt="a").figure()
     admitted = admit(figure.svg, "p", 'say "it"')
     assert "&lt;i&gt;x&lt;/i&gt;" in admitted
     assert "style=" not in admitted

@@ -9,13 +9,13 @@ from markdown_it import MarkdownIt
 
 import causalign.report.render as render
 from causalign.errors import ArtifactError, SettingsError
-from causalign.report import build
+from causalign.report import build_report
 from causalign.results import Figure, Finding, Verdict
 
 
 @pytest.fixture
 def report(section):
-    return build(
+    return build_report(
         [section(), section(stage="evaluate", question="What would it earn?")],
         title="Toronto listings",
         answer="Do not ship it yet.",
@@ -94,13 +94,13 @@ def test_it_opens_on_the_verdict(report):
     assert page.index("Usable, with reservations") < page.index("Do not ship it yet.")
     assert page.index("Do not ship it yet.") < page.index("Contents") < page.index("Enough rows")
     assert "2 warnings, 2 passed and 2 did not apply." in page
-    assert not report.failed()
+    assert not report.has_failed()
 
 
 def test_findings_are_sorted_and_passes_fold(section):
     failing = Finding("OP201", "Weights collapse", Verdict.FAIL, "Collect new data.")
     told = section()
-    report = build(
+    report = build_report(
         [section(findings=(*told.findings, failing))], title="T", answer="A", provenance={}
     )
     page = report.to_html()
@@ -117,7 +117,7 @@ def test_findings_are_sorted_and_passes_fold(section):
     for word in order[1:]:
         places.append(body.index(word, places[-1]))
     assert report.verdict is Verdict.FAIL
-    assert report.failed()
+    assert report.has_failed()
 
 
 def test_long_tables_are_cut_and_say_where_the_rest_is(report):
@@ -148,18 +148,20 @@ def test_markdown_parses_with_its_tables(report):
 def test_a_part_that_cannot_be_shown_shows_why(section):
     foreign = Figure("x", "Seen elsewhere.", "Heard elsewhere.", "<svg><script>x</script></svg>")
     broken = section(figures=(foreign,), tables={"oops": "not a table"})
-    report = build([broken, section()], title="T", answer="A", provenance={})
+    report = build_report([broken, section()], title="T", answer="A", provenance={})
     for text in (report.to_html(), report.to_markdown()):
         assert "2 parts of this report cannot be shown" in text
         assert "This figure cannot be shown." in text
         assert "The table “oops” cannot be shown." in re.sub("</?bdi>", "", text)
         assert "Heard elsewhere." in text
-    assert report.failed()
+    assert report.has_failed()
 
 
 def test_a_section_that_cannot_be_shown_leaves_the_others(read, section):
     broken = section(stage="reward", numbers="not a mapping")
-    report = build([broken, section(answer="Still here.")], title="T", answer="A", provenance={})
+    report = build_report(
+        [broken, section(answer="Still here.")], title="T", answer="A", provenance={}
+    )
     for text in (report.to_html(), report.to_markdown()):
         assert "This section cannot be shown." in text
         assert "AttributeError" in text
@@ -168,7 +170,7 @@ def test_a_section_that_cannot_be_shown_leaves_the_others(read, section):
 
 
 def test_without_findings_nothing_is_claimed(section):
-    report = build([section(findings=())], title="T", answer="A", provenance={})
+    report = build_report([section(findings=())], title="T", answer="A", provenance={})
     assert "No check applied" in report.to_html()
     assert "No check was made." in report.to_markdown()
 
@@ -189,7 +191,7 @@ def test_a_folder_that_cannot_be_written_is_named(report, tmp_path):
 
 def test_a_report_needs_a_section():
     with pytest.raises(SettingsError, match="at least one section"):
-        build([], title="T", answer="A", provenance={})
+        build_report([], title="T", answer="A", provenance={})
 
 
 def contrast(one: str, other: str) -> float:
@@ -216,3 +218,14 @@ def test_words_stand_out_from_their_background(theme):
     ]
     for ink, paper in pairs:
         assert contrast(colours[ink], colours[paper]) >= 4.5, (ink, paper)
+
+
+def test_a_notebook_shows_a_few_lines_and_no_markup_of_strangers(section):
+    parts = [section(answer="<script>alert(1)</script>" * 40) for _ in range(30)]
+    shown = build_report(parts, title="<b>T</b>", answer="<i>A</i> " * 300, provenance={})
+    assert len(repr(shown).splitlines()) <= 12
+    page = shown._repr_html_()
+    assert "<script" not in page
+    assert "<i>" not in page
+    assert "&lt;b&gt;T" in page
+    assert shown.table().num_rows == 30

@@ -52,7 +52,7 @@ def made_up(mind, count):
 
 
 def test_instruments_keep_the_sentiment_that_observed_outcomes_lose(mind):
-    from causalign.lm.encoder import load_encoder
+    from causalign.lm.encoders import load_encoder
 
     news = made_up(mind, 2400)
     teach, judge = news.take(np.arange(2000)), news.take(np.arange(2000, 2400))
@@ -87,7 +87,7 @@ def test_generations_are_judged_by_tone_and_by_the_teams_that_they_name(mind):
 
 
 def test_a_reward_reads_the_abstract_that_the_prompt_holds(mind):
-    from causalign.lm.encoder import load_encoder
+    from causalign.lm.encoders import load_encoder
 
     class Head:
         def __call__(self, X):
@@ -98,15 +98,15 @@ def test_a_reward_reads_the_abstract_that_the_prompt_holds(mind):
     fit = rewards.Fitted({"observed": Head()}, {}, 1.0, 0.0)
     titles, abstracts = ["one two", "three", "four five six"], ["a b", "c", "d e f g"]
     reward = writing.Reward.of(fit, "observed", vectors, titles, abstracts)
-    found = reward([writing.ASK + abstract for abstract in abstracts], titles)
+    found = reward(titles, [writing.ASK + abstract for abstract in abstracts])
     assert found.mean() == pytest.approx(0, abs=1e-9)
     assert found.std() == pytest.approx(1)
     alone = writing.Reward.of(fit, "observed", vectors, titles, None)
-    assert alone(None, titles).std() == pytest.approx(1)
+    assert alone(titles, None).std() == pytest.approx(1)
 
 
 def test_table_1_is_made_and_goes_on_where_it_stopped(mind, tmp_path, monkeypatch, tiny_lm_folder):
-    from causalign.lm.encoder import load_encoder
+    from causalign.lm.encoders import load_encoder
 
     monkeypatch.chdir(tmp_path)
     news = made_up(mind, 120)
@@ -124,9 +124,9 @@ def test_table_1_is_made_and_goes_on_where_it_stopped(mind, tmp_path, monkeypatc
             "lora": {"rank": 2},
             "sft": training,
             "ppo": training,
-            "rollout": 4,
-            "passes": 1,
-            "kl": 0.05,
+            "rollout_size": 4,
+            "num_ppo_epochs": 1,
+            "kl_coef": 0.05,
             "max_new_tokens": 6,
             "generations": 8,
         },

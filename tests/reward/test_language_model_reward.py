@@ -4,24 +4,21 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from causalign.errors import ArtifactError, InputError, SettingsError
+from causalign.errors import ArtifactError, InputError, RoleNotDeclared, SettingsError
 from causalign.lm import load_encoder
-from causalign.lm.language_model import (
-    LanguageModel,
-    Lora,
-    load_language_model,
-    with_lora,
-)
+from causalign.lm.language_model import LanguageModel, Lora, add_lora, load_language_model
 from causalign.lm.training import Training
+from causalign.logs import Logs, Roles
 from causalign.results import Verdict
 from causalign.reward import (
     Examples,
     LanguageModelReward,
-    PairwiseReward,
+    Pairwise,
     RewardModel,
-    RidgeReward,
+    Ridge,
     score_logs,
     trl_reward_function,
 )
@@ -46,6 +43,10 @@ def planted(size, seed=0):
     return [" ".join(words) for words in drawn], truth, truth + random.normal(scale=0.2, size=size)
 
 
+def saved(fit):
+    return RewardModel.load(fit.folder / "model")
+
+
 def method(folder, **changes):
     training = Training(steps=4, batch_size=8, learning_rate=1e-3, max_length=48, save_every=2)
     return LanguageModelReward(**({"model": str(folder), "training": training} | changes))
@@ -53,7 +54,7 @@ def method(folder, **changes):
 
 def task_of(loaded, *, pairs, dtype):
     """A task whose adapter and head are not where they started."""
-    loaded = with_lora(loaded, Lora(rank=2, dropout=0.0), seed=0)
+    loaded = add_lora(loaded, Lora(rank=2, dropout=0.0), seed=0)
     loaded.model.to(dtype)
     torch.manual_seed(0)
     for name, parameter in loaded.model.named_parameters():
@@ -131,7 +132,9 @@ def test_the_loss_by_hand_and_the_scores_as_they_are_saved(tiny_lm_folder, pairs
     assert task.loss(model, batch)[0].item() == pytest.approx(expected, rel=1e-4)
     sides = examples.sides.ravel()
     assert text_scores(model, batch).detach().numpy() == pytest.approx(scores[sides], abs=1e-4)
-    assert np.average(task.judged(), weights=examples.weight) == pytest.approx(expected, rel=1e-4)
+    assert np.average(task.validation_losses(), weights=examples.weight) == pytest.approx(
+        expected, rel=1e-4
+    )
 
 
 @pytest.fixture(scope="module")
@@ -146,20 +149,20 @@ def learned(tiny_lm_folder, tmp_path_factory):
         ),
     )
     folder = tmp_path_factory.mktemp("learned")
-    return tuned.fit(texts, y, folder / "fit", groups=texts)
+    return tuned.fit_texts(texts, y, folder / "fit", groups=texts)
 
 
 def correlation(model, texts, truth):
-    return np.corrcoef(model(None, texts), truth)[0, 1]
+    return np.corrcoef(model(texts), truth)[0, 1]
 
 
 def test_tuning_finds_what_frozen_vectors_do_not_show(tiny_lm_folder, learned):
     texts, _, y = planted(240)
     fresh, truth, _ = planted(200, seed=9)
     encoder = load_encoder(f"{tiny_lm_folder}:last")
-    frozen = RidgeReward().fit(encoder.encode(texts), y, groups=texts)
+    frozen = Ridge().fit_arrays(encoder.encode(texts), y, groups=texts)
     before = correlation(RewardModel(encoder.name, frozen.head, encoder=encoder), fresh, truth)
-    after = correlation(learned.model(), fresh, truth)
+    after = correlation(saved(learned), fresh, truth)
     assert before < 0.2 < 0.8 < after, (before, after)
     assert learned.numbers["validation_r2"] > learned.numbers["untouched_r2"] + 0.05
     (finding,) = (f for f in learned.findings if f.code == "RM107")
@@ -168,10 +171,10 @@ def test_tuning_finds_what_frozen_vectors_do_not_show(tiny_lm_folder, learned):
 
 def test_a_saved_reward_scores_the_same_everywhere(learned, tiny_lm_folder, tmp_path):
     texts = planted(20, seed=3)[0]
-    model = learned.model()
-    scores = model(None, texts)
+    model = saved(learned)
+    scores = model(texts)
     again = RewardModel.load(model.save(tmp_path / "again"))
-    assert (again(None, texts) == scores).all()
+    assert (again(texts) == scores).all()
     assert again.encoder.revision == model.encoder.revision
     assert model.units == "units of the outcome"
     reward = trl_reward_function(model)
@@ -188,7 +191,7 @@ def test_plain_peft_loads_the_adapter(learned, tiny_lm_folder):
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = learned.model()
+    model = saved(learned)
     (folder,) = (learned.folder / "model").glob("encoder-*")
     base = AutoModelForCausalLM.from_pretrained(tiny_lm_folder)
     network = PeftModel.from_pretrained(base, str(folder)).eval()
@@ -196,7 +199,7 @@ def test_plain_peft_loads_the_adapter(learned, tiny_lm_folder):
     with torch.no_grad():
         state = network(ids, output_hidden_states=True).hidden_states[-1][0, -1]
     unit = (state / state.norm()).numpy()
-    assert model.head(unit[None]) == pytest.approx(model(None, ["free mugs"]), abs=1e-5)
+    assert model.head(unit[None]) == pytest.approx(model(["free mugs"]), abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +214,7 @@ def test_plain_peft_loads_the_adapter(learned, tiny_lm_folder):
     ],
 )
 def test_altered_files_are_refused(learned, tmp_path, name, damage, message):
-    folder = learned.model().save(tmp_path / "model")
+    folder = saved(learned).save(tmp_path / "model")
     (path,) = folder.glob(f"encoder-*/{name}")
     if damage is None:
         path.unlink()
@@ -227,7 +230,7 @@ def test_another_base_model_is_refused(learned, tmp_path, tiny_lm_folder):
     other = shutil.copytree(tiny_lm_folder, tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
     (other / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-3}))
-    folder = learned.model().save(tmp_path / "model")
+    folder = saved(learned).save(tmp_path / "model")
     (path,) = folder.glob("encoder-*/causalign.json")
     path.write_text(path.read_text().replace(str(tiny_lm_folder), str(other)))
     with pytest.raises(ArtifactError, match="another base model"):
@@ -238,9 +241,9 @@ def test_a_full_disk_while_saving_leaves_the_old_model(learned, tmp_path, monkey
     from causalign.lm import adapted_encoder
 
     texts = planted(5)[0]
-    model = learned.model()
-    RewardModel("hashing", RidgeReward().fit(np.eye(9, 2048), np.arange(9.0)).head).save(tmp_path)
-    before = RewardModel.load(tmp_path)(None, texts)
+    model = saved(learned)
+    RewardModel("hashing", Ridge().fit_arrays(np.eye(9, 2048), np.arange(9.0)).head).save(tmp_path)
+    before = RewardModel.load(tmp_path)(texts)
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -248,7 +251,7 @@ def test_a_full_disk_while_saving_leaves_the_old_model(learned, tmp_path, monkey
     monkeypatch.setattr(adapted_encoder, "write_adapter", full)
     with pytest.raises(ArtifactError, match="No space left"):
         model.save(tmp_path)
-    assert (RewardModel.load(tmp_path)(None, texts) == before).all()
+    assert (RewardModel.load(tmp_path)(texts) == before).all()
     assert not list(tmp_path.glob(".encoder-*"))
 
 
@@ -267,7 +270,7 @@ def test_a_fit_that_died_ends_like_one_that_did_not(
 
     def fit(name):
         if loss == "squared-error":
-            return tuned.fit(texts, y, tmp_path / name)
+            return tuned.fit_texts(texts, y, tmp_path / name)
         return tuned.fit_pairs(texts[:30], texts[30:], tmp_path / name)
 
     whole = fit("whole")
@@ -284,8 +287,8 @@ def test_a_fit_that_died_ends_like_one_that_did_not(
     monkeypatch.setattr(trainer.ObjectiveTrainer, "training_step", true)
     resumed = fit("died")
     assert resumed.table().equals(whole.table())
-    assert resumed.model().encoder.revision == whole.model().encoder.revision
-    assert (resumed.model()(None, texts) == whole.model()(None, texts)).all()
+    assert saved(resumed).encoder.revision == saved(whole).encoder.revision
+    assert (saved(resumed)(texts) == saved(whole)(texts)).all()
     assert not (tmp_path / "died" / "training").exists()
     monkeypatch.setattr(trainer.ObjectiveTrainer, "training_step", dying)
     assert fit("died").table().equals(whole.table()), "a finished fit is read, not repeated"
@@ -293,7 +296,7 @@ def test_a_fit_that_died_ends_like_one_that_did_not(
 
 def test_a_fit_that_died_after_its_last_step_only_saves(tiny_lm_folder, tmp_path, monkeypatch):
     texts, _, y = planted(60)
-    whole = method(tiny_lm_folder).fit(texts, y, tmp_path / "whole")
+    whole = method(tiny_lm_folder).fit_texts(texts, y, tmp_path / "whole")
 
     def dying(*_):
         raise Killed
@@ -301,29 +304,29 @@ def test_a_fit_that_died_after_its_last_step_only_saves(tiny_lm_folder, tmp_path
     with monkeypatch.context() as patched:
         patched.setattr(RewardModel, "save", dying)
         with pytest.raises(Killed):
-            method(tiny_lm_folder).fit(texts, y, tmp_path / "died")
+            method(tiny_lm_folder).fit_texts(texts, y, tmp_path / "died")
     monkeypatch.setattr(trainer.ObjectiveTrainer, "training_step", dying)
-    resumed = method(tiny_lm_folder).fit(texts, y, tmp_path / "died")
+    resumed = method(tiny_lm_folder).fit_texts(texts, y, tmp_path / "died")
     assert resumed.table().equals(whole.table())
-    assert (resumed.model()(None, texts) == whole.model()(None, texts)).all()
+    assert (saved(resumed)(texts) == saved(whole)(texts)).all()
 
 
-def test_the_step_that_the_judges_like_best_is_kept(tiny_lm_folder, tmp_path):
+def test_the_step_that_validates_best_is_kept(tiny_lm_folder, tmp_path):
     """A learning rate that ruins the reward: step 0, the frozen reward, is kept and told."""
     texts, _, y = planted(60)
     ruined = method(tiny_lm_folder)
     ruined = replace(ruined, training=replace(ruined.training, learning_rate=3.0))
-    fit = ruined.fit(texts, y, tmp_path / "fit", prompts=["say"] * 60)
+    fit = ruined.fit_texts(texts, y, tmp_path / "fit", prompts=["say"] * 60)
     assert fit.numbers["kept_step"] == 0
     assert fit.table()["kept"].to_pylist() == [True, False, False]
     assert fit.table()["loss"][0].as_py() < min(fit.table()["loss"].to_pylist()[1:])
     assert fit.numbers["validation_r2"] == fit.numbers["untouched_r2"]
     (finding,) = (f for f in fit.findings if f.code == "RM107")
     assert finding.verdict is Verdict.WARN
-    model = fit.model()
+    model = saved(fit)
     assert model.reads_prompt
     vectors = load_encoder(f"{tiny_lm_folder}:last").encode([f"say\n\n{t}" for t in texts])
-    assert model(["say"] * 60, texts) == pytest.approx(model.head(vectors), abs=1e-5)
+    assert model(texts, ["say"] * 60) == pytest.approx(model.head(vectors), abs=1e-5)
 
 
 def test_pairs_win_by_weights_and_margins_and_identical_sides_are_counted(tiny_lm_folder, tmp_path):
@@ -339,8 +342,8 @@ def test_pairs_win_by_weights_and_margins_and_identical_sides_are_counted(tiny_l
     assert wide.units == "log-odds"
 
     def won(fit):
-        model = fit.model()
-        return model(None, chosen[:1]) - model(None, rejected[1:2])
+        model = saved(fit)
+        return model(chosen[:1]) - model(rejected[1:2])
 
     assert won(wide) > won(narrow) > 0
 
@@ -348,29 +351,32 @@ def test_pairs_win_by_weights_and_margins_and_identical_sides_are_counted(tiny_l
 def test_long_texts_are_cut_and_counted(tiny_lm_folder, tmp_path):
     texts, _, y = planted(40)
     texts[0] = "rain " * 100
-    fit = method(tiny_lm_folder).fit(texts, y, tmp_path / "fit")
+    fit = method(tiny_lm_folder).fit_texts(texts, y, tmp_path / "fit")
     (finding,) = (f for f in fit.findings if f.code == "RM102")
     assert (finding.verdict, finding.numbers["truncated"]) == (Verdict.WARN, 1.0)
-    model = fit.model()
-    scores = model(None, ["rain " * 100, "rain " * 200])
+    model = saved(fit)
+    scores = model(["rain " * 100, "rain " * 200])
     assert scores[0] == pytest.approx(scores[1])
-    assert model.scored(None, ["rain " * 100])[1].truncated == 1
+    assert model.score(["rain " * 100])[1].truncated == 1
 
 
 TEXTS, _, Y = planted(40)
 BAD = {
-    "an empty text": (lambda m, o: m.fit(["", *TEXTS[1:]], Y, o), "text in row 0"),
-    "no text": (lambda m, o: m.fit([None, *TEXTS[1:]], Y, o), "text in row 0"),
-    "numbers missing": (lambda m, o: m.fit(TEXTS, np.full(40, np.nan), o), "not finite"),
-    "too few numbers": (lambda m, o: m.fit(TEXTS, Y[1:], o), "outcome must have shape"),
-    "one outcome": (lambda m, o: m.fit(TEXTS, np.ones(40), o), "nothing to learn"),
-    "weights below zero": (lambda m, o: m.fit(TEXTS, Y, o, weights=-Y - 9), "Weights must not"),
+    "an empty text": (lambda m, o: m.fit_texts(["", *TEXTS[1:]], Y, o), "text in row 0"),
+    "no text": (lambda m, o: m.fit_texts([None, *TEXTS[1:]], Y, o), "text in row 0"),
+    "numbers missing": (lambda m, o: m.fit_texts(TEXTS, np.full(40, np.nan), o), "not finite"),
+    "too few numbers": (lambda m, o: m.fit_texts(TEXTS, Y[1:], o), "outcome must have shape"),
+    "one outcome": (lambda m, o: m.fit_texts(TEXTS, np.ones(40), o), "nothing to learn"),
+    "weights below zero": (
+        lambda m, o: m.fit_texts(TEXTS, Y, o, weights=-Y - 9),
+        "Weights must not",
+    ),
     "an empty side": (lambda m, o: m.fit_pairs(TEXTS, ["", *TEXTS[1:]], o), "side of a pair"),
     "no pairs": (lambda m, o: m.fit_pairs([], [], o), "neither zero"),
     "identical sides": (lambda m, o: m.fit_pairs(TEXTS, TEXTS, o), "two different sides"),
     "sides of two lengths": (lambda m, o: m.fit_pairs(TEXTS, TEXTS[1:], o), "40 chosen for 39"),
-    "prompts missing": (lambda m, o: m.fit(TEXTS, Y, o, prompts=["a"]), "1 prompts for 40"),
-    "one group": (lambda m, o: m.fit(TEXTS, Y, o, groups=np.zeros(40)), "groups"),
+    "prompts missing": (lambda m, o: m.fit_texts(TEXTS, Y, o, prompts=["a"]), "1 prompts for 40"),
+    "one group": (lambda m, o: m.fit_texts(TEXTS, Y, o, groups=np.zeros(40)), "groups"),
 }
 
 
@@ -390,36 +396,72 @@ def test_settings_and_foreign_folders_are_refused(tiny_lm_folder, tmp_path):
     with pytest.raises(SettingsError, match="validation_share"):
         LanguageModelReward(validation_share=0.0)
     with pytest.raises(InputError, match="does not fit outcomes"):
-        method(tiny_lm_folder, loss="bradley-terry").fit(TEXTS, Y, tmp_path / "a")
+        method(tiny_lm_folder, loss="bradley-terry").fit_texts(TEXTS, Y, tmp_path / "a")
     with pytest.raises(InputError, match="does not fit pairs"):
         method(tiny_lm_folder).fit_pairs(TEXTS[:20], TEXTS[20:], tmp_path / "a")
-    method(tiny_lm_folder).fit(TEXTS, Y, tmp_path / "b")
+    method(tiny_lm_folder).fit_texts(TEXTS, Y, tmp_path / "b")
     with pytest.raises(ArtifactError, match="other settings or data"):
-        method(tiny_lm_folder).fit(TEXTS, Y + 1, tmp_path / "b")
+        method(tiny_lm_folder).fit_texts(TEXTS, Y + 1, tmp_path / "b")
     (tmp_path / "b" / "fit.json").write_text("{")
     with pytest.raises(ArtifactError, match="damaged"):
-        method(tiny_lm_folder).fit(TEXTS, Y, tmp_path / "b")
+        method(tiny_lm_folder).fit_texts(TEXTS, Y, tmp_path / "b")
 
 
 def test_training_that_diverges_says_so(tiny_lm_folder, tmp_path):
     wild = method(tiny_lm_folder)
     training = replace(wild.training, learning_rate=1e30, max_gradient_norm=1e30, save_every=100)
     with pytest.raises(SettingsError, match="smaller learning rate"):
-        replace(wild, training=training).fit(TEXTS, Y, tmp_path / "out")
+        replace(wild, training=training).fit_texts(TEXTS, Y, tmp_path / "out")
 
 
 def test_the_start_is_the_linear_reward_on_frozen_vectors(tiny_lm_folder, tmp_path):
-    """Pairs: what the judges see at step 0 is what PairwiseReward gives on the same rows."""
+    """Pairs: the validation loss at step 0 is what Pairwise gives on the same rows."""
     chosen, rejected = TEXTS[:20], TEXTS[20:]
     tuned = method(tiny_lm_folder, loss="bradley-terry")
     tuned = replace(tuned, training=replace(tuned.training, steps=1, learning_rate=1e-12))
-    model = tuned.fit_pairs(chosen, rejected, tmp_path / "fit").model()
+    model = saved(tuned.fit_pairs(chosen, rejected, tmp_path / "fit"))
     encoder = load_encoder(f"{tiny_lm_folder}:last")
     from causalign.stats.folds import group_folds
 
     examples = Examples.of_pairs(encoder.encode(TEXTS), np.arange(20), np.arange(20, 40))
     kept = np.flatnonzero(examples.weight > 0)
-    teach = kept[group_folds(kept, 5, 0) != 0]
+    train = kept[group_folds(kept, 5, 0) != 0]
     V = encoder.encode(TEXTS).astype(np.float64)
-    expected = PairwiseReward().fit(V[:20][teach], V[20:][teach])
+    expected = Pairwise().fit_arrays(V[:20][train], V[20:][train])
     assert model.head.coefficients == pytest.approx(expected.head.coefficients, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["squared-error", "bradley-terry"])
+def test_logs_give_what_texts_give(loss, tiny_lm_folder, tmp_path):
+    texts, _, y = planted(40)
+    group, weight = np.arange(40) // 4, np.random.default_rng(1).uniform(0.5, 2, 40)
+    columns = {"text": texts, "y": y, "test": group, "asked": ["say"] * 40, "weight": weight}
+    roles = Roles("text", "y", prompt="asked", group="test", weight="weight")
+    logs = Logs.of(pa.table(columns), roles)
+    tuned = method(tiny_lm_folder, loss=loss)
+    fit = tuned.fit(logs, out=tmp_path / "logs")
+    if loss == "squared-error":
+        given = {"prompts": ["say"] * 40, "groups": group, "weights": weight}
+        by_hand = tuned.fit_texts(texts, y, tmp_path / "hand", **given)
+    else:
+        pairs = logs.pairs()
+        given = {"prompts": pairs.prompt, "groups": pairs.group, "weights": pairs.weight}
+        by_hand = tuned.fit_pairs(pairs.chosen, pairs.rejected, tmp_path / "hand", **given)
+    expected = saved(by_hand)(texts[:5], ["say"] * 5)
+    assert (fit.predict(texts[:5], ["say"] * 5) == expected).all()
+    assert fit.estimate.numbers == by_hand.numbers
+    assert fit.units == by_hand.units
+    fit.save(tmp_path / "kept")
+    assert RewardModel.load(tmp_path / "kept" / "model").method == tuned
+    assert len(repr(fit).splitlines()) <= 12
+
+
+def test_logs_need_a_folder_and_no_encoder(tiny_lm_folder):
+    texts, _, y = planted(8)
+    logs = Logs.of(pa.table({"text": texts, "y": y}), Roles("text", "y"))
+    with pytest.raises(SettingsError, match="takes no encoder"):
+        method(tiny_lm_folder).fit(logs, "minilm", out="somewhere")
+    with pytest.raises(SettingsError, match="folder for checkpoints"):
+        method(tiny_lm_folder).fit(logs)
+    with pytest.raises(RoleNotDeclared):
+        method(tiny_lm_folder, loss="bradley-terry").fit(logs, out="somewhere")

@@ -7,18 +7,18 @@ from causalign.deconfound import DoubleML, OrdinaryLeastSquares, TwoStageLeastSq
 from causalign.errors import InputError, SettingsError
 from causalign.results import Verdict
 from causalign.simulate import (
+    SIMULATORS,
     EntangledNews,
     Interacting,
     PartiallyLinear,
     Pricing,
     WeakInstruments,
-    simulators,
 )
 
 
-@pytest.mark.parametrize("name", simulators)
+@pytest.mark.parametrize("name", SIMULATORS)
 def test_named_simulators_repeat_themselves_and_write(name, tmp_path):
-    first, second = (simulators[name](rows=60, pairs=5, seed=1).simulate() for _ in range(2))
+    first, second = (SIMULATORS[name](rows=60, pairs=5, seed=1).simulate() for _ in range(2))
     assert first.logs.data.equals(second.logs.data)
     assert first.text_effect.shape == first.confounder_effect.shape == (60,)
     assert (first.experiment.margin >= 0).all()
@@ -26,9 +26,9 @@ def test_named_simulators_repeat_themselves_and_write(name, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"logs.parquet", "experiment.parquet"}
 
 
-@pytest.mark.parametrize("name", simulators)
+@pytest.mark.parametrize("name", SIMULATORS)
 def test_spurious_words_do_not_win_fair_comparisons(name):
-    made = simulators[name](rows=200, pairs=4000).simulate()
+    made = SIMULATORS[name](rows=200, pairs=4000).simulate()
     for words, wins in ((made.causal, True), (made.spurious, False)):
         for word in words:
             won = sum(word in text for text in made.experiment.chosen)
@@ -47,7 +47,7 @@ def test_partially_linear_defeats_least_squares_and_not_double_ml():
     residual = made.logs.outcome - made.text_effect - made.confounder_effect
     assert residual.std() == pytest.approx(1.0, abs=0.05)
     assert abs(OrdinaryLeastSquares().fit(made.logs).estimates[0] - 0.5) > 0.1
-    effect = DoubleML().fit(made.logs, made.text_features)
+    effect = DoubleML().fit(made.logs, text_features=made.text_features)
     assert effect.estimates[0] == pytest.approx(0.5, abs=0.08)
     np.testing.assert_allclose(DoubleML().fit(made.logs).estimates, effect.estimates)
 

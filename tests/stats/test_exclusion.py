@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from causalign.errors import InputError, SettingsError
-from causalign.stats.exclusion import exclusion_sensitivity
+from causalign.stats.instrument_tests import exclusion_sensitivity
 from causalign.stats.least_squares import two_stage
 from causalign.stats.partial import partial_out
 

@@ -5,9 +5,9 @@ import pytest
 from scipy import stats
 
 from causalign.errors import InputError, NotIdentified
-from causalign.evaluate import rank
+from causalign.evaluate import rank_arrays
+from causalign.stats.pair_metrics import pair_auc
 from causalign.stats.rank_correlation import pair_tau
-from causalign.stats.ranking import pair_auc
 
 
 def both_ways(differences, margins):
@@ -65,7 +65,7 @@ def test_what_orders_nothing():
             pair_tau(bad)
     with pytest.raises(InputError, match="two clusters"):
         pair_tau([1.0, 2.0], [1.0, 3.0], clusters=[0, 0])
-    table = rank({"flat": np.zeros(9), "good": np.arange(9.0) + 1}, np.arange(9)).table()
+    table = rank_arrays({"flat": np.zeros(9), "good": np.arange(9.0) + 1}, np.arange(9)).table()
     assert table["Kendall τ"].to_pylist()[0] is None
     assert table["Kendall τ"].to_pylist()[1] > 0
 

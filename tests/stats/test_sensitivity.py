@@ -7,7 +7,7 @@ from causalign.errors import InputError, SettingsError
 from causalign.stats.least_squares import ordinary
 from causalign.stats.sensitivity import (
     Coefficient,
-    adjusted,
+    adjust_estimate,
     benchmark_bounds,
     iso_line,
     largest_bias,
@@ -34,7 +34,7 @@ def test_published_robustness_values():
     ],
 )
 def test_published_adjusted_estimates(r2_column, r2_outcome, published):
-    found = adjusted(DARFUR, r2_column, r2_outcome)
+    found = adjust_estimate(DARFUR, r2_column, r2_outcome)
     # The strengths are published with four digits.
     numbers = (found.estimate, found.stderr, found.lower, found.upper)
     np.testing.assert_allclose(numbers, published, atol=2e-4)
@@ -42,9 +42,9 @@ def test_published_adjusted_estimates(r2_column, r2_outcome, published):
 
 def test_a_confounder_as_strong_as_the_robustness_value_leaves_nothing():
     value = robustness_value(DARFUR)
-    assert adjusted(DARFUR, value, value).estimate == pytest.approx(0, abs=1e-12)
+    assert adjust_estimate(DARFUR, value, value).estimate == pytest.approx(0, abs=1e-12)
     half = robustness_value(DARFUR, share=0.5)
-    assert adjusted(DARFUR, half, half).estimate == pytest.approx(DARFUR.estimate / 2)
+    assert adjust_estimate(DARFUR, half, half).estimate == pytest.approx(DARFUR.estimate / 2)
     assert iso_line(DARFUR, [value], 0.0)[0] == pytest.approx(value)
     assert np.isnan(iso_line(DARFUR, [1e-6], 0.0)[0])
     assert robustness_value(Coefficient(0.01, 1.0, 100), level=0.95) == 0
@@ -67,7 +67,7 @@ def test_the_bias_of_a_confounder_left_out_is_exact():
     given = Coefficient(short.coefficients[1], short.standard_errors[1], 298)
     gap = abs(short.coefficients[1] - full.coefficients[1])
     assert float(largest_bias(given, r2_column, r2_outcome)) == pytest.approx(gap, rel=1e-10)
-    found = adjusted(given, r2_column, r2_outcome)
+    found = adjust_estimate(given, r2_column, r2_outcome)
     assert found.estimate == pytest.approx(full.coefficients[1], rel=1e-10)
     assert found.stderr == pytest.approx(full.standard_errors[1], rel=1e-10)
 
@@ -79,7 +79,7 @@ def test_benchmarks_follow_the_published_formula():
     assert y == pytest.approx((np.sqrt(2) + np.sqrt(r2)) ** 2 / (1 - r2) * 0.25)
     assert benchmark_bounds(0.0, 0.2, 1) == pytest.approx((0, 0.25))
     assert benchmark_bounds(0.6, 0.5, 2) == (1.0, 1.0)
-    assert adjusted(DARFUR, 1.0, 1.0).upper == np.inf
+    assert adjust_estimate(DARFUR, 1.0, 1.0).upper == np.inf
 
 
 def test_safe_pairs_are_counted_as_by_hand():
@@ -102,7 +102,7 @@ def test_bad_input_is_refused():
     with pytest.raises(SettingsError, match="share"):
         robustness_value(DARFUR, share=0.0)
     with pytest.raises(SettingsError, match="level"):
-        adjusted(DARFUR, 0.1, 0.1, level=95)
+        adjust_estimate(DARFUR, 0.1, 0.1, level=95)
     with pytest.raises(InputError, match="two or more"):
         stable_share([1.0], [1.0], 0.1)
     with pytest.raises(InputError, match="bias"):

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from running import Settings, mean_and_error, run, shown
 
 from causalign.lm.cache import EmbeddingCache
-from causalign.lm.embed import embed
-from causalign.lm.encoder import load_encoder
+from causalign.lm.embeddings import embed
+from causalign.lm.encoders import load_encoder
 from causalign.reward import (
     Adversarial,
     BaseObjective,
@@ -24,7 +24,7 @@ from causalign.reward import (
     Member,
     Multihead,
     NetworkFit,
-    Training,
+    NetworkTraining,
     fit_together,
 )
 
@@ -126,7 +126,7 @@ def fitted(
     examples = Examples.of_pairs(
         vectors, pairs, pairs + size, labels=data.label, objectives=data.objective
     )
-    training = Training(
+    training = NetworkTraining(
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
         precision=settings["precision"],
@@ -135,10 +135,8 @@ def fitted(
     keys = [(m, rho, seed) for m in MODELS for rho in settings["rho"] for seed in seeds]
     members = [
         Member(
-            MODELS[model](width=settings["width"]),
+            MODELS[model](width=settings["width"], training=training, seed=seed),
             examples,
-            training,
-            seed,
             *drawn_rows(data, tests[seed], rho, settings, seed),
         )
         for model, rho, seed in keys

@@ -4,7 +4,7 @@ python reproductions/causal_preference/latent_positivity/run.py --cpu --out foun
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,16 @@ from running import Settings, mean_and_error, run, shown  # noqa: E402
 from sampling import PairPool, candidate_pairs, correlated, discordant, labels  # noqa: E402
 
 from causalign.lm.cache import EmbeddingCache  # noqa: E402
-from causalign.lm.embed import embed  # noqa: E402
-from causalign.lm.encoder import load_encoder  # noqa: E402
+from causalign.lm.embeddings import embed  # noqa: E402
+from causalign.lm.encoders import load_encoder  # noqa: E402
 from causalign.reward import (  # noqa: E402
     Adversarial,
     ConfounderInLayer,
     Examples,
     Member,
     NetworkFit,
+    NetworkTraining,
     Perceptron,
-    Training,
     fit_together,
 )
 
@@ -155,15 +155,15 @@ def fitted(
 ) -> np.ndarray:
     """Return the accuracies of one way of learning, ``(draws, 2)``: in and out of distribution."""
     examples, rows = examples_of(way, vectors, data, draws)
-    training = Training(
+    training = NetworkTraining(
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
         precision=settings["precision"],
     )
-    network = network_of(way, settings["width"])
+    network = replace(network_of(way, settings["width"]), training=training)
     fits = fit_together(
         [
-            Member(network, examples, training, drawn.seed, teach, judge)
+            Member(replace(network, seed=drawn.seed), examples, teach, judge)
             for drawn, (teach, judge) in zip(draws, rows, strict=True)
         ]
     )

@@ -11,9 +11,9 @@ from sklearn.decomposition import PCA
 from tilted import Linear, Logged, Support, confounder
 
 from causalign.lm.cache import EmbeddingCache
-from causalign.lm.embed import embed
-from causalign.lm.encoder import load_encoder
-from causalign.reading import read_table
+from causalign.lm.embeddings import embed
+from causalign.lm.encoders import load_encoder
+from causalign.logs.reading import read_table
 
 __all__ = ["Posts", "confounded_answers", "read", "unrecorded"]
 

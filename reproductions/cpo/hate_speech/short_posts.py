@@ -10,7 +10,7 @@ import numpy as np
 from language_models import Parts, logged, regression
 from posts import Posts, unrecorded
 
-from causalign.lm.encoder import load_encoder
+from causalign.lm.encoders import load_encoder
 from causalign.reward import RewardModel
 
 __all__ = ["parts_of"]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tilted import Logged, Support
 
-from causalign.reading import read_table
+from causalign.logs.reading import read_table
 
 __all__ = ["CONFOUNDER", "KINDS", "SETS", "TREATMENTS", "Worded", "of_two", "read", "worded"]
 

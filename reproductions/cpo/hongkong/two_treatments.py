@@ -12,7 +12,7 @@ from language_models import Parts, logged, regression
 from snippets import CONFOUNDER, of_two, worded
 from tilted import Linear, Logged, confounded_rows, policies, scores, simulated, summary
 
-from causalign.lm.encoder import load_encoder
+from causalign.lm.encoders import load_encoder
 from causalign.reward import RewardModel
 
 __all__ = ["parts_of", "promised"]

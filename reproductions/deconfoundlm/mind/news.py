@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import yaml
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-from causalign.reading import read_table
+from causalign.logs.reading import read_table
 
 __all__ = ["DIVISIONS", "News", "divisions_named", "read", "sentiment"]
 

@@ -16,7 +16,7 @@ from causalign.deconfound import (
     TwoStageLeastSquares,
 )
 from causalign.lm.cache import EmbeddingCache
-from causalign.lm.embed import embed
+from causalign.lm.embeddings import embed
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
 from causalign.reward import (
@@ -24,9 +24,9 @@ from causalign.reward import (
     ConfounderInText,
     Examples,
     Member,
+    NetworkTraining,
     Odin,
     Perceptron,
-    Training,
     fit_together,
 )
 from causalign.simulate import EntangledNews
@@ -47,7 +47,7 @@ MODELS = (
     "observed",
     "popularity in text",
     "popularity in layer",
-    "odin",
+    "ODIN",
     *DECONFOUNDERS,
     "permutation-weighting",
 )
@@ -122,7 +122,7 @@ def fitted(
     examples = {name: Examples.of_outcomes(X, outcome) for name, outcome in learned.items()}
     written = vectors(IN_TEXT.write(news.titles, popularity), read)
     examples["popularity in text"] = Examples.of_outcomes(written, logs.outcome)
-    for name in ("popularity in layer", "odin"):
+    for name in ("popularity in layer", "ODIN"):
         examples[name] = Examples.of_outcomes(X, logs.outcome, confounders=popularity)
     weighted = PermutationWeighting(seed=seed).fit(logs, text_features=leading).weight(logs)
     examples["permutation-weighting"] = Examples.of_outcomes(
@@ -138,21 +138,18 @@ def fitted(
 
 def _heads(examples: dict[str, Examples], settings: Settings, seed: int) -> dict[str, Any]:
     """Return a fitted head for each model; all but two are the same perceptron."""
-    training = Training(
+    training = NetworkTraining(
         learning_rate=settings["learning_rate"],
         epochs=settings["epochs"],
         batch_size=settings["batch_size"],
         precision=settings["precision"],
     )
-    width = settings["width"]
+    alike = {"width": settings["width"], "training": training, "seed": seed}
     networks = {
-        "popularity in layer": ConfounderInLayer(width=width),
-        "odin": Odin(loss="squared-error", width=width),
+        "popularity in layer": ConfounderInLayer(**alike),
+        "ODIN": Odin(loss="squared-error", **alike),
     }
     fits = fit_together(
-        [
-            Member(networks.get(name, Perceptron(width=width)), examples[name], training, seed)
-            for name in MODELS
-        ]
+        [Member(networks.get(name, Perceptron(**alike)), examples[name]) for name in MODELS]
     )
     return {name: fit.head for name, fit in zip(MODELS, fits, strict=True)}

@@ -21,7 +21,7 @@ from rewards import Vectors  # noqa: E402
 from running import Settings, run  # noqa: E402
 
 from causalign.lm.cache import EmbeddingCache  # noqa: E402
-from causalign.lm.encoder import load_encoder  # noqa: E402
+from causalign.lm.encoders import load_encoder  # noqa: E402
 
 
 def study(settings: Settings) -> dict[str, Any]:

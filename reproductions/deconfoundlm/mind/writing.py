@@ -20,9 +20,9 @@ from causalign.lm.generate import sample
 from causalign.lm.language_model import LanguageModel, Lora
 from causalign.lm.training import Training
 from causalign.logs import Logs
+from causalign.logs.roles import Roles
 from causalign.policy import PPO, SFT, PolicyFit
 from causalign.results import file_stem
-from causalign.roles import Roles
 
 __all__ = ["Reward", "judged", "shown", "table"]
 
@@ -61,7 +61,7 @@ class Reward:
         known = fit.score((name,), vectors, titles, abstracts)[name]
         return cls(fit, name, vectors, float(known.mean()), float(known.std()))
 
-    def __call__(self, prompts: Sequence[str] | None, texts: Sequence[str]) -> np.ndarray:
+    def __call__(self, texts: Sequence[str], prompts: Sequence[str] | None = None) -> np.ndarray:
         """Return the rewards ``(n,)`` of titles, written to these prompts or to none."""
         about = None if prompts is None else [prompt.removeprefix(ASK) for prompt in prompts]
         found = self.fit.score((self.name,), self.vectors, list(texts), about)[self.name]
@@ -142,17 +142,17 @@ def _tuned(
 ) -> PolicyFit:
     """Tune with PPO; another reward gets another folder, the same one goes on where it stopped."""
     asked = prompts_of(parts.ppo, writing)
-    known = reward(prompts_of(parts.rewards, writing), parts.rewards.titles)
+    known = reward(parts.rewards.titles, prompts_of(parts.rewards, writing))
     method = PPO(
         model=writing["model"],
         adapter=str(start.model_folder),
         lora=Lora(**writing["lora"]),
         training=Training(**writing["ppo"]),
-        rollout=writing["rollout"],
-        passes=writing["passes"],
-        kl=writing["kl"],
+        rollout_size=writing["rollout_size"],
+        num_ppo_epochs=writing["num_ppo_epochs"],
+        kl_coef=writing["kl_coef"],
         max_new_tokens=writing["max_new_tokens"],
-        measured=0,
+        evaluation_texts=0,
         chat=writing["prompted"],
     )
     out = folder / f"{file_stem(name)}-{fingerprint(known.round(3).tolist())}"
@@ -182,7 +182,7 @@ def _earned(
 ) -> dict[str, float]:
     """Return the mean reward of each set of titles, in the reward's standard deviations."""
     asked = _asked(parts, writing)
-    return {name: round(float(reward(asked, found).mean()), 3) for name, found in texts.items()}
+    return {name: round(float(reward(found, asked).mean()), 3) for name, found in texts.items()}
 
 
 def _follows(reward: Reward, news: News, writing: Settings) -> dict[str, float]:
@@ -190,7 +190,7 @@ def _follows(reward: Reward, news: News, writing: Settings) -> dict[str, float]:
 
     ``sentiment``: its correlation with it; ``teams``: what a title that names some team has more.
     """
-    rewards = reward(prompts_of(news, writing), news.titles)
+    rewards = reward(news.titles, prompts_of(news, writing))
     named = np.any(list(news.divisions.values()), axis=0)
     return {
         "sentiment": round(float(np.corrcoef(rewards, news.sentiment)[0, 1]), 3),

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from causalign.logs import Logs
-from causalign.reading import read_table
-from causalign.roles import Roles
+from causalign.logs.reading import read_table
+from causalign.logs.roles import Roles
 
 __all__ = ["MARKER", "Parts", "read"]
 

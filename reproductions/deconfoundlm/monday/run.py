@@ -21,18 +21,18 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 from posts import MARKER, Parts, read  # noqa: E402
 from running import Settings, run  # noqa: E402
 
-from causalign.audit import audit  # noqa: E402
-from causalign.deconfound import OrdinaryLeastSquares, adjusted, methods  # noqa: E402
+from causalign.audit import audit_logs  # noqa: E402
+from causalign.deconfound import METHODS, OrdinaryLeastSquares  # noqa: E402
 from causalign.lm.cache import EmbeddingCache  # noqa: E402
-from causalign.lm.completions import Completions, prompt_ids, tokenized  # noqa: E402
-from causalign.lm.embed import embed  # noqa: E402
-from causalign.lm.encoder import load_encoder  # noqa: E402
+from causalign.lm.completions import Completions, tokenize, tokenize_prompts  # noqa: E402
+from causalign.lm.embeddings import embed  # noqa: E402
+from causalign.lm.encoders import load_encoder  # noqa: E402
 from causalign.lm.generate import sample  # noqa: E402
 from causalign.lm.language_model import LanguageModel, Lora, load_language_model  # noqa: E402
 from causalign.lm.logprob import completion_logprobs  # noqa: E402
 from causalign.lm.training import Training  # noqa: E402
 from causalign.logs import Logs  # noqa: E402
-from causalign.pairs import Pairs  # noqa: E402
+from causalign.logs.pairs import Pairs  # noqa: E402
 from causalign.policy import DPO, SFT  # noqa: E402
 
 MARKERS = ("Happy", "Monday")
@@ -57,15 +57,14 @@ def preferences(logs: Logs, encoder: str) -> dict[str, Logs]:
     vectors = embed(logs.completions, load_encoder(encoder), EmbeddingCache()).vectors
     # Least squares needs fewer columns than rows.
     leading = PCA(COMPONENTS, random_state=0).fit_transform(vectors.astype(float))
-    advised = audit(logs, text_features=leading).advice[0].method
+    advised = audit_logs(logs, text_features=leading).advice[0].method
     print(f"the audit advises {advised}", flush=True)
     found = {
         "DPO, weekday taken out": OrdinaryLeastSquares(),
-        "DPO, as the audit advises": methods[advised](),
+        "DPO, as the audit advises": METHODS[advised](),
     }
     return {"naive DPO": logs} | {
-        arm: adjusted(method.fit(logs, text_features=leading), logs)
-        for arm, method in found.items()
+        arm: method.fit(logs, text_features=leading).adjust(logs) for arm, method in found.items()
     }
 
 
@@ -132,7 +131,7 @@ def judged(
 def opening(model: LanguageModel, prompts: list[str]) -> float:
     """Return the mean over prompts of the probability that the answer opens with the marker."""
     marker = tuple(model.tokenizer(MARKER.split("</p>")[0], add_special_tokens=False)["input_ids"])
-    asked = prompt_ids(model.tokenizer, prompts)
+    asked = tokenize_prompts(model.tokenizer, prompts)
     unended = Completions(tuple(asked), (marker,) * len(prompts), np.ones(len(prompts), dtype=bool))
     return float(np.exp(completion_logprobs(model, unended)).mean())
 
@@ -143,7 +142,7 @@ def logprobs(model: LanguageModel, pairs: Pairs, settings: Settings) -> np.ndarr
         [
             completion_logprobs(
                 model,
-                tokenized(model.tokenizer, pairs.prompt, side, max_length=settings["max_length"]),
+                tokenize(model.tokenizer, pairs.prompt, side, max_length=settings["max_length"]),
             )
             for side in (pairs.chosen, pairs.rejected)
         ]

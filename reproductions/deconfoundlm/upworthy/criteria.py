@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from causalign.stats.folds import group_folds
-from causalign.stats.ranking_path import ranking_path
 from causalign.stats.ridge_path import RidgePath, ridge_path
+from causalign.stats.strata import ranking_path
 
 
 @dataclass(frozen=True, slots=True, eq=False)

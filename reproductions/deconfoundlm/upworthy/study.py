@@ -9,11 +9,11 @@ from scipy.sparse.csgraph import connected_components
 
 from causalign import Logs, Pairs, Roles
 from causalign.deconfound import Additive
-from causalign.reward import PairwiseReward
-from causalign.scales import rescaled
-from causalign.splits import one_per_group
+from causalign.logs.scales import rescale
+from causalign.logs.splits import draw_one_per_group
+from causalign.reward import Pairwise
 from causalign.stats.folds import group_folds
-from causalign.stats.ranking import pair_auc
+from causalign.stats.pair_metrics import pair_auc
 from causalign.stats.ridge_path import RidgePath, ridge_path
 
 # Of vectors with mean squared length one; scikit-learn's alpha.
@@ -62,7 +62,7 @@ def read(path: str, tests: int | None) -> Archive:
     month = (number // 100) * 12 + np.minimum((number % 100 - 1) * 12 // 52, 11)
     return Archive(
         raw,
-        rescaled(raw, "logit"),
+        rescale(raw, "logit"),
         pairs,
         group_folds(_stories(raw), 5, 0),
         np.unique(number, return_inverse=True)[1],
@@ -76,7 +76,7 @@ def split(archive: Archive, judge: int, draw: int) -> Split:
     rows = np.flatnonzero(~held)
     train = archive.logs.take(~held, "tests that teach")
     numbered = replace(train, data=train.data.append_column("row", [rows]))
-    kept = one_per_group(numbered, draw).data["row"].to_numpy()
+    kept = draw_one_per_group(numbered, draw).data["row"].to_numpy()
     judges = held[archive.pairs.rows[:, 0]]
     return Split(kept, held, archive.pairs.take(~judges), archive.pairs.take(judges))
 
@@ -130,7 +130,7 @@ def experimental(one: Split, V: np.ndarray, budget: int | None = None) -> np.nda
     teach = one.teach
     if budget is not None:
         teach = _affordable(teach, budget)
-    fit = PairwiseReward().fit(V[teach.rows[:, 0]], V[teach.rows[:, 1]], groups=teach.group)
+    fit = Pairwise().fit_arrays(V[teach.rows[:, 0]], V[teach.rows[:, 1]], groups=teach.group)
     return fit.head(V[one.judge.rows[:, 0]]) - fit.head(V[one.judge.rows[:, 1]])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from criteria import CRITERIA
 
 from causalign import figures
-from causalign.stats.ranking import pair_auc, paired_difference
+from causalign.stats.pair_metrics import pair_auc, paired_difference
 
 LINES = ("naive", "deconfounded")
 BENCHMARKS = ("experimental", "experimental, as many packages", "deconfounded, every package")
@@ -168,7 +168,7 @@ def _figures(units: list[dict], encoders: list[str], penalties: np.ndarray) -> l
                         f"{e}: from {v[0]:.3f} to {v[-1]:.3f}" for e, v in series.items()
                     ),
                     log_x=True,
-                )
+                ).figure()
             )
     return drawn
 

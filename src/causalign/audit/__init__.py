@@ -1,15 +1,5 @@
 """Ask what logs can support: findings on the data, what travels with the texts, which words."""
 
-from causalign.audit.basis import WIDEST
-from causalign.audit.confounders import Audit, ConfounderAudit, audit
-from causalign.audit.markers import MarkerAudit, audit_markers, with_markers
+import lazy_loader
 
-__all__ = [
-    "WIDEST",
-    "Audit",
-    "ConfounderAudit",
-    "MarkerAudit",
-    "audit",
-    "audit_markers",
-    "with_markers",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

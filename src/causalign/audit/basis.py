@@ -1,12 +1,15 @@
-"""Columns in which an outcome may depend on confounders: indicators and smooth curves."""
+"""What the audit regresses on: indicators and smooth curves of confounders, features of texts."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from causalign.covariates import Covariate
-
-__all__ = ["WIDEST", "common_levels", "curves", "merged"]
+from causalign.lm.embeddings import embed_logs
+from causalign.lm.encoder import Encoder
+from causalign.logs import Logs
+from causalign.logs.covariates import Covariate
+from causalign.stats.marker_effects import leading_components
 
 # Wider text features are replaced by so many principal components: as wide as the default encoder.
 WIDEST = 384
@@ -15,7 +18,20 @@ ROWS_FOR_A_LEVEL = 20
 FEW_VALUES = 10
 
 
-def curves(
+def read_text_features(
+    logs: Logs, encoder: str | Encoder | None, given: ArrayLike | None
+) -> np.ndarray | None:
+    """Return the features given, else of the encoder, else of the role; None without any.
+
+    Of wide ones the 384 leading principal components.
+    """
+    if given is None and encoder is not None:
+        given = embed_logs(logs, encoder).vectors
+    features = logs.features if given is None else np.asarray(given)
+    return None if features is None else leading_components(features, WIDEST)
+
+
+def expand_curves(
     covariates: Sequence[Covariate], *, rows_for_a_level: int = ROWS_FOR_A_LEVEL
 ) -> np.ndarray:
     """Return columns whose sum can be any category effects and smooth curves, ``(n, k)``.
@@ -30,8 +46,8 @@ def curves(
     parts = []
     for c in covariates:
         if c.is_categorical:
-            kept = common_levels(c, rows_for_a_level)
-            parts.append((c.values[:, None] == kept).astype(np.float64))
+            common = common_levels(c, rows_for_a_level)
+            parts.append((c.values[:, None] == common).astype(np.float64))
         elif np.ptp(c.values) > 0:
             parts.append((c.values[:, None] - c.values.mean()) / c.values.std())
             if len(np.unique(c.values)) >= FEW_VALUES:
@@ -47,9 +63,9 @@ def common_levels(covariate: Covariate, rows: int) -> np.ndarray:
     return np.sort(frequent[size[frequent] >= rows])
 
 
-def merged(covariate: Covariate) -> np.ndarray:
+def merge_rare_levels(covariate: Covariate) -> np.ndarray:
     """Return codes ``(n,)`` from 0; levels of a single row, or beyond 200, share one."""
-    kept = common_levels(covariate, 2)
-    code = np.full(len(covariate.levels), len(kept))
-    code[kept] = np.arange(len(kept))
+    common = common_levels(covariate, 2)
+    code = np.full(len(covariate.levels), len(common))
+    code[common] = np.arange(len(common))
     return np.unique(code[covariate.values], return_inverse=True)[1]

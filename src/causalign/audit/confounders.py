@@ -5,31 +5,48 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 
-from causalign import figures
-from causalign.audit.basis import WIDEST, curves
-from causalign.audit.from_text import FromText, given_away
+from causalign.audit.basis import expand_curves, merge_rare_levels, read_text_features
 from causalign.audit.over_time import time_findings
-from causalign.checks import confounding, data, overlap
+from causalign.checks import confounding, data
 from causalign.checks.advice import Advice, advise
 from causalign.checks.clusters import cluster_findings
-from causalign.covariates import Covariate
+from causalign.figures import Drawing, bars
+from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
-from causalign.results import Figure, Finding, Section, Verdict
-from causalign.stats.counterparts import Overlap
-from causalign.stats.marker_effects import leading_components
-from causalign.stats.predictability import predictability
+from causalign.logs.covariates import Covariate
+from causalign.results import Finding, Result, Section, Verdict
+from causalign.stats.counterparts import Overlap, condition_overlap, number_overlap
+from causalign.stats.predictability import (
+    Predictability,
+    cross_fit_predictions,
+    predictability,
+    score_predictions,
+)
+from causalign.stats.strata import quantile_strata
 
-__all__ = ["Audit", "ConfounderAudit", "audit"]
+CLASSES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ConfounderAudit:
     """Hold what was seen of one confounder, both scores cross-fitted.
 
-    ``from_text`` says how well the text predicts the confounder (``metric`` R² or AUC), None when
-    no text features were given; ``outcome_r2`` what share of the outcome the confounder explains;
-    ``overlap`` whether texts met its other values and what of it is left beside the text.
+    Parameters
+    ----------
+    name, kind : str
+        The column, and what it holds: numbers, truth values, dates or categories.
+    metric : "R²" or "AUC"
+        That of ``from_text``.
+    from_text : float, optional
+        How well the text predicts the confounder; None without text features.
+    outcome_r2 : float
+        What share of the outcome the confounder explains.
+    finding : Finding, optional
+        CF101: does it confound?
+    overlap : Overlap, optional
+        Whether texts met its other values, and what of it is left beside the text.
     """
 
     name: str
@@ -41,11 +58,20 @@ class ConfounderAudit:
     overlap: Overlap | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Audit:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Audit(Result):
     """Hold the audit of a log: one row for each confounder, findings, and what to use.
 
-    ``advice`` names the estimators that fit what the log contains, the first choice first.
+    Parameters
+    ----------
+    rows : int
+        The rows of the log.
+    confounders : tuple of ConfounderAudit
+        What was seen of each confounder.
+    findings : tuple of Finding
+        What was checked.
+    advice : tuple of Advice
+        The estimators that fit what the log contains, the first choice first.
     """
 
     rows: int
@@ -55,54 +81,66 @@ class Audit:
 
     @property
     def confounded_by(self) -> tuple[str, ...]:
-        """Return the confounders that the text gives away and that move the outcome."""
-        found = [c for c in self.confounders if c.finding is not None]
-        return tuple(c.name for c in found if c.finding.verdict is Verdict.WARN)  # type: ignore[union-attr]
+        """The confounders that the text gives away and that move the outcome."""
+        return tuple(
+            c.name
+            for c in self.confounders
+            if c.finding is not None and c.finding.verdict is Verdict.WARN
+        )
 
     def table(self) -> pa.Table:
         """Return one row for each confounder."""
+        overlaps = [c.overlap for c in self.confounders]
         return pa.table(
             {
                 "confounder": [c.name for c in self.confounders],
                 "kind": [c.kind for c in self.confounders],
-                "predicted by text": pa.array(
-                    [c.from_text for c in self.confounders], pa.float64()
-                ),
+                "predicted by text": _known(c.from_text for c in self.confounders),
                 "metric": [c.metric for c in self.confounders],
-                "outcome R²": pa.array([c.outcome_r2 for c in self.confounders], pa.float64()),
-                "without counterpart": _known(
-                    c.overlap.missing if c.overlap else None for c in self.confounders
-                ),
-                "left beside the text": _known(
-                    c.overlap.left if c.overlap else None for c in self.confounders
-                ),
+                "outcome R²": _known(c.outcome_r2 for c in self.confounders),
+                "without counterpart": _known(o.missing if o else None for o in overlaps),
+                "left beside the text": _known(o.left if o else None for o in overlaps),
             }
         )
 
-    def summary(self) -> str:
-        """Return the answer, the findings that did not pass, and which estimators to use."""
-        grave = [f.line() for f in self.findings if f.verdict in (Verdict.WARN, Verdict.FAIL)]
-        use = [f"Use {a.method} ({a.take_it}): {a.because}." for a in self.advice]
-        return "\n".join([self._answer(), *grave, *use])
+    def answer(self) -> str:
+        """Return in a sentence which confounders show in the text and move the outcome."""
+        if not self.confounders:
+            return "No confounder is declared, so nothing can be said about confounding."
+        if not self.confounded_by:
+            return "None of the declared confounders both shows in the text and moves the outcome."
+        described = [
+            f"{c.name} (explains {c.outcome_r2:.1%} of the outcome, and the text predicts "
+            f"it with {c.metric} {c.from_text:.2f})"
+            for c in self.confounders
+            if c.name in self.confounded_by
+        ]
+        return "The log is confounded by " + " and by ".join(described) + "."
+
+    def details(self) -> Sequence[str]:
+        """Return which estimators to use, the first choice first."""
+        return [f"Use {a.method} ({a.take_it}): {a.because}." for a in self.advice]
+
+    def drawing(self) -> Drawing | None:
+        """Return how much of the outcome each confounder explains, None without confounders."""
+        if not self.confounders:
+            return None
+        return bars(
+            "outcome-by-confounder",
+            [c.name for c in self.confounders],
+            {"share of the outcome": np.array([c.outcome_r2 for c in self.confounders])},
+            xlabel="cross-fitted R²",
+            caption="How much of the outcome each confounder explains.",
+            alt="; ".join(f"{c.name}: R² {c.outcome_r2:.3f}" for c in self.confounders),
+        )
 
     def section(self) -> Section:
         """Return the audit as a section of a report."""
-        drawn: tuple[Figure, ...] = ()
-        if self.confounders:
-            drawn = (
-                figures.bars(
-                    "outcome-by-confounder",
-                    [c.name for c in self.confounders],
-                    {"share of the outcome": np.array([c.outcome_r2 for c in self.confounders])},
-                    xlabel="cross-fitted R²",
-                    caption="How much of the outcome each confounder explains.",
-                    alt="; ".join(f"{c.name}: R² {c.outcome_r2:.3f}" for c in self.confounders),
-                ),
-            )
+        drawing = self.drawing()
         return Section(
             stage="audit",
             question="What travels with the texts, and does it move the outcome?",
-            answer=self._answer(),
+            answer=self.answer(),
             assumption=(
                 "Only recorded confounders can be seen. Scores are cross-fitted: ridge regressions "
                 "on text embeddings and on splines or indicators of the confounders, each row "
@@ -113,7 +151,7 @@ class Audit:
                 "confounded_by": ", ".join(self.confounded_by) or "nothing",
             },
             tables=self._tables(),
-            figures=drawn,
+            figures=(drawing.figure(),) if drawing else (),
             findings=self.findings,
         )
 
@@ -127,62 +165,69 @@ class Audit:
         }
         return {"confounders": self.table(), "what to use": pa.table(use)}
 
-    def _answer(self) -> str:
-        if not self.confounders:
-            return "No confounder is declared, so nothing can be said about confounding."
-        if not self.confounded_by:
-            return "None of the declared confounders both shows in the text and moves the outcome."
-        told = []
-        for c in self.confounders:
-            if c.name in self.confounded_by:
-                told.append(
-                    f"{c.name} (explains {c.outcome_r2:.1%} of the outcome, and the text predicts "
-                    f"it with {c.metric} {c.from_text:.2f})"
-                )
-        return "The log is confounded by " + " and by ".join(told) + "."
 
-
-def audit(
-    logs: Logs, *, text_features: np.ndarray | None = None, folds: int = 5, seed: int = 0
+def audit_logs(
+    logs: Logs,
+    encoder: str | Encoder | None = None,
+    *,
+    text_features: ArrayLike | None = None,
+    folds: int = 5,
+    seed: int = 0,
 ) -> Audit:
     """Check a log before anything is fitted on it.
 
-    ``text_features`` ``(n, d)``, for instance embeddings, serve to ask how well the text predicts
-    each confounder, and the time; of wide ones the 384 leading principal components. Without them
-    (and without the role ``features``) only the confounders' share of the outcome is measured. Rows
-    with the same text, cluster or group stay in one fold.
+    Rows with the same text, cluster or group stay in one fold.
+
+    Parameters
+    ----------
+    logs : Logs
+        The log.
+    encoder : str or Encoder, optional
+        What turns texts into features, such as ``"minilm"``: they serve to ask how well the text
+        predicts each confounder, and the time.
+    text_features : (n, p) array, optional
+        Features of the texts, instead of an encoder; of wide ones the 384 leading principal
+        components are read. Without both, the columns of the role ``features``; without any, only
+        the confounders' share of the outcome is measured.
+    folds, seed : int
+        How rows are cut for cross-fitting.
+
+    Returns
+    -------
+    Audit
+        One row for each confounder, findings, and which estimators to use.
     """
-    features = logs.features if text_features is None else text_features
-    groups = _kept_together(logs)
+    features = read_text_features(logs, encoder, text_features)
+    groups = _rows_together(logs)
     varying = tuple(c for c in logs.confounders if np.ptp(c.values) > 0)
-    from_text: tuple[FromText | None, ...] = (None,) * len(varying)
-    if features is not None:
-        features = leading_components(features, WIDEST)
-        if varying:
-            from_text = given_away(varying, features, groups, folds=folds, seed=seed)
-    outcome = logs.outcome
+    from_text = _predict_from_text(varying, features, groups, folds, seed)
     seen = tuple(
-        _audit_confounder(c, outcome, told, groups, folds, seed)
-        for c, told in zip(varying, from_text, strict=True)
+        _audit_confounder(c, logs.outcome, predicted, groups, folds, seed)
+        for c, predicted in zip(varying, from_text, strict=True)
     )
-    checks = [
+    checks = (
+        *_check_table(logs),
+        *(c.finding for c in seen if c.finding is not None),
+        *_overlap_findings(seen, features is not None, len(logs)),
+        *cluster_findings(logs),
+        *time_findings(logs, features, groups, folds=folds, seed=seed),
+        *([] if logs.roles.confounders else [confounding.no_confounders()]),
+    )
+    audit = Audit(len(logs), seen, checks)
+    return replace(audit, advice=advise(logs, audit.confounded_by, features is not None))
+
+
+def _check_table(logs: Logs) -> tuple[Finding, ...]:
+    return (
         data.few_rows(logs),
         data.duplicate_rows(logs),
         data.repeated_texts(logs),
         data.huge_texts(logs),
         data.constant_confounders(logs),
-        *(c.finding for c in seen if c.finding is not None),
-        *_overlap_findings(seen, features is not None, len(logs)),
-        *cluster_findings(logs),
-        *time_findings(logs, features, groups, folds=folds, seed=seed),
-    ]
-    if not logs.roles.confounders:
-        checks.append(confounding.no_confounders())
-    found = Audit(len(logs), seen, tuple(checks))
-    return replace(found, advice=advise(logs, found.confounded_by, features is not None))
+    )
 
 
-def _kept_together(logs: Logs) -> np.ndarray:
+def _rows_together(logs: Logs) -> np.ndarray:
     """Return clusters, or texts where none are declared or there are too few for three folds."""
     clusters = logs.clusters
     if clusters is None or len(np.unique(clusters)) < 3:
@@ -193,19 +238,19 @@ def _kept_together(logs: Logs) -> np.ndarray:
 def _audit_confounder(
     confounder: Covariate,
     outcome: np.ndarray,
-    from_text: FromText | None,
+    from_text: "_FromText | None",
     groups: np.ndarray,
     folds: int,
     seed: int,
 ) -> ConfounderAudit:
-    basis = curves([confounder], rows_for_a_level=2)
+    basis = expand_curves([confounder], rows_for_a_level=2)
     explained = predictability(basis, outcome, groups, folds=folds, seed=seed)
     if from_text is None:
         metric = "R²" if confounder.kind in ("numeric", "datetime") else "AUC"
         return ConfounderAudit(
             confounder.name, confounder.kind, metric, None, explained.score, None
         )
-    shown = from_text.told
+    shown = from_text.score
     finding = confounding.confounded_by(
         confounder.name,
         from_text=shown.score,
@@ -239,13 +284,73 @@ def _overlap_findings(
                 "Without text features nobody can say which texts are alike. Name an encoder, or "
                 "features in Roles(features=...)."
             )
-        return (overlap.overlap_not_known(why),)
+        return (confounding.overlap_not_known(why),)
     names, overlaps = zip(*known, strict=True)
     return (
-        overlap.counterparts(names, overlaps),
-        overlap.left_beside_the_text(names, overlaps, rows),
+        confounding.counterparts(names, overlaps),
+        confounding.left_beside_the_text(names, overlaps, rows),
     )
 
 
 def _known(values: Iterable[float | None]) -> pa.Array:
     return pa.array(list(values), pa.float64())
+
+
+@dataclass(frozen=True, slots=True)
+class _FromText:
+    """Hold how well the text predicts a covariate, and what overlap that leaves, if known."""
+
+    score: Predictability
+    overlap: Overlap | None
+
+
+def _predict_from_text(
+    covariates: Sequence[Covariate],
+    features: np.ndarray | None,
+    groups: np.ndarray,
+    folds: int,
+    seed: int,
+) -> tuple[_FromText | None, ...]:
+    """Predict every covariate from text features ``(n, d)``, rows of a group in one fold.
+
+    Categories and truth values are predicted level by level (the rare ones share a level), numbers
+    as they are and, for the overlap, cut at their quartiles. Ridge takes the cross products of the
+    features once for all targets. None for a covariate none of whose values occurs twice,
+    and without features.
+    """
+    if features is None or not covariates:
+        return (None,) * len(covariates)
+    codes = [merge_rare_levels(c) if c.is_categorical else _classes(c) for c in covariates]
+    parts = []
+    for c, code in zip(covariates, codes, strict=True):
+        parts.append((code[:, None] == np.arange(code.max() + 1)).astype(np.float64))
+        if _is_number(c):
+            parts.append(c.values[:, None].astype(np.float64))
+    predicted = cross_fit_predictions(features, np.hstack(parts), groups, folds=folds, seed=seed)
+    draws, start = len(np.unique(groups)), 0
+    results: list[_FromText | None] = []
+    for c, code in zip(covariates, codes, strict=True):
+        stop = start + int(code.max()) + 1
+        scores, start = predicted[:, start:stop], stop
+        if _is_number(c):
+            own, start = predicted[:, stop], stop + 1
+            overlap = number_overlap(own, c.values, scores, code, groups)
+            results.append(_FromText(score_predictions(own[:, None], c.values, draws), overlap))
+        elif code.max() == 0:
+            results.append(None)
+        else:
+            score = score_predictions(scores, code, draws, classes=int(code.max()) + 1)
+            results.append(_FromText(score, condition_overlap(scores, code, groups)))
+    return tuple(results)
+
+
+def _is_number(covariate: Covariate) -> bool:
+    return covariate.kind in ("numeric", "datetime")
+
+
+def _classes(covariate: Covariate) -> np.ndarray:
+    if covariate.kind == "boolean":
+        return covariate.values.astype(np.int64)
+    cut = quantile_strata(covariate.values, CLASSES)
+    # Where most rows share the smallest value, quartiles cut nothing: that value against the rest.
+    return cut if cut.max() > 0 else (covariate.values > covariate.values.min()).astype(np.int64)

@@ -6,16 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from causalign.audit.basis import curves
-from causalign.checks import over_time as checks
-from causalign.covariates import Covariate, covariate
+from causalign.audit.basis import expand_curves
+from causalign.checks import drift
 from causalign.errors import InputError
 from causalign.logs import Logs
+from causalign.logs.covariates import Covariate, covariate
 from causalign.results import Finding
 from causalign.stats.marker_effects import confounder_part
-from causalign.stats.predictability import cross_fitted, scored
-
-__all__ = ["time_findings"]
+from causalign.stats.predictability import cross_fit_predictions, score_predictions
 
 # A month is a season, and not the trend, only if the log saw some months twice.
 DAYS_FOR_MONTHS = 400
@@ -34,49 +32,53 @@ def time_findings(
     the outcome, and the text predicts more than 1 % of just that, ``ĥ(side)``. Both are
     cross-fitted, rows of a group in one fold.
     """
-    time = _time(logs)
+    time = _read_time(logs)
     if not isinstance(time, Covariate) or np.ptp(time.values) == 0:
-        return _nothing(logs, time)
-    sides = [_ranked(time), *(_seasons(time.values) if time.kind == "datetime" else [])]
-    without_confounders = _left(logs.outcome, logs.confounders)
-    without_trend = _left(without_confounders, (sides[0],))
-    fit = partial(cross_fitted, groups=groups, folds=folds, seed=seed)
+        return _say_why(logs, time)
+    sides = [_rank(time), *(_seasons(time.values) if time.kind == "datetime" else [])]
+    without_confounders = _subtract_confounders(logs.outcome, logs.confounders)
+    without_trend = _subtract_confounders(without_confounders, (sides[0],))
+    fit = partial(cross_fit_predictions, groups=groups, folds=folds, seed=seed)
     targets = [without_confounders, *[without_trend] * (len(sides) - 1)]
     effects = np.column_stack(
         [
-            fit(curves([side], rows_for_a_level=2), target[:, None])[:, 0]
+            fit(expand_curves([side], rows_for_a_level=2), target[:, None])[:, 0]
             for side, target in zip(sides, targets, strict=True)
         ]
     )
-    told = None if features is None else fit(features, effects)
+    predicted = None if features is None else fit(features, effects)
     draws, moved = len(np.unique(groups)), []
     for i, side in enumerate(sides):
-        explained = scored(effects[:, [i]], targets[i], draws)
-        text = None if told is None else scored(told[:, [i]], effects[:, i], draws)
-        moved.append(checks.Moved(side.name, explained, text))
-    first, last = _ends(logs.outcome, time.values)
-    found = [checks.trend(moved[0], early=first, late=last), checks.seasons(moved[1:])]
+        explained = score_predictions(effects[:, [i]], targets[i], draws)
+        text = (
+            None
+            if predicted is None
+            else score_predictions(predicted[:, [i]], effects[:, i], draws)
+        )
+        moved.append(drift.Moved(side.name, explained, text))
+    first, last = _mean_at_ends(logs.outcome, time.values)
+    checks = [drift.trend(moved[0], early=first, late=last), drift.seasons(moved[1:])]
     if time.kind == "datetime":
-        found.append(checks.gaps(time.values))
-    return tuple(found)
+        checks.append(drift.gaps(time.values))
+    return tuple(checks)
 
 
-def _ends(outcome: np.ndarray, time: np.ndarray) -> tuple[float, float]:
+def _mean_at_ends(outcome: np.ndarray, time: np.ndarray) -> tuple[float, float]:
     """Return the mean outcome of the first and of the last quarter of the rows."""
     order = np.argsort(time, kind="stable")
     quarter = max(len(order) // 4, 1)
     return float(outcome[order[:quarter]].mean()), float(outcome[order[-quarter:]].mean())
 
 
-def _left(outcome: np.ndarray, covariates: tuple[Covariate, ...]) -> np.ndarray:
+def _subtract_confounders(outcome: np.ndarray, covariates: tuple[Covariate, ...]) -> np.ndarray:
     varying = [c for c in covariates if np.ptp(c.values) > 0]
     if not varying:
         return outcome
-    basis = curves(varying, rows_for_a_level=2)
+    basis = expand_curves(varying, rows_for_a_level=2)
     return outcome - confounder_part(outcome, basis).part
 
 
-def _time(logs: Logs) -> Covariate | str | None:
+def _read_time(logs: Logs) -> Covariate | str | None:
     """Return the time as numbers, or why it has none, or None when there is no such role."""
     name = logs.roles.time
     if name is None:
@@ -96,11 +98,11 @@ def _time(logs: Logs) -> Covariate | str | None:
     return f"The time {name!r} is neither a date nor a number."
 
 
-def _nothing(logs: Logs, time: Covariate | str | None) -> tuple[Finding, ...]:
+def _say_why(logs: Logs, time: Covariate | str | None) -> tuple[Finding, ...]:
     if isinstance(time, str):
-        return (checks.time_not_read(f"{time} Convert it, so that rows have an order."),)
+        return (drift.time_not_read(f"{time} Convert it, so that rows have an order."),)
     if time is not None:
-        return (checks.time_not_read(f"The time {time.name!r} is the same in all rows."),)
+        return (drift.time_not_read(f"The time {time.name!r} is the same in all rows."),)
     taken = logs.roles.columns()
     free = [
         field.name
@@ -111,14 +113,14 @@ def _nothing(logs: Logs, time: Covariate | str | None) -> tuple[Finding, ...]:
     if not free:
         return ()
     return (
-        checks.time_not_read(
+        drift.time_not_read(
             f"No time is declared, and these columns hold dates: {', '.join(free)}. Name the one "
             "at which the text was shown in Roles(time=...), or with --time."
         ),
     )
 
 
-def _ranked(time: Covariate) -> Covariate:
+def _rank(time: Covariate) -> Covariate:
     """Return the rank of the time, so that neither units nor gaps matter."""
     _, place = np.unique(time.values, return_inverse=True)
     size = np.bincount(place)
@@ -132,17 +134,17 @@ def _seasons(days: np.ndarray) -> list[Covariate]:
     Hours are those of the clock in which the time is given, UTC where it names a zone.
     """
     whole = np.floor(days)
-    span, found = float(np.ptp(days)), []
+    span, seasons = float(np.ptp(days)), []
     hour = np.floor((days - whole + SECOND / 2) * 24).astype(np.int64) % 24
     if span >= DAYS_FOR_WEEKDAYS:
         # 1970-01-01 was a Thursday.
-        found.append(_cyclic("weekday", (whole.astype(np.int64) + 3) % 7, 7))
+        seasons.append(_cyclic("weekday", (whole.astype(np.int64) + 3) % 7, 7))
     if span >= DAYS_FOR_HOURS:
-        found.append(_cyclic("hour", hour, 24))
+        seasons.append(_cyclic("hour", hour, 24))
     if span >= DAYS_FOR_MONTHS:
         date = whole.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-        found.append(_cyclic("month", date % 12, 12))
-    return [c for c in found if np.ptp(c.values) > 0]
+        seasons.append(_cyclic("month", date % 12, 12))
+    return [c for c in seasons if np.ptp(c.values) > 0]
 
 
 def _cyclic(name: str, values: np.ndarray, count: int) -> Covariate:

@@ -3,23 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from causalign.errors import ExtraNotInstalled, InputError
+from causalign.logs import Logs
 
-__all__ = ["Attribute", "TextMarkers", "text_markers"]
-
-Attribute = Callable[[Sequence[str]], ArrayLike] | NDArray[Any]
+Attribute = Callable[[Sequence[str]], ArrayLike] | np.ndarray
 
 # The vocabulary is chosen on so many texts, and a text is read up to so many characters.
 TEXTS_READ = 20_000
 CHARACTERS_READ = 20_000
 AT_ONCE = 5_000
 LONGEST_PHRASE = 3
+FEWEST_CLUSTERS = 10
 WORDS = r"(?u)\b\w+\b"
 PUNCTUATION = r"(?u)[^\w\s]"
 
@@ -40,17 +39,23 @@ class TextMarkers:
     columns: sparse.csc_array
     left_out: int = 0
 
+    @staticmethod
+    def of(names: Sequence[str], kind: str, columns: object) -> "TextMarkers":
+        """Return markers of one kind, none of which stands for others."""
+        count = len(names)
+        return TextMarkers(tuple(names), (kind,) * count, ((),) * count, sparse.csc_array(columns))
+
     def __len__(self) -> int:
         return len(self.names)
 
     @property
     def unit(self) -> tuple[str, ...]:
-        """Return what one unit of each marker is."""
+        """What one unit of each marker is."""
         return tuple("presence" if c else "standard deviation" for c in self.is_presence)
 
     @property
     def is_presence(self) -> NDArray[np.bool_]:
-        """Return which markers are there or not."""
+        """Which markers are there or not."""
         data, starts = self.columns.data, self.columns.indptr
         return np.array(
             [bool((data[a:b] == 1.0).all()) for a, b in pairwise(starts)],
@@ -59,12 +64,23 @@ class TextMarkers:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Return in how many texts each marker is not zero, ``(m,)``."""
-        return np.diff(self.columns.indptr).astype(np.int64)
+        """In how many texts each marker is not zero, ``(m,)``."""
+        return np.asarray(np.diff(self.columns.indptr), dtype=np.int64)
 
     def dense(self, start: int, stop: int) -> NDArray[np.float64]:
         """Return some columns as an array ``(n, stop - start)``."""
-        return self.columns[:, start:stop].toarray()
+        return np.asarray(self.columns[:, start:stop].toarray(), dtype=np.float64)
+
+    def in_enough_clusters(self, ways: np.ndarray | None) -> "TextMarkers":
+        """Leave out markers that fewer than ten clusters use: their errors cannot be known."""
+        if ways is None:
+            return self
+        enough = np.ones(len(self), dtype=bool)
+        for codes in ways.reshape(len(ways), -1).T:
+            picker = sparse.csr_array((np.ones(len(codes)), (codes, np.arange(len(codes)))))
+            used = sparse.csc_array((picker @ abs(self.columns)) > 0)
+            enough &= np.diff(used.indptr) >= min(FEWEST_CLUSTERS, picker.shape[0])
+        return self.take(np.flatnonzero(enough))
 
     def take(self, places: Sequence[int] | NDArray[np.int64]) -> "TextMarkers":
         """Return the markers at the places."""
@@ -80,7 +96,6 @@ class TextMarkers:
 
 def text_markers(
     texts: Sequence[str],
-    *,
     rare: int = 20,
     most: int = 2000,
     attributes: Mapping[str, Attribute] | None = None,
@@ -95,16 +110,16 @@ def text_markers(
     ``most`` frequent. Those that occur in the same texts are one marker, named by the longest.
     ``attributes`` are numbers, truth values or labels ``(n,)``, or functions that return them for
     texts. ``sentiment`` adds the mean valence of the words in the VADER lexicon (English).
-    ``advance(count)`` is told how many texts were read.
+    ``advance(count)`` hears how many texts were read.
 
     Raises `ExtraNotInstalled` without vaderSentiment, `InputError` for attributes that do not fit.
     """
     cut = [text[:CHARACTERS_READ] for text in texts]
-    phrases, left_out = _counted(cut, rare, most, seed, advance)
-    parts = [_merged(phrases), _signs(cut, rare), _lengths(texts)]
+    phrases, left_out = _count_phrases(cut, rare, most, seed, advance)
+    parts = [_merge_equal(phrases), _mark_signs(cut, rare), _measure_lengths(texts)]
     if sentiment:
-        parts.append(_numbers({"sentiment": _sentiment(cut)}, "sentiment"))
-    parts += [_attribute(n, a, texts, rare) for n, a in (attributes or {}).items()]
+        parts.append(_standardise({"sentiment": _read_sentiment(cut)}, "sentiment"))
+    parts += [_read_attribute(n, a, texts, rare) for n, a in (attributes or {}).items()]
     return TextMarkers(
         tuple(n for p in parts for n in p.names),
         tuple(k for p in parts for k in p.kinds),
@@ -114,14 +129,28 @@ def text_markers(
     )
 
 
-def _counted(
+def read_attributes(
+    logs: Logs, given: Mapping[str, Attribute] | Sequence[str]
+) -> dict[str, Attribute]:
+    """Return attributes by name: those given, or the columns that are named."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    columns: dict[str, Attribute] = {}
+    for name in given:
+        column = logs.covariate(name)
+        levels = np.array(column.levels, dtype=object)
+        columns[name] = levels[column.values] if column.is_categorical else column.values
+    return columns
+
+
+def _count_phrases(
     texts: list[str], rare: int, most: int, seed: int, advance: Callable[[int], None]
 ) -> tuple[TextMarkers, int]:
     """Choose words and phrases on a sample of the texts, then mark them in all."""
     # Here, because scikit-learn takes more time and memory to import than the rest together.
     from sklearn.feature_extraction.text import CountVectorizer
 
-    shape: dict[str, Any] = {
+    shape: dict[str, object] = {
         "ngram_range": (1, LONGEST_PHRASE),
         "binary": True,
         "token_pattern": WORDS,
@@ -130,8 +159,8 @@ def _counted(
     n = len(texts)
     seen = texts
     if n > TEXTS_READ:
-        drawn = np.sort(np.random.default_rng(seed).choice(n, TEXTS_READ, replace=False))
-        seen = [texts[i] for i in drawn]
+        sample = np.sort(np.random.default_rng(seed).choice(n, TEXTS_READ, replace=False))
+        seen = [texts[i] for i in sample]
     # Half of the rate asked for: what the sample has too rarely, all the texts may have enough.
     least = max(2, int(rare * len(seen) / n / (1 if seen is texts else 2)))
     reader = CountVectorizer(min_df=min(least, len(seen)), **shape)
@@ -142,8 +171,8 @@ def _counted(
         return _empty(n), 0
     frequency = np.diff(sparse.csc_array(counted).indptr)
     order = np.argsort(-frequency, kind="stable")
-    kept = np.sort(order[: 2 * most])
-    words = reader.get_feature_names_out()[kept]
+    frequent = np.sort(order[: 2 * most])
+    words = reader.get_feature_names_out()[frequent]
     reader = CountVectorizer(vocabulary=words, **shape)
     blocks = []
     for start in range(0, n, AT_ONCE):
@@ -151,17 +180,17 @@ def _counted(
         blocks.append(reader.transform(block))
         advance(len(block))
     columns = sparse.csc_array(sparse.vstack(blocks, format="csc"))
-    found = np.diff(columns.indptr)
-    usable = np.flatnonzero((found >= rare) & (found <= n - rare))
-    chosen = usable[np.argsort(-found[usable], kind="stable")[:most]]
-    left_out = len(usable) - len(chosen) + max(len(order) - len(kept), 0)
+    counts = np.diff(columns.indptr)
+    usable = np.flatnonzero((counts >= rare) & (counts <= n - rare))
+    chosen = usable[np.argsort(-counts[usable], kind="stable")[:most]]
+    left_out = len(usable) - len(chosen) + max(len(order) - len(frequent), 0)
     names = tuple(str(words[i]) for i in chosen)
     kinds = tuple("phrase" if " " in name else "word" for name in names)
     picked = sparse.csc_array(columns[:, chosen])
     return TextMarkers(names, kinds, ((),) * len(names), picked), left_out
 
 
-def _merged(markers: TextMarkers) -> TextMarkers:
+def _merge_equal(markers: TextMarkers) -> TextMarkers:
     """Make one marker of those that occur in exactly the same texts, named by the longest."""
     columns = markers.columns
     columns.sort_indices()
@@ -177,7 +206,7 @@ def _merged(markers: TextMarkers) -> TextMarkers:
     return TextMarkers(first.names, first.kinds, alike, first.columns)
 
 
-def _signs(texts: list[str], rare: int) -> TextMarkers:
+def _mark_signs(texts: list[str], rare: int) -> TextMarkers:
     from sklearn.feature_extraction.text import CountVectorizer
 
     reader = CountVectorizer(binary=True, token_pattern=PUNCTUATION, dtype=np.float64)
@@ -185,17 +214,16 @@ def _signs(texts: list[str], rare: int) -> TextMarkers:
         counted = sparse.csc_array(reader.fit_transform(texts))
     except ValueError:  # no sign at all
         return _empty(len(texts))
-    found = np.diff(counted.indptr)
-    kept = np.flatnonzero((found >= rare) & (found <= len(texts) - rare))
-    names = tuple(str(s) for s in reader.get_feature_names_out()[kept])
-    picked = sparse.csc_array(counted[:, kept])
-    return TextMarkers(names, ("punctuation",) * len(names), ((),) * len(names), picked)
+    counts = np.diff(counted.indptr)
+    usable = np.flatnonzero((counts >= rare) & (counts <= len(texts) - rare))
+    names = tuple(str(s) for s in reader.get_feature_names_out()[usable])
+    return TextMarkers.of(names, "punctuation", counted[:, usable])
 
 
-def _lengths(texts: Sequence[str]) -> TextMarkers:
+def _measure_lengths(texts: Sequence[str]) -> TextMarkers:
     letters = [sum(map(str.isalpha, text[:CHARACTERS_READ])) for text in texts]
     capitals = [sum(map(str.isupper, text[:CHARACTERS_READ])) for text in texts]
-    return _numbers(
+    return _standardise(
         {
             "characters (log)": np.log1p([len(text) for text in texts]),
             "words (log)": np.log1p([len(text.split()) for text in texts]),
@@ -205,7 +233,7 @@ def _lengths(texts: Sequence[str]) -> TextMarkers:
     )
 
 
-def _numbers(values: Mapping[str, NDArray[Any]], kind: str) -> TextMarkers:
+def _standardise(values: Mapping[str, np.ndarray], kind: str) -> TextMarkers:
     """Put numbers into units of their standard deviation; leave out what does not vary."""
     columns, names = [], []
     for name, given in values.items():
@@ -217,13 +245,10 @@ def _numbers(values: Mapping[str, NDArray[Any]], kind: str) -> TextMarkers:
             names.append(name)
             columns.append((number - number.mean()) / spread)
     n = len(next(iter(values.values())))
-    found = np.column_stack(columns) if columns else np.zeros((n, 0))
-    return TextMarkers(
-        tuple(names), (kind,) * len(names), ((),) * len(names), sparse.csc_array(found)
-    )
+    return TextMarkers.of(names, kind, np.column_stack(columns) if columns else np.zeros((n, 0)))
 
 
-def _attribute(name: str, given: Attribute, texts: Sequence[str], rare: int) -> TextMarkers:
+def _read_attribute(name: str, given: Attribute, texts: Sequence[str], rare: int) -> TextMarkers:
     """Read an attribute: 0/1 as presence, numbers in standard deviations, labels one by one."""
     values = np.asarray(given(texts) if callable(given) else given)
     if values.shape != (len(texts),):
@@ -233,19 +258,17 @@ def _attribute(name: str, given: Attribute, texts: Sequence[str], rare: int) -> 
         )
     if values.dtype.kind in "biuf":
         if not np.isin(values, (0, 1)).all():
-            return _numbers({name: values}, "attribute")
-        found = {name: values.astype(np.float64)}
+            return _standardise({name: values}, "attribute")
+        indicators = {name: values.astype(np.float64)}
     else:
         labels = values.astype(str)
-        found = {f"{name}: {level}": (labels == level) * 1.0 for level in np.unique(labels)}
-    kept = {k: v for k, v in found.items() if rare <= v.sum() <= len(texts) - rare}
-    columns = np.column_stack([*kept.values()]) if kept else np.zeros((len(texts), 0))
-    return TextMarkers(
-        tuple(kept), ("attribute",) * len(kept), ((),) * len(kept), sparse.csc_array(columns)
-    )
+        indicators = {f"{name}: {level}": (labels == level) * 1.0 for level in np.unique(labels)}
+    usable = {k: v for k, v in indicators.items() if rare <= v.sum() <= len(texts) - rare}
+    columns = np.column_stack([*usable.values()]) if usable else np.zeros((len(texts), 0))
+    return TextMarkers.of([*usable], "attribute", columns)
 
 
-def _sentiment(texts: list[str]) -> NDArray[np.float64]:
+def _read_sentiment(texts: list[str]) -> NDArray[np.float64]:
     """Return the mean valence, -4 to 4, of the words of each text that the lexicon knows."""
     try:
         from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
@@ -260,7 +283,7 @@ def _sentiment(texts: list[str]) -> NDArray[np.float64]:
     words = sorted(word for word in lexicon if word.isalpha())
     counts = CountVectorizer(vocabulary=words, token_pattern=WORDS).transform(texts)
     valence = counts @ np.array([lexicon[word] for word in words])
-    return valence / np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1)
+    return np.asarray(valence / np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1))
 
 
 def _empty(n: int) -> TextMarkers:

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from causalign.covariates import Covariate
 from causalign.logs import Logs
-
-__all__ = ["Advice", "advise"]
+from causalign.logs.covariates import Covariate
 
 # Additive intervals are too short with fewer rows for each category (docs/methods/additive.md).
 ROWS_FOR_A_CATEGORY = 20
@@ -17,7 +15,17 @@ MANY_INSTRUMENTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Hold one recommendation: a method by its name, when to take it, and why for this log."""
+    """Hold one recommendation: which method, when, and why for this log.
+
+    Parameters
+    ----------
+    method : str
+        The name of the method on the command line.
+    take_it : str
+        When to take it, such as "first".
+    because : str
+        What in the log speaks for it.
+    """
 
     method: str
     take_it: str
@@ -25,11 +33,24 @@ class Advice:
 
 
 def advise(logs: Logs, confounded_by: Sequence[str], text_was_seen: bool) -> tuple[Advice, ...]:
-    """Return the estimators that fit what the log contains, the first choice first.
+    """Choose the estimators that fit what the log contains.
 
-    ``confounded_by`` names the confounders that the text gives away and that move the outcome;
-    ``text_was_seen`` says whether that could be measured. The rules are those of
-    docs/choosing-an-estimator.md. Nothing is fitted: diagnostics of the fit come with the fit.
+    The rules are those of docs/choosing-an-estimator.md. Nothing is fitted: diagnostics of the fit
+    come with the fit.
+
+    Parameters
+    ----------
+    logs : Logs
+        The log.
+    confounded_by : sequence of str
+        The confounders that the text gives away and that move the outcome.
+    text_was_seen : bool
+        Whether that could be measured.
+
+    Returns
+    -------
+    tuple of Advice
+        The first choice first; none without confounders.
     """
     if not logs.roles.confounders:
         return ()
@@ -44,9 +65,9 @@ def advise(logs: Logs, confounded_by: Sequence[str], text_was_seen: bool) -> tup
                 "not misled; subtracting their effect makes it more precise",
             ),
         )
-    found = [_additive(logs)]
+    advice = [_additive(logs)]
     if any(not c.is_categorical for c in logs.confounders):
-        found.append(
+        advice.append(
             Advice(
                 "double-ml",
                 "to check the first",
@@ -54,7 +75,7 @@ def advise(logs: Logs, confounded_by: Sequence[str], text_was_seen: bool) -> tup
                 "where that is not linear; the two should agree",
             )
         )
-    found.append(
+    advice.append(
         Advice(
             "permutation-weighting",
             "where the best text depends on the confounder",
@@ -62,7 +83,7 @@ def advise(logs: Logs, confounded_by: Sequence[str], text_was_seen: bool) -> tup
             "many rows are left",
         )
     )
-    return tuple(found)
+    return tuple(advice)
 
 
 def _with_instruments(logs: Logs) -> tuple[Advice, ...]:
@@ -78,7 +99,7 @@ def _with_instruments(logs: Logs) -> tuple[Advice, ...]:
             ),
             _additive(logs),
         )
-    found = [
+    advice = [
         Advice(
             "two-stage",
             "first",
@@ -94,7 +115,7 @@ def _with_instruments(logs: Logs) -> tuple[Advice, ...]:
         ),
     ]
     if any(not c.is_categorical for c in logs.confounders):
-        found.append(
+        advice.append(
             Advice(
                 "adversarial-gmm",
                 "where the effect is not a straight line",
@@ -102,7 +123,7 @@ def _with_instruments(logs: Logs) -> tuple[Advice, ...]:
                 "two-stage",
             )
         )
-    return tuple(found)
+    return tuple(advice)
 
 
 def _additive(logs: Logs) -> Advice:

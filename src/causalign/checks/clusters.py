@@ -4,10 +4,9 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from causalign.checks.check import Check
 from causalign.logs import Logs
-from causalign.results import Finding, Verdict
-
-__all__ = ["cluster_findings"]
+from causalign.results import Finding
 
 # Below these, intervals that count clusters as independent draws are too short (see their pages).
 FEW = 30
@@ -24,29 +23,23 @@ def cluster_findings(logs: Logs) -> tuple[Finding, ...]:
     if not names:
         return (texts_across(logs),)
     ways = {name: logs.codes_of(name) for name in names}
-    found = [number_of_clusters(ways), dominance(ways)]
+    findings = [number_of_clusters(ways), dominance(ways)]
     if logs.roles.cluster is not None:
-        found.append(constant_within(logs, ways))
-    return (*found, texts_across(logs))
+        findings.append(constant_within(logs, ways))
+    return (*findings, texts_across(logs))
 
 
 def number_of_clusters(ways: dict[str, Codes]) -> Finding:
     """CL101: how many clusters are there, in the way that has the fewest?"""
     counts = {name: len(np.unique(codes)) for name, codes in ways.items()}
     name = min(counts, key=lambda n: counts[n])
-    count, title = counts[name], "Number of clusters"
-    numbers: dict[str, float | str] = {"clusters": count, "column": name}
-    if count >= FEW:
-        told = f"{count:,} clusters of {name}."
-        return Finding("CL101", title, Verdict.PASS, told, numbers)
-    return Finding(
-        "CL101",
-        title,
-        Verdict.WARN,
-        f"{count} clusters of {name} are few: errors are estimated from so many sums, and "
+    check = Check("CL101", "Number of clusters", clusters=counts[name], column=name)
+    if counts[name] >= FEW:
+        return check.passes(f"{counts[name]:,} clusters of {name}.")
+    return check.warns(
+        f"{counts[name]} clusters of {name} are few: errors are estimated from so many sums, and "
         f"intervals may be too short below {FEW}. Cluster by something finer if rows are "
-        "independent there, or read intervals as the least that is not known.",
-        numbers,
+        "independent there, or read intervals as the least that is not known."
     )
 
 
@@ -55,36 +48,33 @@ def dominance(ways: dict[str, Codes]) -> Finding:
 
     The effective number is ``(Σ n_g)² / Σ n_g²`` over clusters of n_g rows.
     """
-    title = "Sizes of the clusters"
     sizes = {name: np.bincount(codes - codes.min()) for name, codes in ways.items()}
     effective = {name: float(n.sum() ** 2 / (n.astype(float) ** 2).sum()) for name, n in
                  sizes.items()}  # fmt: skip
     name = min(effective, key=lambda n: effective[n])
-    size, found = sizes[name], effective[name]
+    size, effective_number = sizes[name], effective[name]
     count, largest = int((size > 0).sum()), float(size.max() / size.sum())
-    numbers: dict[str, float | str] = {
-        "effective_clusters": found,
-        "clusters": count,
-        "largest_share": largest,
-        "column": name,
-    }
-    if found >= FEW or found >= count / 2:
-        told = f"The {count:,} clusters of {name} count like {found:,.0f} of equal size."
-        return Finding("CL102", title, Verdict.PASS, told, numbers)
-    return Finding(
+    check = Check(
         "CL102",
-        title,
-        Verdict.WARN,
-        f"The {count:,} clusters of {name} count like {found:.1f} of equal size: the largest holds "
-        f"{largest:.0%} of the rows. Its own noise sets the estimates, and intervals are too "
-        "short. Split it, weight its rows down, or fit with and without it.",
-        numbers,
+        "Sizes of the clusters",
+        effective_clusters=effective_number,
+        clusters=count,
+        largest_share=largest,
+        column=name,
+    )
+    if effective_number >= FEW or effective_number >= count / 2:
+        return check.passes(
+            f"The {count:,} clusters of {name} count like {effective_number:,.0f} of equal size."
+        )
+    return check.warns(
+        f"The {count:,} clusters of {name} count like {effective_number:.1f} of equal size: the "
+        f"largest holds {largest:.0%} of the rows. Its own noise sets the estimates, and intervals "
+        "are too short. Split it, weight its rows down, or fit with and without it."
     )
 
 
 def constant_within(logs: Logs, ways: dict[str, Codes]) -> Finding:
     """CL103: what does not vary within clusters, so that it has one value for each of them?"""
-    title = "What varies within clusters"
     columns = {logs.roles.completion: logs.codes_of(logs.roles.completion)}
     columns |= {c.name: c.values for c in logs.confounders}
     needed = {c.name: max(len(c.levels) - 1, 1) * CLUSTERS_FOR_A_COLUMN for c in logs.confounders}
@@ -101,24 +91,22 @@ def constant_within(logs: Logs, ways: dict[str, Codes]) -> Finding:
             constant.append(f"{column} in {name}")
             if count < needed[column]:
                 grave.append(f"{column} ({count} of {name})")
-    numbers: dict[str, float | str] = {"constant": len(constant), "with_few_clusters": len(grave)}
+    check = Check(
+        "CL103", "What varies within clusters", constant=len(constant), with_few_clusters=len(grave)
+    )
     if grave:
-        return Finding(
-            "CL103",
-            title,
-            Verdict.WARN,
+        return check.warns(
             "These take one value in each cluster, and there are few clusters: "
             f"{', '.join(grave)}. Their effects are read from the clusters and not from the "
-            f"{len(logs):,} rows: whatever else differs between clusters looks like them.",
-            numbers,
+            f"{len(logs):,} rows: whatever else differs between clusters looks like them."
         )
-    told = "Text and confounders vary within clusters."
+    explanation = "Text and confounders vary within clusters."
     if constant:
-        told = (
+        explanation = (
             f"One value in each cluster, and enough clusters: {', '.join(constant)}. Effects of "
             "these are read from differences between clusters."
         )
-    return Finding("CL103", title, Verdict.PASS, told, numbers)
+    return check.passes(explanation)
 
 
 def texts_across(logs: Logs) -> Finding:
@@ -127,7 +115,6 @@ def texts_across(logs: Logs) -> Finding:
     Rows of a cluster stay together, and without clusters rows of an equal text. Texts that differ
     in case and blanks only are the same text here.
     """
-    title = "Texts on one side of a split"
     lowered = pc.utf8_lower(logs.data[logs.roles.completion])
     plain = pc.utf8_trim_whitespace(pc.replace_substring_regex(lowered, r"\s+", " "))
     encoded = plain.combine_chunks().dictionary_encode()
@@ -139,23 +126,18 @@ def texts_across(logs: Logs) -> Finding:
     pairs = np.unique(np.column_stack([text, unit]), axis=0)
     shared = np.bincount(pairs[:, 0], minlength=len(encoded.dictionary)) > 1
     share = float(shared[text].mean())
-    numbers: dict[str, float | str] = {"share": share, "texts": int(shared.sum())}
+    check = Check("CL104", "Texts on one side of a split", share=share, texts=int(shared.sum()))
     where = f"clusters of {logs.roles.cluster_columns()[0]}" if declared else "spellings"
     if share <= SHARED:
-        told = f"{share:.1%} of the rows hold a text that stands in several {where}."
-        return Finding("CL104", title, Verdict.PASS, told, numbers)
-    return Finding(
-        "CL104",
-        title,
-        Verdict.WARN,
+        return check.passes(f"{share:.1%} of the rows hold a text that stands in several {where}.")
+    return check.warns(
         f"{share:.0%} of the rows hold a text that stands in several {where} (up to case and "
         "blanks). Splits then put it on both sides, and what is called unseen was seen. Keep one "
-        "row of each text, or give clusters that share texts one name.",
-        numbers,
+        "row of each text, or give clusters that share texts one name."
     )
 
 
-def _varies(values: NDArray, codes: Codes) -> bool:
+def _varies(values: NDArray[np.generic], codes: Codes) -> bool:
     """Return whether values differ within any cluster."""
     order = np.lexsort((values, codes))
     ordered, member = values[order], codes[order]

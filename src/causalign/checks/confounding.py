@@ -1,11 +1,27 @@
-"""CF1xx: does something travel with the texts that moves the outcome as well?"""
+"""CF1xx, OV1xx, MK1xx, PO120: what travels with the texts, and what taking it out achieves."""
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causalign.checks.check import Check
 from causalign.results import Finding, Verdict
+from causalign.stats.counterparts import Overlap
+
+Floats = NDArray[np.float64]
 
 # Below these a relation is too weak to turn a reward around; they are conventions, not tests.
 RELEVANT_R2 = 0.01
 RELEVANT_AUC = 0.55
 SIGNIFICANCE = 0.01
+TOO_MANY_MISSING = 0.05
+LITTLE_LEFT = 0.1
+NOTHING_LEFT = 0.01
+# A marker of which the confounders explain more than this stands for them.
+STANDS_FOR = 0.9
+NAMED = 5
+GAIN = "Gain from deconfounding"
 
 
 def confounded_by(
@@ -26,31 +42,160 @@ def confounded_by(
     threshold = RELEVANT_AUC if metric == "AUC" else RELEVANT_R2
     recognised = from_text > threshold and text_p_value < SIGNIFICANCE
     explains = outcome_r2 > RELEVANT_R2 and outcome_p_value < SIGNIFICANCE
-    told = f"text predicts {name} with {metric} {from_text:.3f}; {name} explains "
-    told += f"{max(outcome_r2, 0):.1%} of the outcome"
+    seen = f"text predicts {name} with {metric} {from_text:.3f}; {name} explains "
+    seen += f"{max(outcome_r2, 0):.1%} of the outcome"
+    title = f"Confounding by {name}"
+    check = Check("CF101", title, from_text=from_text, metric=metric, outcome_r2=outcome_r2)
     if recognised and explains:
-        verdict, told = Verdict.WARN, f"Confounded: the {told}. Deconfound before fitting a reward."
-    elif explains:
-        verdict, told = Verdict.PASS, f"The {told}, but the text does not give it away."
-    elif recognised:
-        verdict, told = Verdict.PASS, f"The {told}: too little to turn a reward around."
-    else:
-        verdict, told = Verdict.PASS, f"The {told}: no sign of confounding by it."
-    return Finding(
-        "CF101",
-        f"Confounding by {name}",
-        verdict,
-        told,
-        {"from_text": from_text, "metric": metric, "outcome_r2": outcome_r2},
-    )
+        return check.warns(f"Confounded: the {seen}. Deconfound before fitting a reward.")
+    if explains:
+        return check.passes(f"The {seen}, but the text does not give it away.")
+    if recognised:
+        return check.passes(f"The {seen}: too little to turn a reward around.")
+    return check.passes(f"The {seen}: no sign of confounding by it.")
 
 
 def no_confounders() -> Finding:
     """CF102: no confounder is declared, so nothing can be checked or removed."""
-    return Finding(
-        "CF102",
-        "Declared confounders",
-        Verdict.WARN,
+    return Check("CF102", "Declared confounders").warns(
         "These logs declare no confounders. Ask what else differed when these texts were written "
-        "(time, place, price, author) and name those columns in Roles(confounders=...).",
+        "(time, place, price, author) and name those columns in Roles(confounders=...)."
     )
+
+
+def counterparts(names: Sequence[str], overlaps: Sequence[Overlap]) -> Finding:
+    """OV101: how often has a text met no condition but its own? The worst confounder decides."""
+    missing = np.array([o.missing for o in overlaps])
+    worst = int(np.argmax(missing))
+    check = Check(
+        "OV101", "Counterparts of the texts", missing=float(missing[worst]), confounder=names[worst]
+    )
+    shares = ", ".join(
+        f"{names[i]} ({missing[i]:.0%})" for i in np.argsort(-missing) if missing[i] > 0.005
+    )
+    if missing[worst] <= TOO_MANY_MISSING:
+        explanation = f"Texts of all kinds met the other conditions; without counterpart: {shares}."
+        if not shares:
+            explanation = "Texts of all kinds met the other conditions of every confounder."
+        return check.passes(explanation)
+    return check.warns(
+        "Texts of some kind never met some conditions. Share of comparisons without a counterpart: "
+        f"{shares}. What such texts would have earned there is extrapolated by any method. Leave "
+        "those rows out, log such texts under other conditions, or use an instrument."
+    )
+
+
+def left_beside_the_text(names: Sequence[str], overlaps: Sequence[Overlap], rows: int) -> Finding:
+    """OV102: is any of a confounder left once the text is known, to read its effect from?"""
+    left = np.array([o.left for o in overlaps])
+    least = int(np.argmin(left))
+    check = Check(
+        "OV102",
+        "Confounders vary beside the text",
+        left=float(left[least]),
+        confounder=names[least],
+    )
+    rest = f"{left[least]:.1%} of {names[least]} is left once the text is known"
+    if left[least] >= LITTLE_LEFT:
+        return check.passes(f"At the least, {rest}.")
+    if left[least] < NOTHING_LEFT:
+        return check.fails(
+            f"The text determines {names[least]}: {rest}. Its effect and that of the words cannot "
+            "be told apart by any regression. Use an instrument or an experiment, or take out of "
+            "the texts what names the confounder."
+        )
+    return check.warns(
+        f"Only {rest}: its {rows:,} rows tell as much of its effect as {left[least] * rows:,.0f} "
+        "that say nothing of the text. Expect wide intervals; log such texts under other "
+        "conditions, or use an instrument."
+    )
+
+
+def overlap_not_known(explanation: str) -> Finding:
+    """OV101 where nobody can say which texts are alike, or which conditions they met."""
+    return Check("OV101", "Counterparts of the texts").does_not_apply(explanation)
+
+
+def spurious_markers(
+    names: Sequence[str], naive: Floats, deconfounded: Floats, tested: int, level: float
+) -> Finding:
+    """MK101: markers whose effect changes when the confounders' effect is taken out.
+
+    Of the markers found, ``names`` leads with those that share no texts with an earlier one.
+    """
+    check = Check("MK101", "Spurious markers", found=len(names), tested=tested, level=level)
+    if not names:
+        return check.passes(f"None of {tested} markers seems better or worse than it is.")
+    shown = [
+        f"“{name}” ({before:+.3g} as logged, {after:+.3g} without the confounders)"
+        for name, before, after in zip(names[:NAMED], naive, deconfounded, strict=False)
+    ]
+    more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return check.warns(
+        f"A reward fitted on the outcome as logged pays for what only travels with it: "
+        f"{', '.join(shown)}{more}. Deconfound before fitting a reward."
+    )
+
+
+def markers_that_stand_for_confounders(names: Sequence[str], r2: Floats) -> Finding:
+    """MK102: markers that the confounders determine, so that nothing tells the two apart."""
+    title = "Markers can be told from confounders"
+    if not names:
+        return Check("MK102", title).passes("No marker is determined by the confounders.")
+    shown = ", ".join(f"“{n}” (R² {r:.2f})" for n, r in zip(names[:NAMED], r2, strict=False))
+    return Check("MK102", title, markers=len(names), r2=float(np.max(r2))).warns(
+        f"The confounders determine {len(names)} markers: {shown}. Whether marker or confounder "
+        "moved the outcome cannot be told from these logs; write some texts without the marker "
+        "where it is usual."
+    )
+
+
+def markers_tested(tested: int, left_out: int, rare: int, with_text: bool) -> Finding:
+    """MK103: how many markers were frequent enough, and whether the rest of the text was known."""
+    check = Check("MK103", "Markers tested", tested=tested, left_out=left_out, rare=rare)
+    if not tested:
+        return check.does_not_apply(f"No marker occurs in {rare} texts and is missing in {rare}.")
+    explanation = f"{tested} markers occur in at least {rare} texts"
+    if left_out:
+        explanation += f"; {left_out} rarer words and phrases were left out"
+    if with_text:
+        return check.passes(f"{explanation}.")
+    return check.warns(
+        f"{explanation}. Without text features what the rest of the text does is given to the "
+        "confounders that travel with it. Name an encoder, or features in Roles(features=...)."
+    )
+
+
+def no_judge() -> Finding:
+    """Say that nobody can tell whether deconfounding helped the policy (PO120)."""
+    explanation = (
+        "There is no experiment, and the held-out rows are too few for a reward of their own, so "
+        "nobody but the reader can say which policy writes better. Give experimental pairs in "
+        "'evaluate.pairs', or hold out more rows."
+    )
+    return Check("PO120", GAIN).does_not_apply(explanation)
+
+
+def gain_of_deconfounding(difference: float, lower: float, upper: float, judge: str) -> Finding:
+    """Compare the mean reward of the deconfounded policy's texts with the naive one's (PO120)."""
+    verdict = Verdict.PASS if lower > 0 else Verdict.FAIL if upper < 0 else Verdict.WARN
+    comparison, advice = {
+        Verdict.PASS: ("above", ""),
+        Verdict.WARN: (
+            "no different from",
+            " Write more texts, train for longer, or ask the audit whether these logs are "
+            "confounded at all.",
+        ),
+        Verdict.FAIL: (
+            "below",
+            " Do not use the policy; see whether the deconfounded reward ranks held-out pairs "
+            "worse as well.",
+        ),
+    }[verdict]
+    explanation = (
+        f"{judge[:1].upper()}{judge[1:]} rates the deconfounded policy's texts {comparison} those "
+        f"of the policy tuned on the outcome as logged (difference {difference:.3g}, 95% interval "
+        f"{lower:.3g} to {upper:.3g}).{advice}"
+    )
+    check = Check("PO120", GAIN, difference=difference, lower=lower, upper=upper)
+    return check.end(verdict, explanation)

@@ -3,8 +3,9 @@
 import numpy as np
 import pyarrow.compute as pc
 
+from causalign.checks.check import Check
 from causalign.logs import Logs
-from causalign.results import Finding, Verdict
+from causalign.results import Finding
 
 HUGE_CHARACTERS = 100_000
 FEW_ROWS = 200
@@ -13,69 +14,51 @@ FEW_ROWS = 200
 def duplicate_rows(logs: Logs) -> Finding:
     """DA101: rows equal in every column with a role, which count one observation twice."""
     columns = list(logs.roles.columns())
-    distinct = logs.data.select(columns).group_by(columns).aggregate([]).num_rows
-    extra = len(logs) - distinct
-    return Finding(
-        "DA101",
-        "Duplicate rows",
-        Verdict.WARN if extra else Verdict.PASS,
+    extra = len(logs) - logs.data.select(columns).group_by(columns).aggregate([]).num_rows
+    check = Check("DA101", "Duplicate rows", duplicates=extra, rows=len(logs))
+    if not extra:
+        return check.passes("No row repeats another.")
+    return check.warns(
         f"{extra} of {len(logs)} rows repeat another row in all columns with a role. If one event "
         "was logged twice, remove the copies: they make intervals too narrow."
-        if extra
-        else "No row repeats another.",
-        {"duplicates": extra, "rows": len(logs)},
     )
 
 
 def huge_texts(logs: Logs) -> Finding:
     """DA102: texts so long that an encoder reads only their beginning."""
     lengths = pc.utf8_length(logs.data[logs.roles.completion]).to_numpy()
-    huge = int((lengths > HUGE_CHARACTERS).sum())
-    return Finding(
-        "DA102",
-        "Very long texts",
-        Verdict.WARN if huge else Verdict.PASS,
-        f"{huge} texts have more than {HUGE_CHARACTERS:,} characters (the longest "
-        f"{int(lengths.max()):,}, row {int(lengths.argmax())}): look whether several records ran "
-        "together; encoders read only the beginning."
-        if huge
-        else f"The longest text has {int(lengths.max()):,} characters.",
-        {"huge": huge, "longest": int(lengths.max())},
+    huge, longest = int((lengths > HUGE_CHARACTERS).sum()), int(lengths.max())
+    check = Check("DA102", "Very long texts", huge=huge, longest=longest)
+    if not huge:
+        return check.passes(f"The longest text has {longest:,} characters.")
+    return check.warns(
+        f"{huge} texts have more than {HUGE_CHARACTERS:,} characters (the longest {longest:,}, row "
+        f"{int(lengths.argmax())}): look whether several records ran together; encoders read only "
+        "the beginning."
     )
 
 
 def few_rows(logs: Logs) -> Finding:
     """DA103: too few rows to tell a confounder's effect from noise."""
-    few = len(logs) < FEW_ROWS
-    return Finding(
-        "DA103",
-        "Number of rows",
-        Verdict.WARN if few else Verdict.PASS,
+    check = Check("DA103", "Number of rows", rows=len(logs))
+    if len(logs) >= FEW_ROWS:
+        return check.passes(f"{len(logs):,} rows.")
+    return check.warns(
         f"{len(logs)} rows are few: expect wide intervals and a reward close to the mean."
-        if few
-        else f"{len(logs):,} rows.",
-        {"rows": len(logs)},
     )
 
 
 def constant_confounders(logs: Logs) -> Finding:
     """DA104: confounders that never vary, which cannot confound anything."""
-    constant = [c.name for c in logs.confounders if np.ptp(c.values) == 0]
+    title = "Confounders that vary"
     if not logs.roles.confounders:
-        return Finding(
-            "DA104",
-            "Confounders that vary",
-            Verdict.NOT_APPLICABLE,
-            "These logs declare no confounders.",
-        )
-    return Finding(
-        "DA104",
-        "Confounders that vary",
-        Verdict.WARN if constant else Verdict.PASS,
+        return Check("DA104", title).does_not_apply("These logs declare no confounders.")
+    constant = [c.name for c in logs.confounders if np.ptp(c.values) == 0]
+    check = Check("DA104", title, constant=len(constant))
+    if not constant:
+        return check.passes("Every confounder varies.")
+    return check.warns(
         f"Constant, so without effect: {', '.join(constant)}. Remove them from the roles."
-        if constant
-        else "Every confounder varies.",
-        {"constant": len(constant)},
     )
 
 
@@ -83,13 +66,10 @@ def repeated_texts(logs: Logs) -> Finding:
     """DA105: the same text in several rows, which must stay on one side of every split."""
     distinct = pc.count_distinct(logs.data[logs.roles.completion]).as_py()
     share = 1 - distinct / len(logs)
-    return Finding(
-        "DA105",
-        "Repeated texts",
-        Verdict.WARN if share > 0.5 else Verdict.PASS,
+    check = Check("DA105", "Repeated texts", distinct=distinct, rows=len(logs))
+    if share <= 0.5:
+        return check.passes(f"{distinct:,} distinct texts in {len(logs):,} rows.")
+    return check.warns(
         f"{share:.0%} of the rows repeat an earlier text ({distinct:,} distinct). Rows with the "
         "same text stay together when folds are cut; effective sample size is that of the texts."
-        if share > 0.5
-        else f"{distinct:,} distinct texts in {len(logs):,} rows.",
-        {"distinct": distinct, "rows": len(logs)},
     )

@@ -1,5 +1,6 @@
 """The command line: one file per verb; each reads files, calls one function, writes a folder."""
 
+import logging
 import sys
 
 import typer
@@ -17,8 +18,9 @@ from causalign.cli import (
     run,
     simulate,
 )
-from causalign.cli.output import complain
-from causalign.errors import CausalignError
+from causalign.cli.options import name_option
+from causalign.cli.output import Warnings, complain
+from causalign.errors import CausalignError, RoleNotDeclared
 
 __all__ = ["main"]
 
@@ -39,8 +41,12 @@ app.add_typer(data.app, name="data")
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit 0 when done, 1 under ``--strict``, 2 on bad input or settings."""
+    logging.getLogger("causalign").handlers = [Warnings(logging.WARNING)]
     try:
         app(args=arguments, standalone_mode=True)
+    except RoleNotDeclared as missing:
+        complain(str(missing.reword("with", name_option)))
+        sys.exit(2)
     except CausalignError as error:
         complain(str(error))
         sys.exit(2)

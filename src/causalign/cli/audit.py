@@ -1,18 +1,14 @@
 """``causalign audit``: what can these logs support?"""
 
-import sys
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from causalign.audit import WIDEST, audit, audit_markers, with_markers
+import causalign as ca
 from causalign.cli import options as given
-from causalign.cli.output import show_section
-from causalign.logs import Logs
-from causalign.results import Section, Verdict, worst
-from causalign.stats.marker_effects import leading_components
 
 # What a terminal has room for; the folder of the stage and the report hold all columns.
 TERSE = ["marker", "texts", "naive", "deconfounded", "distance lower", "distance upper", "q"]
@@ -45,7 +41,7 @@ def command(
     time: given.Time = None,
     scale: given.ScaleOption = "identity",
     drop_incomplete: given.DropIncomplete = False,
-    encoder: given.Encoder = "minilm",
+    encoder: given.Encoder = None,
     markers: Markers = True,
     attribute: Attributes = None,
     sentiment: Sentiment = False,
@@ -56,48 +52,33 @@ def command(
 
     Example: `causalign audit mails.csv --completion mail --outcome minutes --confounder weekday`
     """
-    read = given.read_logs(
-        logs,
-        completion=completion,
-        outcome=outcome,
+    roles = given.declare_roles(
+        completion,
+        outcome,
         trials=trials,
         confounders=confounder,
         categorical=categorical,
         group=group,
         cluster=cluster,
         time=time,
-        scale=scale,
-        drop_incomplete=drop_incomplete,
     )
-    section = _audited(read, encoder, markers, attribute or (), sentiment)
-    show_section(_terse(section))
-    settings = {"encoder": encoder, "roles": read.roles, "markers": markers}
-    given.keep(section, out, {**settings, "attributes": attribute, "sentiment": sentiment})
-    if strict and worst(section.findings) is Verdict.FAIL:
-        raise typer.Exit(1)
-
-
-def _audited(
-    logs: Logs, encoder: str, markers: bool, attributes: Sequence[str], sentiment: bool
-) -> Section:
-    # Reduced once for both parts of the audit, which read no more than so many columns.
-    features = leading_components(given.vectors(logs.completions, encoder), WIDEST)
-    section = audit(logs, text_features=features).section()
-    if not (markers and logs.roles.confounders):
-        return section
-    found = audit_markers(
-        logs,
-        text_features=features,
-        attributes=attributes,
+    read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
+    section = ca.audit.audit_with_markers(
+        read,
+        encoder,
+        markers=markers,
+        attributes=attribute or (),
         sentiment=sentiment,
-        progress=sys.stderr.isatty(),
+        progress=given.shows_progress(),
     )
-    return with_markers(section, found)
+    asked = {"markers": markers, "attributes": attribute, "sentiment": sentiment}
+    settings = {"encoder": encoder, "roles": roles, "asked": asked}
+    given.finish(section, out, settings, strict=strict, shown=_keep_terse_columns(section))
 
 
-def _terse(section: Section) -> Section:
-    shown = {
+def _keep_terse_columns(section: ca.results.Section) -> ca.results.Section:
+    tables = {
         name: table.select(TERSE) if "marker" in table.column_names else table
         for name, table in section.tables.items()
     }
-    return replace(section, tables=shown)
+    return replace(section, tables=tables)

@@ -1,5 +1,7 @@
 """``causalign data``: list the public originals of the data, and fetch them from publishers."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ import typer
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-from causalign import data
+import causalign as ca
 from causalign.cli.output import console, say
 
 app = typer.Typer(
@@ -31,7 +33,7 @@ def show() -> None:
 
     Example: `causalign data list`
     """
-    for source in data.sources.values():
+    for source in ca.data.SOURCES.values():
         say(source.name, style="bold")
         say(f"{source.title}; licence: {source.licence}; read by {', '.join(source.read_by)}")
         say(f"{source.publisher}: {source.page}")
@@ -52,23 +54,23 @@ def get(
 
     Example: `causalign data get upworthy --out originals/upworthy`
     """
-    source = data.source(name)
+    source = ca.data.find_source(name)
     folder = out or Path("originals") / source.name
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        found = data.fetch(
+        fetched = ca.data.fetch(
             source,
             folder,
             announce=lambda files: _announce(files, source.publisher),
             bar=lambda file: _Bar(bars, bars.add_task(file.name, total=file.size)),
         )
-    say(f"{len(found.files)} files in {folder}, verified; {len(found.downloaded)} downloaded.")
+    say(f"{len(fetched.files)} files in {folder}, verified; {len(fetched.downloaded)} downloaded.")
     say(f"Licence: {source.licence}. Cite: {source.citation}")
     if source.note:
         say(f"Note: {source.note}")
 
 
-def _announce(files: Sequence[data.RemoteFile], publisher: str) -> None:
+def _announce(files: Sequence[ca.data.RemoteFile], publisher: str) -> None:
     for file in files:
         size = "of unknown size" if file.size is None else decimal(file.size)
         say(f"{file.name}: {size} from {publisher}")

@@ -1,16 +1,17 @@
 """``causalign deconfound``: take the confounders' effect out of the outcome."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
-import pyarrow.parquet as pq
 import typer
 
-from causalign import config, deconfound
+import causalign as ca
 from causalign.cli import options as given
-from causalign.cli.output import console, show_section
-from causalign.logs import Logs
-from causalign.results import Section, Verdict, worst
+from causalign.deconfound import METHODS
+
+Method = Annotated[str, typer.Option("--method", help=f"One of: {', '.join(METHODS)}.")]
 
 
 def command(
@@ -19,19 +20,19 @@ def command(
     outcome: given.Outcome,
     confounder: given.Confounders,
     out: Annotated[Path, typer.Option("--out", help="Folder for the result and adjusted logs.")],
-    method: Annotated[
-        str, typer.Option("--method", help=f"One of: {', '.join(deconfound.methods)}.")
-    ] = "additive",
+    method: Method = "additive",
+    settings: given.Settings = None,
     instrument: given.Instruments = None,
     formula: given.Formula = None,
     instrument_formula: given.InstrumentFormula = None,
     trials: given.Trials = None,
     categorical: given.Categorical = None,
+    weight: given.Weight = None,
     group: given.Group = None,
     cluster: given.Cluster = None,
     scale: given.ScaleOption = "identity",
     drop_incomplete: given.DropIncomplete = False,
-    encoder: given.Encoder = "minilm",
+    encoder: given.Encoder = None,
     strict: given.Strict = False,
 ) -> None:
     """Estimate what the confounders did to the outcome and subtract it.
@@ -42,39 +43,29 @@ def command(
     Example: `causalign deconfound mails.csv --completion mail --outcome minutes
     --confounder weekday --out runs/adjusted`
     """
-    read = given.read_logs(
-        logs,
-        completion=completion,
-        outcome=outcome,
+    formulas = {"formula": formula, "instrument_formula": instrument_formula}
+    asked = {"method": method} | {name: text for name, text in formulas.items() if text is not None}
+    deconfounder = ca.config.choose(METHODS, ca.config.override(asked, settings or ()))
+    roles = given.declare_roles(
+        completion,
+        outcome,
         trials=trials,
         confounders=confounder,
         instruments=instrument,
         categorical=categorical,
+        weight=weight,
         group=group,
         cluster=cluster,
-        scale=scale,
-        drop_incomplete=drop_incomplete,
     )
-    settings = {"method": method, "formula": formula, "instrument_formula": instrument_formula}
-    section = _deconfound(read, settings, encoder, out)
-    show_section(section)
-    console.print(f"adjusted logs: {out / 'logs.parquet'}", markup=False, soft_wrap=True)
-    if strict and worst(section.findings) is Verdict.FAIL:
-        raise typer.Exit(1)
-
-
-def _deconfound(read: Logs, asked: dict[str, str | None], encoder: str, out: Path) -> Section:
-    settings = {key: value for key, value in asked.items() if value is not None}
-    chosen = config.choose(deconfound.methods, settings, "method")
-    needs_text = settings["method"] not in deconfound.text_free
-    features = given.vectors(read.completions, encoder) if needs_text else None
-    found = chosen.fit(read, text_features=features)
-    adjusted = deconfound.adjusted(found, read)
-    section = deconfound.with_sensitivity(found.section(), read, features)
-    given.keep(
+    deconfounder.check_roles(roles)
+    given.require_writable(out)
+    read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
+    adjusted, section = ca.deconfound.adjust_logs(deconfounder, read, encoder)
+    given.finish(
         section,
         out,
-        {**settings, "encoder": encoder, "roles": read.roles},
-        lambda folder: pq.write_table(adjusted.data, folder / "logs.parquet"),
+        {"method": deconfounder, "encoder": encoder, "roles": roles},
+        adjusted.save,
+        strict=strict,
+        closing=[f"adjusted logs: {out / 'logs.parquet'}"],
     )
-    return section

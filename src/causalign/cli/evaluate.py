@@ -1,32 +1,15 @@
 """``causalign evaluate``: which reward is right, and what would a policy have earned?"""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import pyarrow as pa
 import typer
 
+import causalign as ca
 from causalign.cli import generations
 from causalign.cli import options as given
-from causalign.cli.output import show_section
-from causalign.covariates import codes, numeric
-from causalign.errors import ColumnNotFound, SettingsError, nearest
-from causalign.evaluate import (
-    Clipped,
-    Inference,
-    OffPolicyLog,
-    TargetSamples,
-    applicable,
-    off_policy,
-    rank,
-    with_second_policy,
-)
-from causalign.lm import EmbeddingCache
-from causalign.pairs import Pairs
-from causalign.reading import read_table
-from causalign.results import Section
-from causalign.reward import RewardModel
 
 LoggingLogprob = Annotated[
     str | None,
@@ -68,8 +51,6 @@ Range = Annotated[
 ]
 Level = Annotated[float, typer.Option("--level", help="Level of the intervals.")]
 
-WEIGHTED = ("importance", "self-normalised", "clipped")
-
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -102,25 +83,13 @@ def pairs_command(
     Example: `causalign evaluate pairs experiment.parquet runs/demo/3-reward/naive
     runs/demo/3-reward/deconfounded`
     """
-    judge = Pairs.read(pairs)
+    held_out = ca.Pairs.read(pairs)
     short = len({place.name for place in models}) == len(models)
-    differences = {}
-    for place in models:
-        model, cache = RewardModel.load(place), EmbeddingCache()
-        sides = [model(judge.prompt, s, cache) for s in (judge.chosen, judge.rejected)]
-        differences[place.name if short else str(place)] = sides[0] - sides[1]
-    ranking = rank(differences, judge.group, judge.margin)
-    best = max(ranking.rewards, key=lambda name: ranking.auc_of(name).estimate)
-    section = Section(
-        stage="evaluate",
-        question="Which reward ranks these pairs best?",
-        answer=f"{best} ranks the {ranking.pairs:,} pairs best, with AUC "
-        f"{ranking.auc_of(best).estimate:.3f}.",
-        assumption="The pairs took no part in fitting any of the rewards.",
-        tables={"ranking": ranking.table()},
-    )
-    show_section(section)
-    given.keep(section, out, {"models": [str(m) for m in models]})
+    rewards = {
+        place.name if short else str(place): ca.reward.RewardModel.load(place) for place in models
+    }
+    section = ca.evaluate.rank(rewards, held_out).section()
+    given.finish(section, out, {"models": [str(place) for place in models]})
 
 
 @app.command("value")
@@ -147,73 +116,35 @@ def value_command(
     Example: `causalign evaluate value logs.parquet --outcome minutes --logging-logprob logged
     --target-logprob tuned --cluster user`
     """
-    columns = (outcome, target_logprob, logging_logprob, predicted, direct, cluster)
-    table = read_table(logs)
-    log = _log(table, columns, samples)
-    inference = Inference(level=level)
-    chosen = list(applicable(log, inference))
-    if outcome_range is not None:
-        chosen = [e for e in chosen if e.name != "clipped"]
-        chosen.append(Clipped(outcome_range=outcome_range, inference=inference))
-    found = off_policy(log, chosen)
-    section = found.section()
+    evaluate, table = ca.evaluate, ca.logs.read_table(logs)
+    log = evaluate.read_columns(
+        table,
+        outcome=outcome,
+        target_logprob=target_logprob,
+        logging_logprob=logging_logprob,
+        predicted=predicted,
+        target_predicted=direct,
+        clusters=cluster,
+        samples=None if samples is None else evaluate.TargetSamples.of(ca.logs.read_table(samples)),
+    )
+    inference = evaluate.Inference(level=level)
+    estimators = evaluate.choose_estimators(log, inference, outcome_range=outcome_range)
+    values = evaluate.off_policy_arrays(log, estimators)
+    section = values.section()
     if against_logprob is not None:
         # The second policy has no texts of its own here, so that weights alone can compare.
-        weighted = [e for e in chosen if e.name in WEIGHTED]
-        other = _log(table, (outcome, against_logprob, *columns[2:4], None, cluster), None)
-        second = off_policy(other, weighted)
-        section = with_second_policy(section, found, second, against_logprob)
-    show_section(section)
+        second = evaluate.read_columns(
+            table,
+            outcome=outcome,
+            target_logprob=against_logprob,
+            logging_logprob=logging_logprob,
+            predicted=predicted,
+            clusters=cluster,
+        )
+        estimators = evaluate.choose_estimators(second, inference, outcome_range=outcome_range)
+        other = evaluate.off_policy_arrays(second, estimators)
+        section = evaluate.add_second_policy(section, values, other, against_logprob)
     settings = {"logs": logs, "outcome": outcome, "level": level, "against": against_logprob}
-    given.keep(section, out, settings)
+    given.finish(section, out, settings)
     if strict and section.numbers["value"] is None:
         raise typer.Exit(1)
-
-
-def _log(table: pa.Table, columns: tuple[str | None, ...], samples: str | None) -> OffPolicyLog:
-    outcome, target, logging, predicted, direct, cluster = columns
-    read = lambda name: None if name is None else _column(table, name)  # noqa: E731
-    own = None if samples is None else _samples(read_table(samples))
-    if direct is not None:
-        if own is not None and own.predicted is not None:
-            raise SettingsError("Give predictions by --direct or in --samples, not by both.")
-        own = _with_direct(_column(table, direct), own)
-    return OffPolicyLog(
-        outcome=_column(table, str(outcome)),
-        target_logprob=read(target),
-        logging_logprob=read(logging),
-        predicted=read(predicted),
-        clusters=None if cluster is None else codes(_present(table, cluster))[0],
-        samples=own,
-    )
-
-
-def _samples(table: pa.Table) -> TargetSamples:
-    known = ("predicted", "row", "target_logprob", "logging_logprob")
-    found = {name: _column(table, name) for name in known if name in table.column_names}
-    if not found:
-        raise ColumnNotFound(
-            f"Samples need one of the columns {', '.join(known)}; the file has "
-            f"{', '.join(table.column_names)}."
-        )
-    return TargetSamples(**found)
-
-
-def _with_direct(predicted: np.ndarray, own: TargetSamples | None) -> TargetSamples:
-    """Return samples with one prediction for each logged row; both sides must be of one length."""
-    row = np.arange(len(predicted))
-    if own is None:
-        return TargetSamples(predicted=predicted, row=row)
-    return TargetSamples(predicted, row, own.target_logprob, own.logging_logprob)
-
-
-def _column(table: pa.Table, name: str) -> np.ndarray:
-    return numeric(name, _present(table, name))
-
-
-def _present(table: pa.Table, name: str) -> pa.ChunkedArray:
-    if name not in table.column_names:
-        raise ColumnNotFound(
-            f"The logs have no column {name!r}; {nearest(name, table.column_names)}"
-        )
-    return table[name]

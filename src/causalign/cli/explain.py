@@ -1,12 +1,13 @@
 """``causalign explain``: how a finding is detected, why it matters, what to do."""
 
+from __future__ import annotations
+
 from typing import Annotated
 
 import typer
-from rich.markdown import Markdown
 
-from causalign.checks.explained import explained
-from causalign.cli.output import console
+import causalign as ca
+from causalign.cli.output import show_markdown
 
 
 def command(
@@ -19,6 +20,6 @@ def command(
 
     Example: `causalign explain CF101 OV101`
     """
-    pages = [explained(code.upper()) for code in codes]
+    pages = [ca.checks.explain(code.upper()) for code in codes]
     for page in pages:
-        console.print(Markdown(page))
+        show_markdown(page)

@@ -1,25 +1,23 @@
-"""The options that several verbs share: where the logs are and what their columns mean."""
+"""The options that several verbs share, and what every verb does at its ends: read logs, keep."""
+
+from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, cast
 
-import numpy as np
 import typer
 
-from causalign import artifacts, lm
-from causalign.cli.output import warn
-from causalign.logs import Logs
-from causalign.results import Section
-from causalign.roles import Roles
-from causalign.scales import Scale, rescaled
+import causalign as ca
+from causalign.cli.output import say, show_section
 
 LogsPath = Annotated[
     str, typer.Argument(metavar="LOGS", help="csv, tsv, jsonl or parquet; a folder or a glob.")
 ]
 Completion = Annotated[str, typer.Option("--completion", help="Column that holds the text.")]
 Outcome = Annotated[str, typer.Option("--outcome", help="Column with what happened after it.")]
+Prompt = Annotated[str | None, typer.Option("--prompt", help="Column with what the text answers.")]
 Trials = Annotated[
     str | None, typer.Option("--trials", help="Column with the trials the outcome counts.")
 ]
@@ -43,6 +41,13 @@ Cluster = Annotated[
 Time = Annotated[
     str | None, typer.Option("--time", help="Column with the time at which the text was shown.")
 ]
+Weight = Annotated[str | None, typer.Option("--weight", help="Column with the row's weight.")]
+Objective = Annotated[
+    str | None, typer.Option("--objective", help="Column with what a row was judged by.")
+]
+Propensity = Annotated[
+    str | None, typer.Option("--propensity", help="Column with the (log-)probability of the text.")
+]
 Formula = Annotated[
     str | None,
     typer.Option("--formula", help='What h is made of: "spline(price, 5) + season * region".'),
@@ -57,80 +62,97 @@ DropIncomplete = Annotated[
     bool, typer.Option("--drop-incomplete", help="Leave out rows that miss a value.")
 ]
 Encoder = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--encoder",
-        help="Text encoder: minilm, smollm2, smollm2:mean, tfidf, hashing, a local model folder, "
-        "or owner/name on a hub.",
+        help="Text encoder: minilm (the default), smollm2, smollm2:mean, tfidf, hashing, a local "
+        "model folder, or owner/name on a hub.",
     ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Setting of the method, e.g. training.steps=100 (repeatable)."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder to write the result to.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 when a finding failed.")]
 
+# Options whose name is not that of the role.
+OPTIONS = {"confounders": "--confounder", "instruments": "--instrument"}
 
-def read_logs(
-    path: str,
+
+def name_option(role: str) -> str:
+    """Return how a column gets a role on the command line."""
+    return f"{OPTIONS.get(role, f'--{role}')} COLUMN"
+
+
+def declare_roles(
+    completion: str | None,
+    outcome: str | None,
     *,
-    completion: str,
-    outcome: str,
-    prompt: str | None = None,
-    trials: str | None = None,
-    confounders: list[str] | None = None,
-    instruments: list[str] | None = None,
-    categorical: list[str] | None = None,
-    group: str | None = None,
-    cluster: list[str] | None = None,
-    time: str | None = None,
-    objective: str | None = None,
-    weight: str | None = None,
-    scale: str = "identity",
-    drop_incomplete: bool = False,
-) -> Logs:
-    """Read logs as the shared options say."""
-    roles = Roles(
-        completion=completion,
-        prompt=prompt,
-        outcome=outcome,
-        trials=trials,
+    confounders: Sequence[str] | None = None,
+    instruments: Sequence[str] | None = None,
+    categorical: Sequence[str] | None = None,
+    cluster: Sequence[str] | None = None,
+    **columns: str | None,
+) -> ca.Roles:
+    """Return the roles that the options name; raise ``SettingsError`` without text or outcome."""
+    for role, column in (("completion", completion), ("outcome", outcome)):
+        if column is None:
+            raise ca.errors.SettingsError(
+                f"Name the column that holds the {role}: {name_option(role)}."
+            )
+    return ca.Roles(
+        str(completion),
+        str(outcome),
         confounders=tuple(confounders or ()),
         instruments=tuple(instruments or ()),
         categorical=tuple(categorical or ()),
-        group=group,
         cluster=tuple(cluster) if cluster else None,
-        time=time,
-        objective=objective,
-        weight=weight,
+        features=(),
+        **columns,
     )
-    logs = Logs.read(path, roles, drop_incomplete=drop_incomplete)
-    chosen: Scale = scale  # type: ignore[assignment]
-    return rescaled(logs, chosen)
 
 
-def vectors(texts: Sequence[str], encoder: str) -> np.ndarray:
-    """Embed texts with the named encoder and the cache on disk."""
-    loaded = lm.load_encoder(encoder, training_texts=texts)
-    return embedded(texts, loaded).vectors.astype(np.float64)
+def read_logs(
+    path: str, roles: ca.Roles, *, scale: str = "identity", drop_incomplete: bool = False
+) -> ca.Logs:
+    """Read logs with the outcome on the scale that was asked for."""
+    logs = ca.Logs.read(path, roles, drop_incomplete=drop_incomplete)
+    return ca.logs.rescale(logs, cast("ca.logs.Scale", scale))  # an unknown one is refused there
 
 
-def embedded(texts: Sequence[str], encoder: lm.Encoder) -> lm.Embeddings:
-    """Embed texts with the cache on disk; say so where it cannot be used."""
-    found = lm.embed(texts, encoder, lm.EmbeddingCache(), progress=sys.stderr.isatty())
-    if found.cache_problem is not None:
-        warn(found.cache_problem)
-    return found
+def shows_progress() -> bool:
+    """Return whether somebody watches who would like a progress bar."""
+    return sys.stderr.isatty()
 
 
-def keep(
-    section: Section,
+def require_writable(out: Path) -> None:
+    """Refuse an output folder that cannot be written, before the work."""
+    ca.artifacts.open_run(out.parent)
+    ca.artifacts.require_free(out)
+
+
+def finish(
+    section: ca.results.Section,
     out: Path | None,
-    settings: Any,
+    settings: object,
     payload: Callable[[Path], object] | None = None,
+    *,
+    strict: bool = False,
+    shown: ca.results.Section | None = None,
+    closing: Sequence[str] = (),
 ) -> None:
-    """Write a stage to the folder that was asked for, whole or not at all."""
-    if out is None:
-        return
-    artifacts.open_run(out.parent)
-    key = artifacts.fingerprint(section.stage, settings)
-    artifacts.require_free(out)
-    artifacts.is_done(out, key, replace=False)
-    artifacts.write_stage(out, section, key=key, settings=settings, payload=payload)
+    """Show a stage, keep it in the folder that was asked for, exit with 1 if ``strict`` asks so.
+
+    ``shown`` is shown in the place of the section that is kept, ``closing`` are the last lines.
+    """
+    show_section(shown or section)
+    if out is not None:
+        require_writable(out)
+        key = ca.artifacts.fingerprint(section.stage, settings)
+        ca.artifacts.is_done(out, key, replace=False)
+        ca.artifacts.write_stage(out, section, key=key, settings=settings, payload=payload)
+    for line in closing:
+        say(line)
+    if strict and ca.results.worst(section.findings) is ca.results.Verdict.FAIL:
+        raise typer.Exit(1)

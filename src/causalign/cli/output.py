@@ -1,20 +1,23 @@
 """What the terminal shows: summaries, findings and errors, plain where there is no terminal."""
 
-import pyarrow as pa
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.markup import escape
 from rich.table import Table
 
-from causalign.figures import printable
-from causalign.results import Finding, Section, Verdict
+import causalign as ca
 
-COLOURS = {
-    Verdict.PASS: "green",
-    Verdict.WARN: "yellow",
-    Verdict.FAIL: "red",
-    Verdict.NOT_APPLICABLE: "dim",
-}
-MARKS = {Verdict.PASS: "✓", Verdict.WARN: "!", Verdict.FAIL: "✗", Verdict.NOT_APPLICABLE: "-"}
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# By verdict, the gravest first.
+COLOURS = {"fail": "red", "warn": "yellow", "pass": "green", "not applicable": "dim"}
+MARKS = {"fail": "✗", "warn": "!", "pass": "✓", "not applicable": "-"}
 ROWS_SHOWN = 20
 WIDE = 8
 CELL_LENGTH = 160
@@ -28,9 +31,12 @@ def complain(message: str) -> None:
     errors.print(f"[red]error:[/red] {_words(message)}", soft_wrap=True)
 
 
-def warn(message: str) -> None:
-    """Print what went wrong without stopping the work."""
-    errors.print(f"[yellow]warning:[/yellow] {_words(message)}", soft_wrap=True)
+class Warnings(logging.Handler):
+    """Print what the library logs as a warning: what went wrong without stopping the work."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        errors.print(f"[yellow]warning:[/yellow] {_words(record.getMessage())}", soft_wrap=True)
 
 
 def say(message: str, style: str = "") -> None:
@@ -38,7 +44,7 @@ def say(message: str, style: str = "") -> None:
     console.print(f"[{style}]{_words(message)}[/]" if style else _words(message), soft_wrap=True)
 
 
-def show_section(section: Section) -> None:
+def show_section(section: ca.results.Section) -> None:
     """Print the answer, the tables and the findings of a stage."""
     console.print(f"[bold]{_words(section.answer)}[/bold]", soft_wrap=True)
     for name, table in section.tables.items():
@@ -46,9 +52,9 @@ def show_section(section: Section) -> None:
     show_findings(section.findings)
 
 
-def show_findings(findings: tuple[Finding, ...]) -> None:
+def show_findings(findings: tuple[ca.results.Finding, ...]) -> None:
     """Print one line for each finding, the gravest first."""
-    order = [Verdict.FAIL, Verdict.WARN, Verdict.PASS, Verdict.NOT_APPLICABLE]
+    order = list(COLOURS)
     for finding in sorted(findings, key=lambda f: order.index(f.verdict)):
         colour = COLOURS[finding.verdict]
         console.print(
@@ -56,9 +62,14 @@ def show_findings(findings: tuple[Finding, ...]) -> None:
             f"{_words(finding.title)}: {_words(finding.explanation)}",
             soft_wrap=True,
         )
-    open_codes = {f.code for f in findings if f.verdict in (Verdict.FAIL, Verdict.WARN)}
+    open_codes = {f.code for f in findings if f.verdict in ("fail", "warn")}
     if open_codes:
         say(f"What to do: causalign explain {' '.join(sorted(open_codes))}", style="dim")
+
+
+def show_markdown(text: str) -> None:
+    """Print a page of Markdown."""
+    console.print(Markdown(text))
 
 
 def _table(name: str, table: pa.Table) -> Table:
@@ -73,9 +84,8 @@ def _table(name: str, table: pa.Table) -> Table:
             shown.add_row(*map(_cell, row))
         return shown
     for column in table.column_names:
-        is_number = pa.types.is_floating(table[column].type) or pa.types.is_integer(
-            table[column].type
-        )
+        kind = str(table.schema.field(column).type)
+        is_number = kind.startswith(("int", "uint", "float", "double"))
         shown.add_column(_words(column), justify="right" if is_number else "left")
     for row in table.slice(0, ROWS_SHOWN).to_pylist():
         shown.add_row(*(_cell(value) for value in row.values()))
@@ -90,4 +100,4 @@ def _cell(value: object) -> str:
 
 def _words(value: object, limit: int | None = None) -> str:
     """Return words from logs so that they neither command the terminal nor read as its markup."""
-    return escape("\n".join(printable(line, limit) for line in str(value).splitlines()))
+    return escape("\n".join(ca.figures.printable(line, limit) for line in str(value).splitlines()))

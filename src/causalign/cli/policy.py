@@ -1,45 +1,25 @@
-"""``causalign policy``: tune a language model on logged texts or on pairs."""
+"""``causalign policy``: tune a language model on logged texts, on pairs or on prompts."""
+
+from __future__ import annotations
 
 import shutil
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 import typer
-from scipy.special import expit
 
-from causalign import artifacts, config
+import causalign as ca
 from causalign.cli import options as given
-from causalign.cli.output import console, show_section
-from causalign.covariates import numeric
-from causalign.errors import ColumnNotFound, InputError, SettingsError, nearest
-from causalign.lm.processes import once
-from causalign.logs import Logs
-from causalign.pairs import Pairs
-from causalign.policy import (
-    DPO,
-    GRPO,
-    PPO,
-    RLOO,
-    CausalPreference,
-    PairedDPO,
-    PolicyFit,
-    log_propensities,
-    methods,
-)
-from causalign.reading import read_table
-from causalign.results import Verdict, worst
-from causalign.reward import RewardModel
-from causalign.roles import Roles
+from causalign.policy import METHODS
 
-Method = Annotated[str, typer.Argument(metavar="METHOD", help=f"One of: {', '.join(methods)}.")]
+Method = Annotated[str, typer.Argument(metavar="METHOD", help=f"One of: {', '.join(METHODS)}.")]
 Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A log; for dpo and paired-dpo also pairs (chosen, rejected); for ppo, grpo and rloo "
-        "a table with prompts.",
+        help="A log; without --completion a file of pairs (chosen, rejected), or a table with "
+        "prompts, for the methods that read such.",
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder for the model and its section.")]
@@ -47,17 +27,8 @@ Completion = Annotated[str | None, typer.Option("--completion", help="Column tha
 Outcome = Annotated[
     str | None, typer.Option("--outcome", help="Column with what happened after it.")
 ]
-Prompt = Annotated[str | None, typer.Option("--prompt", help="Column with the prompt.")]
-Propensity = Annotated[
-    str | None, typer.Option("--propensity", help="Column with the (log-)probability of the text.")
-]
-Weight = Annotated[str | None, typer.Option("--weight", help="Column with the row's weight.")]
 Reward = Annotated[
     Path | None, typer.Option("--reward-model", help="Folder of a saved reward model.")
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Setting of the method, e.g. training.steps=100 (repeatable)."),
 ]
 
 
@@ -67,13 +38,14 @@ def command(
     out: Out,
     completion: Completion = None,
     outcome: Outcome = None,
-    prompt: Prompt = None,
-    propensity: Propensity = None,
-    weight: Weight = None,
+    prompt: given.Prompt = None,
+    propensity: given.Propensity = None,
+    weight: given.Weight = None,
     group: given.Group = None,
+    cluster: given.Cluster = None,
     trials: given.Trials = None,
     reward_model: Reward = None,
-    settings: Set = None,
+    settings: given.Settings = None,
     drop_incomplete: given.DropIncomplete = False,
     strict: given.Strict = False,
 ) -> None:
@@ -85,119 +57,62 @@ def command(
     Example: `causalign policy sft logs.parquet --completion text --outcome clicks --out runs/sft
     --set training.steps=100`
     """
-    tuner = config.choose(methods, config.override({"method": method}, settings or ()), "policy")
-    once(lambda: artifacts.open_run(out.parent))
-    once(lambda: artifacts.require_free(out))
-    roles = {
-        "completion": completion,
-        "outcome": outcome,
-        "prompt": prompt,
-        "propensity": propensity,
-        "weight": weight,
-        "group": group,
-        "trials": trials,
-    }
-    fit = _fitted(tuner, data, roles, reward_model, drop_incomplete, out)
-    named = {"method": method, "settings": tuner, "data": data, "roles": roles}
-    once(lambda: _kept(fit, out, named))
-    if strict and worst(fit.findings) is Verdict.FAIL:
-        raise typer.Exit(1)
+    tuner = ca.config.choose(METHODS, ca.config.override({"method": method}, settings or ()))
+    ca.lm.run_once(lambda: given.require_writable(out))
+    reward = _load_reward(tuner, reward_model)
+    named = {"prompt": prompt, "propensity": propensity, "weight": weight}
+    named |= {"group": group, "trials": trials}
+    if completion is not None or tuner.reads == "logs":
+        roles = given.declare_roles(completion, outcome, cluster=cluster, **named)
+        tuner.check_roles(roles, with_reward=reward is not None)
+        source: ca.policy.Data = given.read_logs(data, roles, drop_incomplete=drop_incomplete)
+    elif tuner.reads == "pairs":
+        source = ca.Pairs.read(data)
+    else:
+        source = None if prompt is None else ca.logs.read_column(data, prompt).to_pylist()
+    fit = ca.policy.tune(
+        tuner,
+        source,
+        out.with_name(f"{out.name}.training"),
+        reward=reward,
+        log_propensity=_read_propensity(data, propensity) if completion is None else None,
+        progress=given.shows_progress(),
+    )
+    settings_of_run = {"method": tuner, "data": data, "roles": named}
+    ca.lm.run_once(lambda: _move(fit, out, settings_of_run, strict))
 
 
-def _kept(fit: PolicyFit, out: Path, named: dict[str, Any]) -> None:
-    """Show the section, move it and the model to ``out``, and clear the folder of the training."""
-    section, model = fit.section("policy"), fit.model_folder
-    show_section(section)
-    given.keep(section, out, named, lambda folder: shutil.copytree(model, folder / "model"))
-    shutil.rmtree(fit.folder)
-    console.print(f"model: {out / 'model'}", markup=False, soft_wrap=True)
-
-
-def _fitted(
-    tuner: Any,
-    data: str,
-    roles: dict[str, str | None],
-    reward_model: Path | None,
-    drop_incomplete: bool,
-    out: Path,
-) -> PolicyFit:
-    work = out.with_name(f"{out.name}.training")
-    progress = sys.stderr.isatty()
-    if isinstance(tuner, PPO | GRPO | RLOO):
-        prompts = _prompts(data, roles["prompt"])
-        return tuner.fit(prompts, work, reward=_loaded(reward_model), progress=progress)
-    if isinstance(tuner, PairedDPO):
-        pairs, propensity = _pairs(data, roles, drop_incomplete)
-        preference = _preference(_loaded(reward_model))
-        given_by = {"preference_model": preference, "log_propensity": propensity}
-        return tuner.fit(pairs, work, **given_by, progress=progress)
-    if isinstance(tuner, DPO):
-        pairs, _ = _pairs(data, roles, drop_incomplete)
-        return tuner.fit(pairs, work, progress=progress)
-    logs = _logs(data, roles, drop_incomplete)
-    if isinstance(tuner, CausalPreference):
-        model = None if reward_model is None else _loaded(reward_model).expected_outcome
-        return tuner.fit(logs, work, outcome_model=model, progress=progress)
-    return tuner.fit(logs, work, progress=progress)
-
-
-def _logs(data: str, roles: dict[str, str | None], drop_incomplete: bool) -> Logs:
-    for name in ("completion", "outcome"):
-        if roles[name] is None:
-            raise SettingsError(f"Name the column that holds the {name}: --{name} COLUMN.")
-    named: dict[str, Any] = {name: column for name, column in roles.items() if column}
-    return Logs.read(data, Roles(**named), drop_incomplete=drop_incomplete)
-
-
-def _pairs(
-    data: str, roles: dict[str, str | None], drop_incomplete: bool
-) -> tuple[Pairs, np.ndarray | None]:
-    """Return pairs, read or made within groups, and how likely each was, if a column says so."""
-    column = roles["propensity"]
-    if roles["completion"] is None:
-        return Pairs.read(data), None if column is None else _numbers(data, column)
-    logs = _logs(data, roles, drop_incomplete)
-    pairs = logs.pairs()
-    if len(pairs) == 0:
-        raise InputError("No two rows of a group differ in text and outcome: there is no pair.")
-    if column is None:
-        return pairs, None
-    each = log_propensities(logs.numbers(column), column)
-    return pairs, each[pairs.rows].sum(axis=1)
-
-
-def _numbers(data: str, column: str) -> np.ndarray:
-    table = read_table(data)
-    if column not in table.column_names:
-        raise ColumnNotFound(f"No column {column!r}; {nearest(column, table.column_names)}")
-    return numeric(column, table[column])
-
-
-def _prompts(data: str, column: str | None) -> list[str] | None:
-    """Return the prompts; without a column the policy writes texts of their own."""
-    table = read_table(data)
+def _read_propensity(data: str, column: str | None) -> Sequence[float] | None:
+    """Return the log-probability of each pair of a file, if a column says how likely it was."""
     if column is None:
         return None
-    if column not in table.column_names:
-        raise ColumnNotFound(f"No column {column!r}; {nearest(column, table.column_names)}")
-    return table[column].to_pylist()
+    numbers = ca.logs.numeric(column, ca.logs.read_column(data, column))
+    return list(ca.policy.log_propensities(numbers, column))
 
 
-def _loaded(folder: Path | None) -> RewardModel:
-    if folder is None:
-        raise SettingsError("This method needs a reward model: --reward-model FOLDER.")
-    return RewardModel.load(folder)
-
-
-def _preference(model: RewardModel) -> Any:
-    """Return P(first wins) of a reward in log-odds, as `reward fit --method pairwise` fits it."""
-    if model.units != "log-odds":
-        raise SettingsError(
-            f"The reward model is in {model.units}, and a preference model must be in log-odds. "
-            "Fit it with `causalign reward fit --method pairwise`."
+def _move(fit: ca.policy.PolicyFit, out: Path, settings: object, strict: bool) -> None:
+    """Show the section, move it and the model to ``out``, and clear the folder of the training."""
+    try:
+        given.finish(
+            fit.section(),
+            out,
+            settings,
+            lambda folder: shutil.copytree(fit.model_folder, folder / "model"),
+            strict=strict,
+            closing=[f"model: {out / 'model'}"],
         )
+    finally:
+        if (out / "model").is_dir():
+            shutil.rmtree(fit.folder)
 
-    def preference(prompts: Any, first: Any, second: Any) -> np.ndarray:
-        return expit(model(prompts, first) - model(prompts, second))
 
-    return preference
+def _load_reward(
+    tuner: ca.policy.PolicyMethod, folder: Path | None
+) -> ca.reward.RewardModel | None:
+    if folder is not None:
+        return ca.reward.RewardModel.load(folder)
+    if tuner.needs is not None:
+        raise ca.errors.SettingsError(
+            f"The method {tuner.name!r} reads a saved {tuner.needs}: --reward-model FOLDER."
+        )
+    return None

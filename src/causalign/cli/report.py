@@ -1,12 +1,14 @@
 """``causalign report``: write a run's report again from what its stages stored."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from causalign import pipeline
-from causalign.cli.output import console
+import causalign as ca
+from causalign.cli.output import say
 
 
 def command(
@@ -17,7 +19,7 @@ def command(
 
     Example: `causalign report runs/upworthy --open`
     """
-    done = pipeline.rebuild_report(folder)
-    console.print(f"report: {done.report}", markup=False, soft_wrap=True)
+    done = ca.pipeline.rebuild_report(folder)
+    say(f"report: {done.report}")
     if open_page:
         typer.launch(str(done.report))

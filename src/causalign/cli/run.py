@@ -1,13 +1,15 @@
 """``causalign run``: from a log to a report, as a recipe says."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from causalign import pipeline, recipe
+import causalign as ca
+from causalign.cli import options as given
 from causalign.cli.output import say
-from causalign.results import Verdict
 
 
 def command(
@@ -19,9 +21,7 @@ def command(
     replace: Annotated[
         bool, typer.Option("--replace", help="Do stages again whose settings have changed.")
     ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 on a failed finding.")
-    ] = False,
+    strict: given.Strict = False,
 ) -> None:
     """Run a recipe: audit, deconfound, fit rewards, judge them, write one report.
 
@@ -30,18 +30,12 @@ def command(
 
     Example: `causalign run recipes/upworthy/pipeline.yaml --set data.held_out=0.5`
     """
-    wanted = recipe.load(path, tuple(settings or ()))
-    done = pipeline.run(
-        wanted,
-        out or Path("runs") / wanted.name,
-        redo=replace,
-        say=say,
-    )
+    recipe = ca.recipe.load(path, tuple(settings or ()))
+    done = ca.pipeline.run(recipe, out or Path("runs") / recipe.name, replace=replace, say=say)
     say("")
     say(done.answer, "bold")
-    grave = [f for s in done.sections for f in s.findings if f.verdict is Verdict.FAIL]
-    for finding in grave:
+    for finding in done.failed_findings:
         say(finding.line(), "red")
     say(f"report: {done.report}")
-    if strict and grave:
+    if strict and done.failed_findings:
         raise typer.Exit(1)

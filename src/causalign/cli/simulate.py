@@ -1,31 +1,30 @@
 """``causalign simulate``: write a log whose truth is known."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from causalign import artifacts, config
-from causalign.cli.output import console
-from causalign.simulate import simulators
+import causalign as ca
+from causalign.cli import options as given
+from causalign.cli.output import say
+from causalign.simulate import SIMULATORS
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Simulator: newsletter.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help=f"Simulator: {', '.join(SIMULATORS)}.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for logs and experiment.")],
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Setting of the simulator, e.g. rows=1000.")
-    ] = None,
+    settings: given.Settings = None,
 ) -> None:
     """Write `logs.parquet`, the truth beside it, and `experiment.parquet` with fair pairs.
 
     Example: `causalign simulate newsletter --out runs/demo/data --set rows=2000 --set seed=1`
     """
-    wanted = config.override({"method": name}, settings or ())
-    simulated = config.choose(simulators, wanted, "simulate").simulate()
-    simulated.write(artifacts.open_run(out))
-    console.print(
-        f"{len(simulated.logs)} rows and {len(simulated.experiment)} pairs in {out}",
-        markup=False,
-        soft_wrap=True,
-    )
+    asked = ca.config.override({"method": name}, settings or ())
+    simulated = ca.config.choose(SIMULATORS, asked, "simulate").simulate()
+    simulated.write(ca.artifacts.open_run(out))
+    say(f"{len(simulated.logs)} rows and {len(simulated.experiment)} pairs in {out}")

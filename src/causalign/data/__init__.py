@@ -1,7 +1,5 @@
 """Public originals of the data that reproductions and tutorials read, fetched from publishers."""
 
-from causalign.data.fetching import Fetched, fetch
-from causalign.data.originals import Source, source, sources
-from causalign.data.remote_file import RemoteFile
+import lazy_loader
 
-__all__ = ["Fetched", "RemoteFile", "Source", "fetch", "source", "sources"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

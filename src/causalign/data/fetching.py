@@ -1,30 +1,34 @@
 """Fetch a public original: list, download what is missing, verify, and say where it came from."""
 
-import hashlib
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-from causalign.artifacts import locked, open_run, read_json, write_json
+from causalign.artifacts import lock, open_run
 from causalign.data.originals import Source
 from causalign.data.publishers import Deposit
 from causalign.data.remote_file import RECORD, RemoteFile
-from causalign.data.web import HEADERS, SECONDS, downloads, told
+from causalign.data.web import HEADERS, SECONDS, downloads, explain
 from causalign.errors import ArtifactError, DownloadError
-
-# No listed name begins with a dot.
-UNFINISHED = ".unfinished"
+from causalign.files import hash_file, read_json, write_json, write_whole
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What lies in the folder now: the files, and which of them were downloaded just now."""
+    """What lies in the folder now.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the files lie.
+    files : tuple of str
+        Their names.
+    downloaded : tuple of str
+        Those that were downloaded just now.
+    """
 
     folder: Path
     files: tuple[str, ...]
@@ -36,37 +40,58 @@ def fetch(
     folder: Path,
     *,
     announce: Callable[[Sequence[RemoteFile]], object] | None = None,
-    bar: Callable[[RemoteFile], Any] | None = None,
+    bar: Callable[[RemoteFile], object] | None = None,
 ) -> Fetched:
     """Fetch the files of a source into a folder, with ``SOURCE.json`` beside them.
 
     Every file is verified against the checksum that the publisher's own listing states, before it
     gets its name; nothing is unpacked. Files that are there and whole stay; once ``SOURCE.json``
-    says that all are, and their SHA-256 agree, the publisher is not asked. ``announce`` is told the
-    files to download before the first; ``bar`` gives a file its progress bar, as pooch wants it.
+    says that all are, and their SHA-256 agree, the publisher is not asked.
 
-    Raises `DownloadError` when a publisher does not give what it lists, or a person must ask for
-    it, `ArtifactError` when the folder holds something else or is full, and `ExtraNotInstalled`
-    without pooch.
+    Parameters
+    ----------
+    source : Source
+        What to fetch; see `find_source`.
+    folder : Path
+        Made when it is not there.
+    announce : callable, optional
+        Called with the files to download before the first.
+    bar : callable, optional
+        Gives a file its progress bar, as pooch wants it.
+
+    Returns
+    -------
+    Fetched
+
+    Raises
+    ------
+    DownloadError
+        When a publisher does not give what it lists, or a person must ask for it.
+    ArtifactError
+        When the folder holds something else or is full.
+    ExtraNotInstalled
+        Without pooch.
     """
     if source.deposit is None:
         raise DownloadError(
             f"{source.name!r} is not fetched: {source.by_hand}. Get it by hand: {source.page}"
         )
-    there = _recorded(source, folder)
+    there = _recorded_files(source, folder)
     if there:
         return Fetched(folder, there, ())
     try:
-        files = _wanted(source, source.deposit)
-        with locked(open_run(folder)):
+        files = _choose_files(source, source.deposit)
+        with lock(open_run(folder)):
             missing = [file for file in files if not _is_whole(file, folder)]
             if announce is not None:
                 announce(missing)
             _require_space(folder, missing)
-            with _workplace(folder) as unfinished:
-                for file in missing:
-                    _download(file, unfinished, None if bar is None else bar(file))
-                    os.replace(unfinished / file.name, folder / file.name)
+            # What a killed run left; no listed name begins with a dot.
+            for left in folder.glob(".*.partial-*"):
+                shutil.rmtree(left, ignore_errors=True)
+            for file in missing:
+                with write_whole(folder / file.name) as partial:
+                    _download(file, partial, None if bar is None else bar(file))
             write_json(folder / RECORD, _record(source, source.deposit, files, folder))
     except DownloadError as error:
         raise DownloadError(f"{error} Try again later, or by hand: {source.page}") from error
@@ -78,30 +103,19 @@ def fetch(
     return Fetched(folder, tuple(f.name for f in files), tuple(f.name for f in missing))
 
 
-@contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """Make a hidden folder for unfinished files, without what a killed run left there."""
-    place = folder / UNFINISHED
-    shutil.rmtree(place, ignore_errors=True)
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _download(file: RemoteFile, folder: Path, bar: Any) -> None:
+def _download(file: RemoteFile, path: Path, bar: object) -> None:
     requests, pooch = downloads()
     pooch.get_logger().setLevel("WARNING")
     downloader = pooch.HTTPDownloader(progressbar=bar or False, timeout=SECONDS, headers=HEADERS)
     try:
-        pooch.retrieve(file.address, file.checksum, file.name, folder, downloader=downloader)
+        pooch.retrieve(file.address, file.checksum, path.name, path.parent, downloader=downloader)
     except requests.RequestException as error:
-        raise DownloadError(told(error, file.address)) from error
+        raise DownloadError(explain(error, file.address)) from error
     except ValueError as error:
         raise DownloadError(f"{file.path!r} is not the file that is listed: {error}") from error
 
 
-def _wanted(source: Source, deposit: Deposit) -> list[RemoteFile]:
+def _choose_files(source: Source, deposit: Deposit) -> list[RemoteFile]:
     """Return the files of a source; raise `DownloadError` if the listing lacks one or is odd."""
     try:
         offered = list(deposit.files())
@@ -134,7 +148,7 @@ def _is_whole(file: RemoteFile, folder: Path) -> bool:
     if not path.exists():
         return False
     algorithm, _, digits = str(file.checksum).partition(":")
-    if path.is_file() and _sum(path, algorithm) == digits:
+    if path.is_file() and hash_file(path, algorithm) == digits:
         return True
     raise ArtifactError(
         f"{str(path)!r} is not the file that the publisher lists. Move it away, or choose another "
@@ -142,18 +156,18 @@ def _is_whole(file: RemoteFile, folder: Path) -> bool:
     )
 
 
-def _recorded(source: Source, folder: Path) -> tuple[str, ...]:
+def _recorded_files(source: Source, folder: Path) -> tuple[str, ...]:
     """Return the files that ``SOURCE.json`` names if all are whole, otherwise none."""
     if not (folder / RECORD).exists():
         return ()
-    record: Any = read_json(folder / RECORD)
-    if not isinstance(record, dict) or record.get("source") != source.name:
+    record = read_json(folder / RECORD)
+    if record.get("source") != source.name:
         raise ArtifactError(
             f"{str(folder)!r} holds other data, as its {RECORD} says. Choose another folder."
         )
     try:
         named = {entry["name"]: entry["sha256"] for entry in record["files"]}
-        whole = all(_sum(folder / name) == sha256 for name, sha256 in named.items())
+        whole = all(hash_file(folder / name) == sha256 for name, sha256 in named.items())
     except (KeyError, TypeError, OSError):
         return ()
     return tuple(named) if whole else ()
@@ -170,14 +184,10 @@ def _require_space(folder: Path, files: Sequence[RemoteFile]) -> None:
 
 def _record(
     source: Source, deposit: Deposit, files: Sequence[RemoteFile], folder: Path
-) -> dict[str, Any]:
-    return {
+) -> dict[str, object]:
+    fields = ("title", "publisher", "page", "licence", "citation")
+    return {name: getattr(source, name) for name in fields} | {
         "source": source.name,
-        "title": source.title,
-        "publisher": source.publisher,
-        "page": source.page,
-        "licence": source.licence,
-        "citation": source.citation,
         "listing": deposit.listing,
         "retrieved": datetime.now(UTC).date().isoformat(),
         "files": [
@@ -187,13 +197,8 @@ def _record(
                 "address": file.address,
                 "bytes": file.size,
                 "checksum": file.checksum,
-                "sha256": _sum(folder / file.name),
+                "sha256": hash_file(folder / file.name),
             }
             for file in files
         ],
     }
-
-
-def _sum(path: Path, algorithm: str = "sha256") -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()

@@ -1,5 +1,6 @@
 """Which public originals there are: publisher, licence, citation, files, and who reads them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -9,10 +10,22 @@ from causalign.errors import SettingsError, nearest
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A public original.
+    """A public original of data that this project reads.
 
-    ``files`` are patterns of names in the publisher's listing, each of which must be there;
-    ``note`` says what is left to do after the download, and ``by_hand`` why there is none.
+    Parameters
+    ----------
+    name, title, publisher, page, licence, citation : str
+        What it is, who publishes it where, and under which terms.
+    read_by : tuple of str
+        The reproductions and tutorials that read it.
+    deposit : Deposit, optional
+        Where its files are listed.
+    files : tuple of str
+        Patterns of names in the listing, each of which must be there.
+    note : str
+        What is left to do after the download.
+    by_hand : str
+        Why there is no download.
     """
 
     name: str
@@ -28,7 +41,7 @@ class Source:
     by_hand: str = ""
 
 
-_FETCHED = (
+_SOURCES = (
     Source(
         name="upworthy",
         title="The Upworthy Research Archive: randomised tests of headlines, with clicks",
@@ -106,8 +119,6 @@ _FETCHED = (
         files=("academia.stackexchange.com.7z",),
         note="A 7z archive, which is not unpacked; what is read is its Posts.xml.",
     ),
-)
-_BY_HAND = (
     Source(
         name="hh_rlhf_relabeled",
         title="Counterfactual labels of hh_rlhf: each pair judged under both objectives",
@@ -163,11 +174,26 @@ _BY_HAND = (
     ),
 )
 
-sources = MappingProxyType({source.name: source for source in _FETCHED + _BY_HAND})
+SOURCES: Mapping[str, Source] = MappingProxyType({source.name: source for source in _SOURCES})
 
 
-def source(name: str) -> Source:
-    """Return the source with this name; raise `SettingsError`, with the nearest names, if none."""
-    if name not in sources:
-        raise SettingsError(f"There is no public original named {name!r}; {nearest(name, sources)}")
-    return sources[name]
+def find_source(name: str) -> Source:
+    """Return the public original with this name.
+
+    Parameters
+    ----------
+    name : str
+        One of `SOURCES`.
+
+    Returns
+    -------
+    Source
+
+    Raises
+    ------
+    SettingsError
+        When there is none, with the nearest names.
+    """
+    if name not in SOURCES:
+        raise SettingsError(f"There is no public original named {name!r}; {nearest(name, SOURCES)}")
+    return SOURCES[name]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 from urllib.parse import quote
 
-from causalign.data.remote_file import RemoteFile, stated
+from causalign.data.remote_file import RemoteFile, read_checksum
 from causalign.data.web import listing
 from causalign.errors import DownloadError
 
@@ -56,11 +56,12 @@ class OSF:
                     related = entry["relationships"]["files"]["links"]["related"]
                     waiting.append((related["href"], f"{path}/"))
                 else:
+                    hashes = attributes["extra"].get("hashes", {})
                     yield RemoteFile(
                         path,
                         str(entry["links"]["download"]),
                         _size(attributes["size"]),
-                        stated("sha256", attributes["extra"].get("hashes", {}).get("sha256")),
+                        read_checksum("sha256", hashes.get("sha256")),
                     )
             if page["links"].get("next"):
                 waiting.append((page["links"]["next"], folder))
@@ -102,8 +103,8 @@ class Dataverse:
                 f"{self.base}/api/access/datafile/{int(file['id'])}"
                 + ("?format=original" if was_converted else ""),
                 _size(file.get("originalFileSize") if was_converted else file["filesize"]),
-                stated(checksum.get("type"), checksum.get("value"))
-                or stated("md5", file.get("md5")),
+                read_checksum(checksum.get("type"), checksum.get("value"))
+                or read_checksum("md5", file.get("md5")),
             )
 
 
@@ -124,16 +125,16 @@ class HuggingFace:
 
     def files(self) -> Iterator[RemoteFile]:
         """Yield the files of the newest commit."""
-        found = listing(self.listing)
-        commit = quote(found["sha"], safe="")
-        for entry in found["siblings"]:
+        answer = listing(self.listing)
+        commit = quote(answer["sha"], safe="")
+        for entry in answer["siblings"]:
             path = entry["rfilename"]
             large = entry.get("lfs")
             yield RemoteFile(
                 path,
                 f"{self.base}/datasets/{self.repository}/resolve/{commit}/{quote(path)}",
                 _size(entry.get("size")),
-                stated("sha256", large["sha256"]) if large else None,
+                read_checksum("sha256", large["sha256"]) if large else None,
             )
 
 
@@ -156,9 +157,9 @@ class InternetArchive:
                 entry["name"],
                 f"{self.base}/download/{self.item}/{quote(entry['name'])}",
                 _size(entry.get("size")),
-                stated("sha1", entry.get("sha1")) or stated("md5", entry.get("md5")),
+                read_checksum("sha1", entry.get("sha1")) or read_checksum("md5", entry.get("md5")),
             )
 
 
-def _size(stated: int | str | None) -> int | None:
-    return None if stated is None else int(stated)
+def _size(size: int | str | None) -> int | None:
+    return None if size is None else int(size)

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from causalign.errors import DownloadError
 
@@ -18,8 +17,17 @@ _PART = re.compile(r"\w(?:[\w .,()+@=~&'-]*[\w)])?")
 class RemoteFile:
     """A file in a publisher's listing.
 
-    ``path`` is its name there, ``size`` is in bytes, ``checksum`` reads ``sha256:`` and the digits,
-    or the same with another algorithm; None where the publisher states none.
+    Parameters
+    ----------
+    path : str
+        Its name there.
+    address : str
+        Where it is downloaded.
+    size : int or None
+        Bytes.
+    checksum : str or None
+        ``sha256:`` and the digits, or the same with another algorithm; None where the publisher
+        states none.
     """
 
     path: str
@@ -41,7 +49,7 @@ class RemoteFile:
         return name
 
 
-def stated(algorithm: Any, value: Any) -> str | None:
+def read_checksum(algorithm: object, value: object) -> str | None:
     """Return the checksum in a listing, or nothing when there is none that can be read."""
     name, digits = str(algorithm).lower().replace("-", ""), str(value).lower()
     if name not in _DIGITS or not re.fullmatch(f"[0-9a-f]{{{_DIGITS[name]}}}", digits):

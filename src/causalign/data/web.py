@@ -4,7 +4,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from causalign.errors import DownloadError, ExtraNotInstalled
+from causalign.errors import DownloadError, needs_extra
 
 SECONDS = 60.0
 HEADERS = {"User-Agent": "causalign (data get)"}
@@ -12,13 +12,9 @@ HEADERS = {"User-Agent": "causalign (data get)"}
 
 def downloads() -> tuple[ModuleType, ModuleType]:
     """Return the libraries ``requests`` and ``pooch``."""
-    try:
+    with needs_extra("Fetching data", "`pip install 'causalign[data]'`"):
         import pooch
         import requests
-    except ImportError as missing:
-        raise ExtraNotInstalled(
-            "Fetching data needs pooch. Install it with `pip install 'causalign[data]'`."
-        ) from missing
     return requests, pooch
 
 
@@ -30,10 +26,10 @@ def listing(address: str) -> Any:
         response.raise_for_status()
         return response.json()
     except requests.RequestException as error:
-        raise DownloadError(told(error, address)) from error
+        raise DownloadError(explain(error, address)) from error
 
 
-def told(error: Any, address: str) -> str:
+def explain(error: Exception, address: str) -> str:
     """Say in one line what an error of ``requests`` at an address means."""
     requests, _ = downloads()
     if isinstance(error, requests.JSONDecodeError):

@@ -1,25 +1,28 @@
 """Instruments when the effect is no line: a kernel function that no test function contradicts."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.function_moments import (
-    assumption,
-    findings,
-    moments_of,
-    numbers,
-    problem_of,
+    FLEXIBLE,
+    check_moments,
+    completeness_assumption,
+    moment_numbers,
+    pose_problem,
+    sum_moments,
 )
 from causalign.deconfound.inference import Covariance, clusters_for
-from causalign.deconfound.surfaces import Surface, told_of
+from causalign.deconfound.method import FittedOnLogs
+from causalign.deconfound.surfaces import Surface, choose_functionals
+from causalign.deconfound.two_stage import moved_by_instruments
 from causalign.logs import Logs
+from causalign.logs.roles import Roles
 from causalign.stats.kernel_instruments import error_covariance, kernel_instruments
 from causalign.stats.kernels import KernelFeatures, kernel_features, mixed_kernel
 from causalign.stats.moment_sums import sums_of
-
-__all__ = ["AdversarialGMM"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,12 +35,12 @@ class KernelFunction:
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Return h at ``rows (n, d)``, ``(n,)``."""
-        found: np.ndarray = (self.features(rows) - self.means) @ self.coefficients
-        return found
+        values: np.ndarray = (self.features(rows) - self.means) @ self.coefficients
+        return values
 
 
 @dataclass(frozen=True, slots=True)
-class AdversarialGMM:
+class AdversarialGMM(FittedOnLogs[ConfounderEffect]):
     """Find h with ``E[(y - h(C)) f(Z)] = 0`` for every smooth f, by kernels in closed form.
 
     ``min_h max_f (1/n) Σ (y_i - h(c_i)) f(z_i) - λ(‖f‖² + Σ f(z_i)²/(n δ²)) + μ‖h‖²``, h and f in
@@ -52,12 +55,29 @@ class AdversarialGMM:
     Assumption: the instruments Z reach the outcome through C only, are independent of the text,
     and move C in so many ways that no other function fits (completeness). A log with fewer
     instruments than confounders is fitted all the same, with a finding: the penalty decides what Z
-    does not. ``exogenous`` names confounders that serve as their own instruments.
+    does not. Exogenous confounders serve as their own instruments.
 
-    The table tells average slopes, and h at quantiles and categories. Their covariance is the
-    sandwich (``covariance`` as in the other methods) plus the mean square of the penalty's bias;
-    it takes the penalties as given. Reference: Dikkala et al. (2020), arXiv:2006.07201.
+    The table shows average slopes, and h at quantiles and categories. Their covariance is the
+    sandwich plus the mean square of the penalty's bias; it takes the penalties as given.
+
+    Parameters
+    ----------
+    exogenous : tuple of str
+        Confounders that need no instrument.
+    landmarks : int
+        How many Nyström landmarks the kernels have at most.
+    folds, seed : int
+        How the folds are cut that choose the penalties.
+    covariance : {"auto", "robust", "clustered"}
+        ``auto`` clusters standard errors when the logs declare ``cluster`` or ``group``.
+
+    References
+    ----------
+    Dikkala et al. (2020), arXiv:2006.07201.
     """
+
+    name: ClassVar[str] = "adversarial-gmm"
+    needs: ClassVar[tuple[str, ...]] = ("confounders", "instruments")
 
     exogenous: tuple[str, ...] = ()
     landmarks: int = 200
@@ -65,44 +85,45 @@ class AdversarialGMM:
     seed: int = 0
     covariance: Covariance = "auto"
 
-    def fit(self, logs: Logs, text_features: np.ndarray | None = None) -> ConfounderEffect:
-        """Estimate h(C) from logs with ``confounders`` and ``instruments``.
+    def _check_columns(self, roles: Roles) -> None:
+        moved_by_instruments(roles, self.exogenous, FLEXIBLE)
 
-        ``text_features`` is not used: the instruments stand in for it. Raises `RoleNotDeclared`,
-        `SettingsError`, `InputError` for fewer than 50 rows, and `NotIdentified` for a column with
-        one value.
+    def _estimate(self, logs: Logs, *_: object) -> ConfounderEffect:
+        """Estimate h(C); the instruments stand in for the text.
+
+        Raises `SettingsError`, `InputError` for fewer than 50 rows, and `NotIdentified` for a
+        column with one value.
         """
-        del text_features
-        problem = problem_of(logs, self.exogenous, self.folds, self.landmarks, self.seed)
+        problem = pose_problem(logs, self.exogenous, self.folds, self.landmarks, self.seed)
         clusters = clusters_for(logs, self.covariance)
         kernel = mixed_kernel(problem.rows, problem.read.counts, problem.weights)
         phi = kernel_features(problem.rows, kernel, landmarks=self.landmarks, seed=self.seed)
-        moments = moments_of(problem, lambda rows: phi(problem.rows[rows]))
-        features, total = slice(0, phi.size), sums_of(moments.folds)
-        found = kernel_instruments(moments.folds, features)
+        moments = sum_moments(problem, lambda rows: phi(problem.rows[rows]))
+        directions, total = slice(0, phi.size), sums_of(moments.folds)
+        fit = kernel_instruments(moments.folds, directions)
         blocks = problem.blocks(lambda rows: phi(problem.rows[rows]))
-        covariance = error_covariance(found, blocks, total, features, problem.weights, clusters)
-        means = total.means[1][:-1][features]
-        told = told_of(problem.read, problem.rows, problem.weights, self.seed)
-        contrasts = told.apply(lambda rows: phi(rows) - means)  # (k, p)
+        covariance = error_covariance(fit, blocks, total, directions, problem.weights, clusters)
+        means = total.means[1][:-1][directions]
+        shown = choose_functionals(problem.read, problem.rows, problem.weights, self.seed)
+        contrasts = shown.apply(lambda rows: phi(rows) - means)  # (k, p)
         return ConfounderEffect(
-            method="adversarial-gmm",
-            names=told.names,
-            estimates=contrasts @ found.coefficients,
+            method=self.name,
+            names=shown.names,
+            estimates=contrasts @ fit.coefficients,
             covariance=contrasts @ covariance @ contrasts.T,
-            terms=(Surface(problem.read, KernelFunction(phi, means, found.coefficients)),),
+            terms=(Surface(problem.read, KernelFunction(phi, means, fit.coefficients)),),
             observations=len(logs),
             outcome=logs.roles.outcome,
-            assumption=assumption(logs, self.exogenous),
-            findings=findings(problem, moments, found.violations, found.of_nothing),
-            degrees_of_freedom=_degrees_of_freedom(clusters, len(logs), found.freedom),
+            assumption=completeness_assumption(logs, self.exogenous),
+            findings=check_moments(problem, moments, fit.violations, fit.of_nothing),
+            degrees_of_freedom=_degrees_of_freedom(clusters, len(logs), fit.freedom),
             numbers={
-                **numbers(problem, moments, found.violations, found.of_nothing),
-                "delta": found.delta,
-                "alpha": found.alpha,
-                "freedom": found.freedom,
+                **moment_numbers(problem, moments, fit.violations, fit.of_nothing),
+                "delta": fit.delta,
+                "alpha": fit.alpha,
+                "freedom": fit.freedom,
             },
-            settings=asdict(self),
+            settings=self.settings(),
         )
 
 

@@ -1,17 +1,15 @@
 """What permutation weighting returns: weights for the rows, and the balance that they reach."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from causalign.deconfound.method import Adjustment
 from causalign.errors import InputError
 from causalign.logs import Logs
 from causalign.results import Finding, Section
-
-__all__ = ["Balance", "BalancingWeights"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,21 +22,43 @@ class Balance:
 
     @property
     def typical_before(self) -> np.ndarray:
-        """Return the root mean square correlation with each confounder ``(k,)``, unweighted."""
-        return np.sqrt(np.mean(self.before**2, axis=0))
+        """The root mean square correlation with each confounder ``(k,)``, unweighted."""
+        return _root_mean_square(self.before)
 
     @property
     def typical_after(self) -> np.ndarray:
-        """Return the root mean square correlation with each confounder ``(k,)``, weighted."""
-        return np.sqrt(np.mean(self.after**2, axis=0))
+        """The root mean square correlation with each confounder ``(k,)``, weighted."""
+        return _root_mean_square(self.after)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BalancingWeights:
+def _root_mean_square(columns: np.ndarray) -> np.ndarray:
+    root: np.ndarray = np.sqrt(np.mean(columns**2, axis=0))
+    return root
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class BalancingWeights(Adjustment):
     """Hold weights under which text and confounders are (nearly) independent.
 
-    ``weights (n,)``, of mean 1, belong to the rows of the logs that were fitted, in their order;
-    they do not contain the weights that those logs had. ``effective_rows`` counts both.
+    Parameters
+    ----------
+    weights : (n,) array
+        Of mean 1, for the rows of the logs that were fitted, in their order; they do not contain
+        the weights that those logs had.
+    balance : Balance
+        The correlations of text and confounders before and after.
+    effective_rows : float
+        How many rows of equal weight the weighted rows are worth, the logs' own weights included.
+    auc : float
+        How well a classifier tells real rows from shuffled ones; .5 is independence.
+    clipped : float
+        The share of the weights that was capped.
+    assumption : str
+        Under which condition the weights make a comparison causal.
+    findings : tuple of Finding
+        What was checked.
+    settings : mapping
+        The settings of the method.
     """
 
     weights: np.ndarray
@@ -48,12 +68,16 @@ class BalancingWeights:
     clipped: float
     assumption: str
     findings: tuple[Finding, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     def table(self) -> pa.Table:
-        """Return, for each confounder column, its correlations with the text features.
+        """Return the correlations of each confounder column with the text features.
 
-        ``typical`` is the root mean square over features, ``largest`` the largest absolute value.
+        Returns
+        -------
+        pyarrow.Table
+            ``typical`` is the root mean square over features, ``largest`` the largest absolute
+            value, before and after weighting.
         """
         return pa.table(
             {
@@ -66,9 +90,22 @@ class BalancingWeights:
         )
 
     def weight(self, logs: Logs) -> Logs:
-        """Return logs whose weight is the old one times the new; the history gains one line.
+        """Multiply the weights of the logs by these.
 
-        Raises `InputError` unless there are as many rows as were fitted.
+        Parameters
+        ----------
+        logs : Logs
+            The logs that were fitted, all rows of them.
+
+        Returns
+        -------
+        Logs
+            Logs whose weight is the old one times the new; their history has one line more.
+
+        Raises
+        ------
+        InputError
+            Unless there are as many rows as were fitted.
         """
         if len(logs) != len(self.weights):
             raise InputError(
@@ -82,30 +119,49 @@ class BalancingWeights:
         )
         return logs.with_weights(old * self.weights, note)
 
-    def summary(self) -> str:
-        """Return a few lines that a person can read: balance, effective rows, findings."""
+    def adjust(self, logs: Logs) -> Logs:
+        """Weight the rows, as `weight` does; the outcome stays as it is.
+
+        Parameters
+        ----------
+        logs : Logs
+            The logs that were fitted, all rows of them.
+
+        Returns
+        -------
+        Logs
+            Logs whose weight is the old one times the new.
+        """
+        return self.weight(logs)
+
+    def answer(self) -> str:
+        """Return in a sentence what came out."""
+        before, after = self.balance.typical_before.max(), self.balance.typical_after.max()
+        return (
+            f"The typical correlation of text and confounder went from {before:.3f} to "
+            f"{after:.3f}; the weighted rows are worth {self.effective_rows:.0f} of "
+            f"{len(self.weights)}."
+        )
+
+    def details(self) -> Sequence[str]:
+        """Return the balance of each confounder, the share of capped weights, the assumption."""
         lines = [
-            f"Weights that balance text and confounders, {len(self.weights)} rows worth "
-            f"{self.effective_rows:.0f}, {self.clipped:.1%} of the weights capped"
-        ]
-        lines += [
             f"  {row['name']}: typical correlation with the text {row['typical_before']:.3f} before"
             f", {row['typical_after']:.3f} after"
             for row in self.table().to_pylist()
         ]
-        lines.append(f"Holds if: {self.assumption}")
-        lines += [finding.line() for finding in self.findings]
-        return "\n".join(lines)
+        return [
+            *lines,
+            f"{self.clipped:.1%} of the weights capped",
+            f"Holds if: {self.assumption}",
+        ]
 
     def section(self) -> Section:
         """Return the stage as the report tells it."""
-        before, after = self.balance.typical_before.max(), self.balance.typical_after.max()
         return Section(
             stage="deconfound",
             question="Can the rows be weighted so that text and confounders are independent?",
-            answer=f"The typical correlation of text and confounder went from {before:.3f} to "
-            f"{after:.3f}; the weighted rows are worth {self.effective_rows:.0f} of "
-            f"{len(self.weights)}.",
+            answer=self.answer(),
             assumption=self.assumption,
             numbers={
                 "observations": len(self.weights),

@@ -1,33 +1,57 @@
 """What every estimator of h(C) returns: the effect of the confounders, ready to be subtracted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from scipy.special import stdtrit
 
-from causalign.deconfound.terms import Term
+from causalign.deconfound.inference import interval_degrees_of_freedom
+from causalign.deconfound.method import Adjustment, FittedOnLogs
+from causalign.deconfound.terms import LinearTerms, Term
 from causalign.errors import SettingsError
-from causalign.figures import forest
+from causalign.figures import Drawing, forest
 from causalign.logs import Logs
-from causalign.results import Figure, Finding, Section
-
-__all__ = ["ConfounderEffect"]
+from causalign.results import Finding, Section
+from causalign.stats.least_squares import LinearFit
 
 SHOWN = 8
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ConfounderEffect:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ConfounderEffect(Adjustment):
     """Hold an estimate of h(C), how the confounders moved the outcome.
 
     Model: ``y = g(text) + h(C) + e`` (arXiv:2506.00152), h the sum of the ``terms``.
-    ``estimates (k,)`` are units of the outcome for one unit of a numeric confounder, or the
-    deviation of a category from the average row; ``covariance (k, k)``. ``assumption`` says under
-    which condition the estimate is causal. ``degrees_of_freedom`` belongs to the t distribution of
-    the intervals. ``numbers`` holds what else was measured, ``settings`` the method's own.
+
+    Parameters
+    ----------
+    method : str
+        The name of the method.
+    names : tuple of k str
+        What each estimate is of.
+    estimates : (k,) array
+        Units of the outcome for one unit of a numeric confounder, or the deviation of a category
+        from the average row.
+    covariance : (k, k) array
+        NaN where none was computed.
+    terms : tuple of Term
+        The parts of h(C).
+    observations : int
+        The rows that were fitted.
+    outcome : str
+        The name of the outcome's column.
+    assumption : str
+        Under which condition the estimate is causal.
+    findings : tuple of Finding
+        What was checked.
+    degrees_of_freedom : float
+        Those of the t distribution of the intervals.
+    numbers : mapping
+        What else was measured.
+    settings : mapping
+        The settings of the method.
     """
 
     method: str
@@ -41,18 +65,32 @@ class ConfounderEffect:
     findings: tuple[Finding, ...] = ()
     degrees_of_freedom: float = float("inf")
     numbers: Mapping[str, float] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def standard_errors(self) -> np.ndarray:
-        """Return ``(k,)`` standard errors; NaN where none was computed."""
+        """The standard errors ``(k,)``; NaN where none was computed."""
         variance = np.diag(self.covariance)
-        return np.sqrt(np.where(variance >= 0, variance, np.nan))
+        errors: np.ndarray = np.sqrt(np.where(variance >= 0, variance, np.nan))
+        return errors
 
     def table(self, level: float = 0.95) -> pa.Table:
-        """Return name, estimate, stderr, lower and upper, one row for each estimate.
+        """Return the estimates with intervals ``estimate ± t * stderr``, each on its own.
 
-        Intervals are ``estimate ± t * stderr`` at the given level, for each row on its own.
+        Parameters
+        ----------
+        level : float
+            The coverage of the intervals, between 0 and 1.
+
+        Returns
+        -------
+        pyarrow.Table
+            The columns name, estimate, stderr, lower and upper, one row for each estimate.
+
+        Raises
+        ------
+        SettingsError
+            When the level is not between 0 and 1.
         """
         if not 0 < level < 1:
             raise SettingsError(f"level must lie between 0 and 1, not {level!r}.")
@@ -68,19 +106,45 @@ class ConfounderEffect:
         )
 
     def predict(self, logs: Logs) -> np.ndarray:
-        """Return ``h(C)`` less its average in the fitted logs, ``(n,)``, units of the outcome.
+        """Predict ``h(C)``, less its average in the fitted logs.
 
         A category that the fitted logs did not hold, or held too rarely to tell, contributes 0,
-        as an average one would. Raises `ColumnNotFound` when a confounder is missing and
-        `InputError` when it is of another kind than it was.
+        as an average one would.
+
+        Parameters
+        ----------
+        logs : Logs
+            Logs with the same confounders.
+
+        Returns
+        -------
+        (n,) array
+            In units of the outcome.
+
+        Raises
+        ------
+        ColumnNotFound
+            When a confounder is missing.
+        InputError
+            When it is of another kind than it was.
         """
-        return np.sum([term.contribution(logs) for term in self.terms], axis=0)
+        total: np.ndarray = np.sum([term.contribution(logs) for term in self.terms], axis=0)
+        return total
 
     def subtract_from(self, logs: Logs) -> Logs:
-        """Return logs whose outcome is ``y - h(C)``, with the average of h(C) put back.
+        """Subtract h(C) from the outcome, with the average of h(C) put back.
 
         Units stay those of the outcome; on the logs that were fitted so does its (weighted) mean.
-        The history gains one line.
+
+        Parameters
+        ----------
+        logs : Logs
+            The logs that were fitted, or any others with the same confounders.
+
+        Returns
+        -------
+        Logs
+            Logs whose outcome is ``y - h(C)``; their history has one line more.
         """
         shift = self.predict(logs)
         unknown = sum(term.unknown(logs) for term in self.terms)
@@ -93,27 +157,43 @@ class ConfounderEffect:
             note += f"; {unknown} values belong to categories without an effect, taken as average"
         return logs.with_outcome(logs.outcome - shift, note)
 
-    def summary(self) -> str:
-        """Return a few lines that a person can read: estimates, intervals, findings."""
-        rows = self.table().to_pylist()
+    def adjust(self, logs: Logs) -> Logs:
+        """Subtract h(C) from the outcome, as `subtract_from` does.
+
+        Parameters
+        ----------
+        logs : Logs
+            The logs that were fitted, or any others with the same confounders.
+
+        Returns
+        -------
+        Logs
+            Logs whose outcome is ``y - h(C)``.
+        """
+        return self.subtract_from(logs)
+
+    def answer(self) -> str:
+        """Return in a sentence what came out."""
+        return (
+            f"Largest effect on {self.outcome}: {self._largest()}, estimated by {self.method} on "
+            f"{self.observations} rows. It is subtracted from the outcome."
+        )
+
+    def details(self) -> Sequence[str]:
+        """Return the first estimates with intervals, and the assumption."""
+        rows = self.table().slice(0, SHOWN).to_pylist()
+        width = max(len(row["name"]) for row in rows)
         lines = [
-            f"Effect of the confounders on {self.outcome}, method {self.method}, "
-            f"{self.observations} rows"
-        ]
-        width = max(len(name) for name in self.names[:SHOWN])
-        lines += [
             f"  {row['name']:<{width}}  {row['estimate']: .4g}"
             f"  [{row['lower']:.4g}, {row['upper']:.4g}]"
-            for row in rows[:SHOWN]
+            for row in rows
         ]
-        if len(rows) > SHOWN:
-            lines.append(f"  ... and {len(rows) - SHOWN} more; see table()")
-        lines.append(f"Holds if: {self.assumption}")
-        lines += [finding.line() for finding in self.findings]
-        return "\n".join(lines)
+        if len(self.names) > SHOWN:
+            lines.append(f"  ... and {len(self.names) - SHOWN} more; see table()")
+        return [*lines, f"Holds if: {self.assumption}"]
 
-    def plot(self) -> Figure:
-        """Draw the estimates with their 95% intervals."""
+    def drawing(self) -> Drawing:
+        """Return the estimates with their 95% intervals."""
         table = self.table()
         return forest(
             "confounder-effects",
@@ -132,12 +212,11 @@ class ConfounderEffect:
         return Section(
             stage="deconfound",
             question=f"How did the confounders move {self.outcome}?",
-            answer=f"Largest effect: {self._largest()}, estimated by {self.method} on "
-            f"{self.observations} rows. It is subtracted from the outcome.",
+            answer=self.answer(),
             assumption=self.assumption,
             numbers={"observations": self.observations, **self.numbers},
             tables={"effects": self.table()},
-            figures=(self.plot(),),
+            figures=(self.drawing().figure(),),
             findings=self.findings,
             details={"method": self.method, **self.settings},
         )
@@ -151,3 +230,30 @@ class ConfounderEffect:
         best = int(np.argmax(np.nan_to_num(ratio, nan=-1.0)))
         row = self.table().slice(best, 1).to_pylist()[0]
         return f"{row['name']} {row['estimate']:.3g} [{row['lower']:.3g}, {row['upper']:.3g}]"
+
+
+def linear_effect(
+    method: FittedOnLogs[ConfounderEffect],
+    logs: Logs,
+    linear: LinearTerms,
+    fit: LinearFit,
+    *,
+    assumption: str,
+    findings: tuple[Finding, ...],
+    numbers: Mapping[str, float],
+) -> ConfounderEffect:
+    """Return the effect of a linear h(C), from the regression of the method on the logs."""
+    return ConfounderEffect(
+        method=method.name,
+        names=linear.names,
+        estimates=linear.estimates,
+        covariance=linear.covariance,
+        terms=linear.terms,
+        observations=len(fit.residuals),
+        outcome=logs.roles.outcome,
+        assumption=assumption,
+        findings=findings,
+        degrees_of_freedom=interval_degrees_of_freedom(fit),
+        numbers=numbers,
+        settings=method.settings(),
+    )

@@ -5,19 +5,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from causalign.covariates import Covariate
-from causalign.deconfound.factors import FittedFactor, Levels, Reader, curve, levels, line
-from causalign.deconfound.formula import Factor, require_columns, terms_in
-from causalign.deconfound.terms import LinearTerms, Term
+from causalign.deconfound.factors import (
+    FittedFactor,
+    Levels,
+    Reader,
+    fit_curve,
+    fit_levels,
+    fit_line,
+)
+from causalign.deconfound.formula import Factor, check_columns, read_formula
+from causalign.deconfound.terms import LinearTerms, Term, combine_terms
 from causalign.errors import InputError, NotIdentified
 from causalign.logs import Logs
+from causalign.logs.covariates import Covariate
 from causalign.stats.factor import factorise
-
-__all__ = ["Expansion", "Part", "Product", "expand_confounders", "expand_instruments"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class ExpandedTerm:
     """Hold one factor, or the product of several, each less its mean: a part of h(C)."""
 
     factors: tuple[FittedFactor, ...]
@@ -43,22 +48,22 @@ class Part:
 
         So a slope is that of the average row, and a large offset costs no digits.
         """
-        found = self.factors[0].columns(read)
+        product = self.factors[0].columns(read)
         if self.category is not None:
-            return found
-        found = found - self.factors[0].means
+            return product
+        product = product - self.factors[0].means
         for factor in self.factors[1:]:
             centred = factor.columns(read) - factor.means
-            found = (found[:, :, None] * centred[:, None, :]).reshape(len(found), -1)
-        return found
+            product = (product[:, :, None] * centred[:, None, :]).reshape(len(product), -1)
+        return np.asarray(product)
 
     def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
-        """Return names ``(r,)`` and the matrix ``(r, k)`` from coefficients to what is told."""
-        told = [factor.reading() for factor in self.factors]
+        """Return names ``(r,)`` and the matrix ``(r, k)`` from coefficients to what is shown."""
+        shown = [factor.reading() for factor in self.factors]
         matrix = np.ones((1, 1))
-        for _, one in told:
+        for _, one in shown:
             matrix = np.kron(matrix, one)
-        return _products([names for names, _ in told]), matrix
+        return _products([names for names, _ in shown]), matrix
 
     def unknown(self, read: Reader) -> int:
         """Return how many rows hold categories that the fitted logs did not."""
@@ -75,7 +80,7 @@ class Part:
 class Product:
     """Contribute ``columns @ coefficients - average``, the average that of the fitted logs."""
 
-    part: Part
+    part: ExpandedTerm
     coefficients: np.ndarray
     average: float
 
@@ -103,7 +108,7 @@ class Expansion:
     The first ``exogenous`` columns belong to parts that need no instrument.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[ExpandedTerm, ...]
     columns: np.ndarray
     weights: np.ndarray
     exogenous: int = 0
@@ -116,13 +121,13 @@ class Expansion:
     @property
     def categories(self) -> tuple[Covariate, ...]:
         """Return the categories and combinations of categories that have effects."""
-        found = [f for part in self.parts for f in part.factors if isinstance(f, Levels)]
-        return tuple({level.label: level.covariate() for level in found}.values())
+        every = [f for part in self.parts for f in part.factors if isinstance(f, Levels)]
+        return tuple({level.label: level.covariate() for level in every}.values())
 
     def without_categories(self) -> tuple[np.ndarray, tuple[str, ...]]:
         """Return columns and names of the parts that are more than categories."""
-        kept = [np.full(len(part.names), part.category is None) for part in self.parts]
-        chosen = np.concatenate(kept)
+        masks = [np.full(len(part.names), part.category is None) for part in self.parts]
+        chosen = np.concatenate(masks)
         named = tuple(name for name, use in zip(self.names, chosen, strict=True) if use)
         return self.columns[:, chosen], named
 
@@ -133,32 +138,16 @@ class Expansion:
         )
 
     def terms(self, coefficients: np.ndarray, covariance: np.ndarray) -> LinearTerms:
-        """Turn ``coefficients (k,)`` and ``covariance (k, k)`` into terms and what is told of them.
+        """Turn ``coefficients (k,)`` and ``covariance (k, k)`` into terms and what they show.
 
         Categories become deviations from their average and curves values at their knots, so that
         no category is special and every estimate is read against the average row.
         """
         means = np.average(self.columns, axis=0, weights=self.weights)
-        terms: list[Term] = []
-        names: list[str] = []
-        blocks: list[np.ndarray] = []
-        start = 0
-        for part in self.parts:
-            told, matrix = part.reading()
-            own = slice(start, start + matrix.shape[1])
-            terms.append(part.term(coefficients[own], means[own]))
-            names += told
-            block = np.zeros((len(matrix), len(coefficients)))
-            block[:, own] = matrix
-            blocks.append(block)
-            start = own.stop
-        to_terms = np.vstack(blocks)
-        return LinearTerms(
-            tuple(terms),
-            tuple(names),
-            to_terms @ coefficients,
-            to_terms @ covariance @ to_terms.T,
-        )
+        ends = np.cumsum([len(part.names) for part in self.parts])[:-1]
+        blocks = zip(self.parts, np.split(coefficients, ends), np.split(means, ends), strict=True)
+        terms = [part.term(own, mean) for part, own, mean in blocks]
+        return combine_terms(terms, [p.reading() for p in self.parts], coefficients, covariance)
 
 
 def expand_confounders(
@@ -170,17 +159,11 @@ def expand_confounders(
     formula cannot be read or does not fit the role, `InputError` when the values do not, and
     `NotIdentified` for a confounder that does not vary.
     """
-    confounders = logs.roles.confounders
-    terms: tuple[tuple[Factor, ...], ...] = tuple((Factor(name),) for name in confounders)
-    if formula is not None:
-        terms = terms_in(formula)
-        require_columns(formula, terms, confounders, confounders, "confounders")
-    read = Reader(logs)
-    _require_change(read, confounders, "confounder")
-    parts = _parts(read, terms, weights)
+    read, names = Reader(logs), logs.roles.confounders
+    parts = _read_parts(read, formula, names, names, "confounder", weights)
     own = [part for part in parts if _reads_only(part, exogenous)]
     moved = [part for part in parts if not _reads_only(part, exogenous)]
-    return _expansion(read, (*own, *moved), weights, own)
+    return _expand(read, (*own, *moved), weights, own)
 
 
 def expand_instruments(
@@ -192,19 +175,25 @@ def expand_instruments(
     instrument are left out, because an exogenous confounder is no instrument. Raises as
     `expand_confounders`.
     """
-    instruments = logs.roles.instruments
-    terms: tuple[tuple[Factor, ...], ...] = tuple((Factor(name),) for name in instruments)
+    read, names = Reader(logs), logs.roles.instruments
+    parts = _read_parts(read, formula, names, (*names, *exogenous), "instrument", weights)
+    moved = tuple(part for part in parts if not _reads_only(part, exogenous))
+    return _expand(read, moved, weights, ())
+
+
+def _read_parts(
+    read: Reader,
+    formula: str | None,
+    names: Sequence[str],
+    allowed: Sequence[str],
+    role: str,
+    weights: np.ndarray,
+) -> tuple[ExpandedTerm, ...]:
+    """Return the parts that the formula asks for, or one for each of ``names``, which must vary."""
+    terms: tuple[tuple[Factor, ...], ...] = tuple((Factor(name),) for name in names)
     if formula is not None:
-        terms = terms_in(formula)
-        require_columns(formula, terms, (*instruments, *exogenous), instruments, "instruments")
-    read = Reader(logs)
-    _require_change(read, instruments, "instrument")
-    parts = _parts(read, terms, weights)
-    kept = tuple(part for part in parts if not _reads_only(part, exogenous))
-    return _expansion(read, kept, weights, ())
-
-
-def _require_change(read: Reader, names: Sequence[str], role: str) -> None:
+        terms = read_formula(formula)
+        check_columns(formula, terms, allowed, names, f"{role}s")
     for name in names:
         values = read.covariate(name).values
         if (values == values[0]).all():
@@ -212,18 +201,19 @@ def _require_change(read: Reader, names: Sequence[str], role: str) -> None:
                 f"The {role} {name!r} has the same value in every row, so that nothing can be "
                 "learned of it. Leave it out."
             )
+    return _spell_out(read, terms, weights)
 
 
-def _expansion(
-    read: Reader, parts: tuple[Part, ...], weights: np.ndarray, own: Sequence[Part]
+def _expand(
+    read: Reader, parts: tuple[ExpandedTerm, ...], weights: np.ndarray, own: Sequence[ExpandedTerm]
 ) -> Expansion:
     columns = [part.columns(read) for part in parts]
     return Expansion(parts, np.hstack(columns), weights, sum(len(part.names) for part in own))
 
 
-def _parts(
+def _spell_out(
     read: Reader, terms: Sequence[Sequence[Factor]], weights: np.ndarray
-) -> tuple[Part, ...]:
+) -> tuple[ExpandedTerm, ...]:
     """Spell out ``a * b`` as a, b and a × b; categories of a term combine into one factor."""
     kinds = {f.column: read.covariate(f.column).is_categorical for term in terms for f in term}
     wanted: dict[tuple[frozenset[Factor], frozenset[str]], tuple[str, ...]] = {}
@@ -240,29 +230,31 @@ def _parts(
                 if chosen or together:
                     wanted.setdefault((chosen, frozenset(together)), together)
     # A combination of categories holds each of them alone, for the same numbers.
-    kept = {
+    needed = {
         (numbers, categories): order
         for (numbers, categories), order in wanted.items()
         if not any(other == numbers and more > categories > set() for other, more in wanted)
     }
-    return tuple(_part(read, numbers, order, weights) for (numbers, _), order in kept.items())
+    return tuple(
+        _fit_factors(read, numbers, order, weights) for (numbers, _), order in needed.items()
+    )
 
 
-def _part(
+def _fit_factors(
     read: Reader, numbers: frozenset[Factor], categories: tuple[str, ...], weights: np.ndarray
-) -> Part:
-    found: list[FittedFactor] = [
-        curve(read, f.column, f.columns, weights)
+) -> ExpandedTerm:
+    factors: list[FittedFactor] = [
+        fit_curve(read, f.column, f.columns, weights)
         if f.function == "spline"
-        else line(read, f.column, f.function, weights)
+        else fit_line(read, f.column, f.function, weights)
         for f in sorted(numbers, key=str)
     ]
     if categories:
-        found.append(levels(read, categories, weights))
-    return Part(tuple(found))
+        factors.append(fit_levels(read, categories, weights))
+    return ExpandedTerm(tuple(factors))
 
 
-def _reads_only(part: Part, columns: Sequence[str]) -> bool:
+def _reads_only(part: ExpandedTerm, columns: Sequence[str]) -> bool:
     read: set[str] = set()
     for factor in part.factors:
         read |= set(factor.read) if isinstance(factor, Levels) else {factor.column}
@@ -270,7 +262,7 @@ def _reads_only(part: Part, columns: Sequence[str]) -> bool:
 
 
 def _products(names: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    found: list[str] = [""]
+    products: list[str] = [""]
     for one in names:
-        found = [f"{left} × {right}" if left else right for left in found for right in one]
-    return tuple(found)
+        products = [f"{left} × {right}" if left else right for left in products for right in one]
+    return tuple(products)

@@ -1,28 +1,20 @@
-"""What a formula does with a column, fitted: knots, means and levels are kept for other logs."""
+"""What a formula does with a column: lines, cubic splines, levels, fitted for other logs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import BSpline
 
-from causalign.covariates import Covariate, covariate
 from causalign.deconfound.formula import Factor
-from causalign.deconfound.terms import Categories, Slope, Term
+from causalign.deconfound.terms import Categories, Slope, Term, read_categories, read_numbers
 from causalign.errors import InputError
 from causalign.logs import Logs
-from causalign.stats.splines import spline_columns, spline_knots
+from causalign.logs.covariates import Covariate
 
-__all__ = [
-    "Combinations",
-    "Curve",
-    "FittedFactor",
-    "Levels",
-    "Line",
-    "Reader",
-    "curve",
-    "levels",
-    "line",
-]
+Floats = NDArray[np.float64]
+DEGREE = 3
 
 
 class Reader:
@@ -40,47 +32,37 @@ class Reader:
 
     def numbers(self, name: str, function: str = "") -> np.ndarray:
         """Return a numeric column ``(n,)``, or its logarithm."""
-        found = self.covariate(name)
-        if found.is_categorical:
-            raise InputError(
-                f"Column {name!r} is used as a number and holds categories here. Convert it to "
-                "numbers."
-            )
+        values = read_numbers(self.covariate(name))
         if function != "log":
-            return found.values
-        bad = np.flatnonzero(found.values <= 0)
+            return values
+        bad = np.flatnonzero(values <= 0)
         if bad.size:
             raise InputError(
                 f"log({name}) needs values above 0; {bad.size} are not (first at row {bad[0]}: "
-                f"{found.values[bad[0]]:g}). Use {name} or spline({name})."
+                f"{values[bad[0]]:g}). Use {name} or spline({name})."
             )
-        return np.log(found.values)
+        return np.asarray(np.log(values))
 
     def categories(self, names: Sequence[str]) -> tuple[tuple[tuple[str, ...], ...], np.ndarray]:
         """Return the combinations of categories that occur, and which one each row ``(n,)`` has."""
-        parts = [self._category(name) for name in names]
+        parts = [read_categories(self.covariate(name), self._logs) for name in names]
         if len(parts) == 1:
             return tuple((level,) for level in parts[0].levels), parts[0].values
         joint, codes = np.unique(
             np.column_stack([part.values for part in parts]), axis=0, return_inverse=True
         )
-        found = [
+        combinations = [
             tuple(part.levels[int(code)] for part, code in zip(parts, row, strict=True))
             for row in joint
         ]
-        return tuple(found), codes.ravel()
+        return tuple(combinations), codes.ravel()
 
     def levels_among(self, names: Sequence[str], known: Sequence[tuple[str, ...]]) -> np.ndarray:
         """Return the place ``(n,)`` of each row's combination among the known, -1 where absent."""
         place = {level: code for code, level in enumerate(known)}
-        found, codes = self.categories(names)
-        return np.array([place.get(level, -1) for level in found], dtype=np.int64)[codes]
-
-    def _category(self, name: str) -> Covariate:
-        found = self.covariate(name)
-        if found.is_categorical:
-            return found
-        return covariate(name, self._logs.data[name], categorical=True)
+        levels, codes = self.categories(names)
+        places = np.array([place.get(level, -1) for level in levels], dtype=np.int64)
+        return np.asarray(places[codes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +93,7 @@ class Line:
         return read.numbers(self.column, self.function)[:, None]
 
     def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
-        """Return what is told of the effect: its slope."""
+        """Return what is shown of the effect: its slope."""
         return (self.label,), np.ones((1, 1))
 
     def term(self, coefficients: np.ndarray) -> Term | None:
@@ -144,7 +126,7 @@ class Curve:
         return spline_columns(read.numbers(self.column), self.knots)
 
     def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
-        """Return what is told of the effect: the curve at its knots, against the average row."""
+        """Return what is shown of the effect: the curve at its knots, against the average row."""
         shown = _distinct(self.knots)
         names = tuple(f"{self.label} at {value}" for value in shown)
         return names, spline_columns(self.knots, self.knots) - self.means
@@ -159,12 +141,12 @@ class Curve:
 class Levels:
     """Use the categories of one column, or the combinations of several that the logs hold.
 
-    ``found`` names the L levels, each a category for each column, ``shares (L,)`` their weights in
-    the fitted logs and ``codes (n,)`` the level of each fitted row.
+    ``members`` names the L levels, each a category for each column, ``shares (L,)`` their weights
+    in the fitted logs and ``codes (n,)`` the level of each fitted row.
     """
 
     read: tuple[str, ...]
-    found: tuple[tuple[str, ...], ...]
+    members: tuple[tuple[str, ...], ...]
     shares: np.ndarray
     codes: np.ndarray
 
@@ -176,7 +158,7 @@ class Levels:
     @property
     def level_names(self) -> tuple[str, ...]:
         """Return the L levels in words."""
-        return tuple(" × ".join(level) for level in self.found)
+        return tuple(" × ".join(level) for level in self.members)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -186,7 +168,7 @@ class Levels:
     @property
     def means(self) -> np.ndarray:
         """Return the means ``(L - 1,)`` of the columns in the fitted logs."""
-        return self.shares[1:]
+        return np.asarray(self.shares[1:])
 
     def covariate(self) -> Covariate:
         """Return the fitted rows as a categorical covariate."""
@@ -194,29 +176,29 @@ class Levels:
 
     def columns(self, read: Reader) -> np.ndarray:
         """Return indicators ``(n, L - 1)``; a row of no known level is an average one."""
-        codes = read.levels_among(self.read, self.found)
-        shown = (codes[:, None] == np.arange(1, len(self.found))).astype(float)
-        shown[codes < 0] = self.means
-        return shown
+        codes = read.levels_among(self.read, self.members)
+        indicators = (codes[:, None] == np.arange(1, len(self.members))).astype(float)
+        indicators[codes < 0] = self.means
+        return np.asarray(indicators)
 
     def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
-        """Return what is told of the effect: each level against the average row."""
-        width = len(self.found) - 1
+        """Return what is shown of the effect: each level against the average row."""
+        width = len(self.members) - 1
         contrast = np.vstack([np.zeros(width), np.eye(width)]) - self.means
         return tuple(f"{self.label}[{level}]" for level in self.level_names), contrast
 
     def unknown(self, read: Reader) -> np.ndarray:
         """Return the rows ``(n,)`` whose level the fitted logs did not hold."""
-        return read.levels_among(self.read, self.found) < 0
+        return np.asarray(read.levels_among(self.read, self.members) < 0)
 
     def term(self, coefficients: np.ndarray) -> Term | None:
         """Return the simplest term that says the same."""
-        return self.effects(np.arange(len(self.found)), self.reading()[1] @ coefficients)
+        return self.effects(np.arange(len(self.members)), self.reading()[1] @ coefficients)
 
     def effects(self, codes: Sequence[int] | np.ndarray, deviations: np.ndarray) -> Term:
         """Return the term in which the levels with these ``codes`` have these ``deviations``."""
-        kept = [self.found[int(code)] for code in codes]
-        by_level = dict(zip(kept, deviations.tolist(), strict=True))
+        members = [self.members[int(code)] for code in codes]
+        by_level = dict(zip(members, deviations.tolist(), strict=True))
         if len(self.read) == 1:
             return Categories(self.read[0], {level[0]: by_level[level] for level in by_level})
         return Combinations(self.read, by_level)
@@ -240,20 +222,20 @@ class Combinations:
     def contribution(self, logs: Logs) -> np.ndarray:
         """Return the contributions ``(n,)`` in units of the outcome."""
         values = np.array([*self.deviations.values(), 0.0])
-        return values[Reader(logs).levels_among(self.read, tuple(self.deviations))]
+        return np.asarray(values[Reader(logs).levels_among(self.read, tuple(self.deviations))])
 
     def unknown(self, logs: Logs) -> int:
         """Return how many rows hold a combination that has no effect of its own."""
         return int((Reader(logs).levels_among(self.read, tuple(self.deviations)) < 0).sum())
 
 
-def line(read: Reader, column: str, function: str, weights: np.ndarray) -> Line:
+def fit_line(read: Reader, column: str, function: str, weights: np.ndarray) -> Line:
     """Fit the use of a numeric column."""
     values = read.numbers(column, function)
     return Line(column, function, float(np.average(values, weights=weights)))
 
 
-def curve(read: Reader, column: str, width: int, weights: np.ndarray) -> Curve:
+def fit_curve(read: Reader, column: str, width: int, weights: np.ndarray) -> Curve:
     """Fit a spline of ``width`` columns: its knots are quantiles of the fitted logs."""
     values = read.numbers(column)
     try:
@@ -263,11 +245,11 @@ def curve(read: Reader, column: str, width: int, weights: np.ndarray) -> Curve:
     return Curve(column, knots, np.average(spline_columns(values, knots), axis=0, weights=weights))
 
 
-def levels(read: Reader, columns: tuple[str, ...], weights: np.ndarray) -> Levels:
+def fit_levels(read: Reader, columns: tuple[str, ...], weights: np.ndarray) -> Levels:
     """Fit the use of one categorical column, or of several in combination."""
-    found, codes = read.categories(columns)
-    shares = np.bincount(codes, weights=weights, minlength=len(found)) / weights.sum()
-    return Levels(columns, found, shares, codes)
+    members, codes = read.categories(columns)
+    shares = np.bincount(codes, weights=weights, minlength=len(members)) / weights.sum()
+    return Levels(columns, members, shares, codes)
 
 
 def _distinct(values: np.ndarray) -> list[str]:
@@ -277,3 +259,44 @@ def _distinct(values: np.ndarray) -> list[str]:
         if len(set(shown)) == len(shown):
             break
     return shown
+
+
+def spline_knots(values: ArrayLike, columns: int) -> Floats:
+    """Return the knots of a cubic spline with as many ``columns``: smallest, quantiles, largest.
+
+    ``columns - 3`` knots lie inside, at equally spaced quantiles of ``values (n,)``. Raises
+    `InputError` when fewer than 3 columns are asked for or when the values are too few to differ
+    at the knots.
+    """
+    if columns < DEGREE:
+        raise InputError(f"A cubic spline has at least {DEGREE} columns, not {columns}.")
+    x = np.asarray(values, dtype=np.float64)
+    shares = np.linspace(0, 1, columns - DEGREE + 2)
+    knots: Floats = np.quantile(x, shares)
+    distinct = len(np.unique(x))
+    if (np.diff(knots) <= 0).any() or distinct <= columns:
+        raise InputError(
+            f"{distinct} distinct values, or many equal ones, do not carry a spline of {columns} "
+            "columns. Ask for fewer columns, or use the values as categories."
+        )
+    return knots
+
+
+def spline_columns(values: ArrayLike, knots: ArrayLike) -> Floats:
+    """Return the cubic B-splines ``(n, k)`` at ``values (n,)``, without the first: no intercept.
+
+    ``k`` is three more than the inner knots. Between the outer knots equal to `patsy` ``bs(x,
+    df=k)``; beyond them each column goes on along its tangent, because a cubic would run away.
+    Reference: de Boor (1978).
+    """
+    x, given = np.asarray(values, dtype=np.float64), np.asarray(knots, dtype=np.float64)
+    low, high = given[0], given[-1]
+    padded = np.concatenate([[low] * DEGREE, given, [high] * DEGREE])
+    inside = np.clip(x, low, high)
+    columns = BSpline.design_matrix(inside, padded, DEGREE).toarray()
+    beyond = x - inside
+    if beyond.any():
+        splines = BSpline(padded, np.eye(columns.shape[1]), DEGREE)
+        columns = columns + beyond[:, None] * splines(inside, nu=1)
+    without_first: Floats = columns[:, 1:]
+    return without_first

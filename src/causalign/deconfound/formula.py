@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from causalign.errors import SettingsError, nearest
 
-__all__ = ["Factor", "require_columns", "terms_in"]
-
 FUNCTIONS = ("log", "spline")
 COLUMNS = 5
 GRAMMAR = (
@@ -35,28 +33,28 @@ class Factor:
         return f"{self.function}({self.column})" if self.function else self.column
 
 
-def terms_in(formula: str) -> tuple[tuple[Factor, ...], ...]:
+def read_formula(formula: str) -> tuple[tuple[Factor, ...], ...]:
     """Return the terms of a formula, each the factors that ``*`` joins.
 
     The grammar is ``term + term``, a term ``factor * factor``, a factor ``column``,
     ``log(column)``, ``spline(column)`` or ``spline(column, 7)``. Raises `SettingsError`.
     """
     tokens = _Tokens(formula)
-    found = [_term(tokens)]
+    terms = [_read_term(tokens)]
     while tokens.take("+"):
-        found.append(_term(tokens))
+        terms.append(_read_term(tokens))
     tokens.require_end()
-    for term in found:
+    for term in terms:
         columns = [factor.column for factor in term]
         twice = next((name for name in columns if columns.count(name) > 1), None)
         if twice is not None:
             raise SettingsError(
                 f"The formula {formula!r} multiplies {twice!r} by itself. Use spline({twice})."
             )
-    return tuple(found)
+    return tuple(terms)
 
 
-def require_columns(
+def check_columns(
     formula: str,
     terms: Iterable[Sequence[Factor]],
     allowed: Sequence[str],
@@ -96,13 +94,11 @@ class _Tokens:
 
     def value(self, *kinds: str) -> str:
         """Go past a word, quoted name or number and return it."""
-        found = (
-            None if self.now is None else next((self.now[k] for k in kinds if self.now[k]), None)
-        )
-        if found is None:
+        text = None if self.now is None else next((self.now[k] for k in kinds if self.now[k]), None)
+        if text is None:
             raise self.error()
         self.now = next(self.rest, None)
-        return found
+        return text
 
     def require(self, mark: str) -> None:
         if not self.take(mark):
@@ -120,14 +116,14 @@ class _Tokens:
         return SettingsError(f"Cannot read the formula {self.formula!r} {place}. {GRAMMAR}")
 
 
-def _term(tokens: _Tokens) -> tuple[Factor, ...]:
-    found = [_factor(tokens)]
+def _read_term(tokens: _Tokens) -> tuple[Factor, ...]:
+    factors = [_read_factor(tokens)]
     while tokens.take("*"):
-        found.append(_factor(tokens))
-    return tuple(found)
+        factors.append(_read_factor(tokens))
+    return tuple(factors)
 
 
-def _factor(tokens: _Tokens) -> Factor:
+def _read_factor(tokens: _Tokens) -> Factor:
     quoted = tokens.now is not None and tokens.now["quoted"] is not None
     name = tokens.value("quoted", "word")
     if quoted or not tokens.take("("):

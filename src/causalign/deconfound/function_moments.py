@@ -5,22 +5,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from causalign.checks.nonlinear_instruments import (
+from causalign.checks.completeness import (
     enough_for_a_function,
     held_out_moments,
     own_function,
     strength_for_a_function,
 )
-from causalign.covariates import Covariate, design
 from causalign.deconfound.inference import positive_weights
-from causalign.deconfound.overlap import categories_seen_once
-from causalign.deconfound.surfaces import ColumnsOfLogs, columns_of
+from causalign.deconfound.rare_categories import categories_seen_once
+from causalign.deconfound.surfaces import ColumnsOfLogs, read_columns
 from causalign.deconfound.two_stage import moved_by_instruments
 from causalign.errors import InputError, SettingsError
 from causalign.logs import Logs
+from causalign.logs.covariates import Covariate, design
 from causalign.results import Finding
 from causalign.stats.folds import group_folds
-from causalign.stats.kernel_instruments import FirstStage, kernel_first_stage, linear_instruments
+from causalign.stats.kernel_instruments import (
+    KernelFirstStage,
+    kernel_first_stage,
+    linear_instruments,
+)
 from causalign.stats.kernels import KernelFeatures, kernel_features, mixed_kernel
 from causalign.stats.moment_sums import (
     Block,
@@ -31,20 +35,12 @@ from causalign.stats.moment_sums import (
     sums_of,
 )
 
-__all__ = [
-    "FunctionMoments",
-    "Problem",
-    "assumption",
-    "findings",
-    "moments_of",
-    "numbers",
-    "problem_of",
-]
-
 # Regressors of some rows: x (b, q).
 Regressors = Callable[[slice], np.ndarray]
 FEWEST_ROWS = 50
 BLOCK = 8192
+# What to use where no confounder needs an instrument.
+FLEXIBLE = "DoubleML with a flexible learner"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,11 +82,11 @@ class FunctionMoments:
     """Hold the sums of k folds, the first stage, and the violations ``(k,)`` of two-stage."""
 
     folds: tuple[MomentSums, ...]
-    first_stage: FirstStage
+    first_stage: KernelFirstStage
     of_line: np.ndarray
 
 
-def problem_of(
+def pose_problem(
     logs: Logs, exogenous: Sequence[str], folds: int, landmarks: int, seed: int
 ) -> Problem:
     """Lay out the estimation; exogenous confounders serve as their own instruments.
@@ -98,8 +94,7 @@ def problem_of(
     Raises `RoleNotDeclared`, `SettingsError`, `InputError` for fewer than 50 rows, and
     `NotIdentified` for a confounder or an instrument with one value.
     """
-    logs.require("confounders", "instruments")
-    moved = moved_by_instruments(logs, exogenous, "DoubleML with a flexible learner")
+    moved = moved_by_instruments(logs.roles, exogenous, FLEXIBLE)
     if folds < 2:
         raise SettingsError(f"folds must be at least 2, not {folds!r}.")
     if len(logs) < FEWEST_ROWS:
@@ -111,8 +106,8 @@ def problem_of(
     weights = weights / weights.mean()
     own = tuple(c for c in logs.confounders if c.name in exogenous)
     instruments = (*logs.instruments, *own)
-    read, rows = columns_of(logs.confounders)
-    read_instruments, Z = columns_of(instruments)
+    read, rows = read_columns(logs.confounders)
+    read_instruments, Z = read_columns(instruments)
     kernel = mixed_kernel(Z, read_instruments.counts, weights)
     linear, names = design(logs.confounders)
     groups = len(logs) if logs.clusters is None else logs.clusters
@@ -126,14 +121,14 @@ def problem_of(
         y=logs.outcome,
         weights=weights,
         folds=group_folds(groups, folds, seed),
-        linear=_standardised(linear, weights),
+        linear=_standardise(linear, weights),
         linear_names=names,
-        linear_instruments=_standardised(design(instruments)[0], weights),
+        linear_instruments=_standardise(design(instruments)[0], weights),
         moved=np.array([name.split("[")[0] in moved for name in names]),
     )
 
 
-def moments_of(problem: Problem, regressors: Regressors) -> FunctionMoments:
+def sum_moments(problem: Problem, regressors: Regressors) -> FunctionMoments:
     """Sum the moments of ``regressors`` and of the linear columns, which come after them."""
     sums = sums_by_fold(problem.blocks(regressors), problem.folds, problem.weights)
     last = slice(len(sums[0].squares) - problem.linear.shape[1], None)
@@ -150,7 +145,7 @@ def moments_of(problem: Problem, regressors: Regressors) -> FunctionMoments:
     return FunctionMoments(sums, kernel_first_stage(sums, last), np.array(left))
 
 
-def findings(
+def check_moments(
     problem: Problem, moments: FunctionMoments, violations: np.ndarray, of_nothing: np.ndarray
 ) -> tuple[Finding, ...]:
     """Return what the logs tell about the instruments and about a function.
@@ -174,10 +169,10 @@ def findings(
     )
 
 
-def numbers(
+def moment_numbers(
     problem: Problem, moments: FunctionMoments, violations: np.ndarray, of_nothing: np.ndarray
 ) -> dict[str, float]:
-    """Return the figures that both estimators tell: see `findings`."""
+    """Return the figures that both estimators give: see `check_moments`."""
     return {
         "violation": float(violations.mean()),
         "violation_of_nothing": float(of_nothing.mean()),
@@ -186,7 +181,7 @@ def numbers(
     }
 
 
-def assumption(logs: Logs, exogenous: Sequence[str]) -> str:
+def completeness_assumption(logs: Logs, exogenous: Sequence[str]) -> str:
     """Say under which condition the function is causal."""
     moved = [name for name in logs.roles.confounders if name not in exogenous]
     return (
@@ -199,23 +194,23 @@ def assumption(logs: Logs, exogenous: Sequence[str]) -> str:
 def _same_order(problem: Problem) -> np.ndarray:
     """Return the largest squared rank correlation of each linear column with an instrument.
 
-    It is 1 for a monotone function of an instrument, however curved; 0 is told of categories.
+    It is 1 for a monotone function of an instrument, however curved; 0 for categories.
     """
     # Here, because all of scipy.stats takes a while to import and one function is needed.
     from scipy.stats import rankdata
 
     numbers = [j for j, one in enumerate(problem.instruments) if not one.is_categorical]
     ranks = rankdata(problem.instrument_rows[:, numbers], axis=0)
-    found = np.zeros(problem.linear.shape[1])
+    squares = np.zeros(problem.linear.shape[1])
     for one in problem.covariates:
         if not one.is_categorical and numbers:
             own = rankdata(one.values)
-            found[problem.linear_names.index(one.name)] = max(
+            squares[problem.linear_names.index(one.name)] = max(
                 np.corrcoef(own, other)[0, 1] ** 2 for other in ranks.T
             )
-    return found
+    return squares
 
 
-def _standardised(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _standardise(columns: np.ndarray, weights: np.ndarray) -> np.ndarray:
     centred = columns - np.average(columns, axis=0, weights=weights)
     return centred / np.sqrt(np.average(centred**2, axis=0, weights=weights))

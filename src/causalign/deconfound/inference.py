@@ -8,8 +8,6 @@ from causalign.errors import InputError, RoleNotDeclared, SettingsError
 from causalign.logs import Logs
 from causalign.stats.least_squares import LinearFit
 
-__all__ = ["Covariance", "clusters_for", "interval_degrees_of_freedom", "positive_weights"]
-
 Covariance = Literal["auto", "robust", "clustered"]
 # Below the worth of so many equally weighted rows, one row says what the estimate is.
 FEWEST = 1.5
@@ -29,8 +27,9 @@ def clusters_for(logs: Logs, covariance: Covariance) -> np.ndarray | None:
     clusters = None if covariance == "robust" else logs.cluster_ways
     if covariance == "clustered" and clusters is None:
         raise RoleNotDeclared(
-            "These logs declare neither cluster nor group, so that errors cannot be clustered. "
-            "Name the column in `Roles(cluster=...)`, or use covariance='robust'."
+            "These logs declare neither cluster nor group, so that errors cannot be clustered; "
+            "covariance='robust' does not cluster.",
+            "cluster",
         )
     return clusters
 

@@ -10,8 +10,6 @@ from causalign.deconfound.terms import LinearTerms, Term
 from causalign.stats.absorb import Absorber, level_covariance
 from causalign.stats.least_squares import LinearFit
 
-__all__ = ["Absorbed", "absorbed_terms", "shrinkage"]
-
 # Beyond this many categories their joint covariance is not computed: their stderr is NaN.
 MOST_LEVELS = 1000
 
@@ -20,7 +18,7 @@ MOST_LEVELS = 1000
 class Absorbed:
     """Hold a regression with absorbed categories: rows ``(n,)``, columns ``X (n, k)``, their fit.
 
-    ``levels`` holds, for each part of h that is absorbed, the codes that were kept.
+    ``levels`` holds, for each part of h that is absorbed, the codes that were fitted.
     """
 
     levels: Sequence[np.ndarray]
@@ -49,26 +47,26 @@ def absorbed_terms(absorbed: Absorbed, h: Expansion) -> LinearTerms:
         size, category = len(part.names), part.category
         if category is not None:
             contrast, factor = _deviations(absorbed, f, effects[f])
-            found = factor * (contrast @ effects[f])
-            found -= _shares(absorber, f) @ found
+            deviations = factor * (contrast @ effects[f])
+            deviations -= _shares(absorber, f) @ deviations
             own = slice(int(starts[f]), int(starts[f + 1]))
             labels = [category.level_names[code] for code in absorbed.levels[f]]
-            told: tuple[str, ...] = tuple(f"{part.label}[{label}]" for label in labels)
-            terms.append(category.effects(absorbed.levels[f], found))
+            shown: tuple[str, ...] = tuple(f"{part.label}[{label}]" for label in labels)
+            terms.append(category.effects(absorbed.levels[f], deviations))
             f += 1
         else:
             own = slice(place, place + size)
             coefficients = fit.coefficients[own.start - starts[-1] : own.stop - starts[-1]]
-            told, contrast = part.reading()
-            found = contrast @ coefficients
+            shown, contrast = part.reading()
+            deviations = contrast @ coefficients
             terms.append(part.term(coefficients, means[column : column + size]))
             place += size
         column += size
-        names += told
+        names += shown
         block = np.zeros((len(contrast), width))
         block[:, own] = contrast
         rows.append(block)
-        estimates.append(found)
+        estimates.append(deviations)
     covariance = _covariance(absorbed, np.vstack(rows))
     return LinearTerms(tuple(terms), tuple(names), np.concatenate(estimates), covariance)
 
@@ -92,7 +90,7 @@ def shrinkage(deviations: np.ndarray, counts: np.ndarray, noise: float) -> np.nd
 
 def _shares(absorber: Absorber, f: int) -> np.ndarray:
     totals = np.bincount(absorber.codes[f], weights=absorber.weights)
-    return totals / totals.sum()
+    return np.asarray(totals / totals.sum())
 
 
 def _deviations(absorbed: Absorbed, f: int, effects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,21 +1,16 @@
 """Limited-information maximum likelihood: instruments that are many or weak mislead it less."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-
-from causalign.deconfound.effect import ConfounderEffect
-from causalign.deconfound.expansion import expand_confounders, expand_instruments
-from causalign.deconfound.inference import Covariance, positive_weights
-from causalign.deconfound.two_stage import TwoStageLeastSquares
+from causalign.deconfound.method import BlockPlan, refuse_formulas
+from causalign.deconfound.two_stage import READ_THE_SET, KClass, KClassDesign
 from causalign.errors import SettingsError
-from causalign.logs import Logs
-
-__all__ = ["LimitedInformation"]
+from causalign.stats.least_squares import LinearFit
 
 
 @dataclass(frozen=True, slots=True)
-class LimitedInformation:
+class LimitedInformation(KClass):
     """Fit ``y = a + C b + e`` with instruments, as if all errors were normal (LIML).
 
     ``b = (C'(I - kappa M) C)^-1 C'(I - kappa M) y`` with M what the instruments leave unexplained
@@ -23,49 +18,50 @@ class LimitedInformation:
     columns leave unexplained: h(C) = C b. Assumption: that of `TwoStageLeastSquares` (instruments
     move the confounders and reach the outcome only through them); normal errors are *not* needed.
     With as many instruments as confounders both give the same numbers. The median of b is nearly
-    right even with many or weak instruments, but b has no moments and may lie far out;
-    ``fuller = 1`` takes ``kappa - 1/(n - q)`` instead, q the instruments and exogenous columns,
-    which is nearly unbiased and has moments.
+    right even with many or weak instruments, but b has no moments and may lie far out.
 
-    ``covariance``: ``auto`` clusters standard errors when the logs declare ``cluster`` or
-    ``group``; ``robust``; ``clustered``. ``exogenous`` names confounders that need no instrument.
-    ``formula`` and ``instrument_formula`` as in `TwoStageLeastSquares`.
-    Reference: Anderson and Rubin (1949); Fuller (1977).
+    Parameters
+    ----------
+    covariance : {"auto", "robust", "clustered"}
+        ``auto`` clusters standard errors when the logs declare ``cluster`` or ``group``.
+    exogenous : tuple of str
+        Confounders that need no instrument.
+    fuller : float
+        1 takes ``kappa - 1/(n - q)`` instead, q the instruments and exogenous columns, which is
+        nearly unbiased and has moments.
+    formula, instrument_formula : str, optional
+        As in `TwoStageLeastSquares`.
+
+    References
+    ----------
+    Anderson and Rubin (1949); Fuller (1977).
     """
 
-    covariance: Covariance = "auto"
-    exogenous: tuple[str, ...] = ()
+    name: ClassVar[str] = "limited-information"
+
     fuller: float = 0.0
-    formula: str | None = None
-    instrument_formula: str | None = None
 
-    def fit(self, logs: Logs, text_features: np.ndarray | None = None) -> ConfounderEffect:
-        """Estimate h(C) from logs with ``confounders`` and ``instruments``.
+    def _fit(self, design: KClassDesign) -> tuple[LinearFit, str]:
+        """Raise `SettingsError` unless ``fuller`` is from 0 on and leaves kappa positive."""
+        fit = design.fit("liml")
+        if self.fuller:
+            fit = design.fit(self._reduce(fit.kappa, design))
+        return fit, READ_THE_SET
 
-        ``text_features`` is not used: the instruments stand in for it. Raises as
-        `TwoStageLeastSquares`, and `SettingsError` unless ``fuller`` is a number from 0 on that
-        leaves kappa positive.
-        """
-        del text_features
-        plain = TwoStageLeastSquares(
-            self.covariance, self.exogenous, "liml", self.formula, self.instrument_formula
-        )
-        effect = plain.fit(logs)
-        if self.fuller != 0:
-            kappa = self._reduced(effect.numbers["kappa"], logs)
-            effect = replace(plain, kappa=kappa).fit(logs)
-        return replace(effect, method="limited-information", settings=asdict(self))
+    def plan_blocks(self) -> BlockPlan:
+        """Return how to fit block by block; raise `SettingsError` for formulas and Fuller's."""
+        refuse_formulas(self.formula, self.instrument_formula)
+        if self.fuller:
+            raise SettingsError("LimitedInformation(fuller=...) needs all rows at once.")
+        return BlockPlan(exogenous=self.exogenous, kappa="liml")
 
-    def _reduced(self, kappa: float, logs: Logs) -> float:
+    def _reduce(self, kappa: float, design: KClassDesign) -> float:
         """Return ``kappa - fuller / (n - q)``, q the columns of the first stage with intercept."""
-        weights = positive_weights(logs)
-        own = expand_confounders(logs, self.formula, weights, self.exogenous).exogenous
-        Z = expand_instruments(logs, self.instrument_formula, weights, self.exogenous)
-        columns = 1 + own + len(Z.names)
-        reduced = kappa - self.fuller / (len(logs) - columns)
+        freedom = len(design.logs) - 1 - design.h.exogenous - len(design.Z.names)
+        reduced = kappa - self.fuller / freedom
         if not (self.fuller >= 0 and reduced > 0):
             raise SettingsError(
-                f"fuller must be 0 or more and less than {kappa * (len(logs) - columns):.4g} for "
+                f"fuller must be 0 or more and less than {kappa * freedom:.4g} for "
                 f"these logs, not {self.fuller!r}; 1 is usual."
             )
         return reduced

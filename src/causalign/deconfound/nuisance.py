@@ -2,26 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
-from causalign.covariates import LARGEST, design
-from causalign.errors import InputError, NotIdentified, RoleNotDeclared, SettingsError
+from causalign.checks.check import Check
+from causalign.deconfound.effect import ConfounderEffect
+from causalign.deconfound.method import FittedOnLogs
+from causalign.errors import NotIdentified, SettingsError
 from causalign.logs import Logs
-from causalign.results import Finding, Verdict
+from causalign.results import Finding
 from causalign.stats.cross_fit import learner_cross_fit, ridge_cross_fit
 from causalign.stats.folds import group_folds
 
-__all__ = [
-    "Nuisance",
-    "PartialledOut",
-    "confounder_left",
-    "rows_together",
-    "text_features_of",
-]
-
 LITTLE = 0.05
+# A share of variance below this is rounding: the text determines the column.
 NOTHING = 1e-8
 
 
@@ -34,14 +29,16 @@ class PartialledOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Nuisance:
+class PartialledOutTexts(FittedOnLogs[ConfounderEffect]):
     """Predict columns from the text by fits on other folds, and keep what is left of them.
 
     ``learner``: a scikit-learn regressor, or None for ridge whose penalty each fold chooses among
     the other folds, for each column.
     """
 
-    learner: Any = None
+    reads_text: ClassVar[bool] = True
+
+    learner: object = None
     folds: int = 5
     seed: int = 0
 
@@ -60,7 +57,7 @@ class Nuisance:
                 "chooses its penalty on further folds."
             )
 
-    def partial_out(self, logs: Logs, features: np.ndarray, columns: np.ndarray) -> PartialledOut:
+    def _partial_out(self, logs: Logs, features: np.ndarray, columns: np.ndarray) -> PartialledOut:
         """Return ``columns (n, m)`` less their cross-fitted prediction from ``features (n, p)``."""
         member = group_folds(rows_together(logs), self.folds, self.seed)
         if self.learner is None:
@@ -76,10 +73,10 @@ class Nuisance:
         left = np.divide(remains, spread, out=np.zeros_like(remains), where=spread > 0)
         return PartialledOut(residuals, left)
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Return the settings as JSON can hold them."""
         learner = "ridge" if self.learner is None else repr(self.learner)
-        return {"learner": learner, "folds": self.folds, "seed": self.seed}
+        return {**FittedOnLogs.settings(self), "learner": learner}
 
 
 def rows_together(logs: Logs) -> np.ndarray:
@@ -88,43 +85,11 @@ def rows_together(logs: Logs) -> np.ndarray:
     return logs.codes_of(logs.roles.completion) if clusters is None else clusters
 
 
-def text_features_of(
-    logs: Logs, given: np.ndarray | None, method: str
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the text features ``(n, p)``, given or of the role ``features``, and their names.
-
-    Raises `RoleNotDeclared` when there are neither and `InputError` when they do not fit.
-    """
-    if given is None:
-        if not logs.roles.features:
-            raise RoleNotDeclared(
-                f"The method {method} compares texts by their features, and these logs declare "
-                "none. Name columns in `Roles(features=...)`, or pass text_features, an array "
-                "(n, p) such as embeddings of the completions."
-            )
-        features, names = design([logs.covariate(name) for name in logs.roles.features])
-    else:
-        features = np.asarray(given, dtype=np.float64)
-        if features.ndim != 2 or len(features) != len(logs) or not np.isfinite(features).all():
-            raise InputError(
-                f"text_features must be finite numbers ({len(logs)}, p), not {features.shape}."
-            )
-        names = tuple(f"text feature {i}" for i in range(features.shape[1]))
-    if features.shape[1] == 0:
-        raise InputError("text_features has no columns: texts cannot be told apart by them.")
-    if np.abs(features).max() > LARGEST:
-        raise InputError(f"text_features holds numbers beyond {LARGEST:g}. Change their units.")
-    if (features == features[0]).all():
-        raise InputError("Every text feature is constant: texts cannot be told apart by them.")
-    return features, names
-
-
-def confounder_left(left: np.ndarray, names: Sequence[str]) -> Finding:
+def check_confounder_left(left: np.ndarray, names: Sequence[str]) -> Finding:
     """Judge how much of each confounder the text leaves unexplained, ``left (k,)`` (DE201).
 
     Raises `NotIdentified` when nothing is left: every text then has one value of the confounder.
     """
-    title = "What the text leaves of the confounders"
     least = int(np.argmin(left))
     share, name = float(left[least]), names[least]
     if share < NOTHING:
@@ -132,16 +97,14 @@ def confounder_left(left: np.ndarray, names: Sequence[str]) -> Finding:
             f"The text features determine {name!r}, so that its effect cannot be told from the "
             "text's (DE201). Leave out the feature that copies it, or use instruments."
         )
-    numbers: dict[str, float | str] = {"left": share, "confounder": name}
-    said = f"the text features leave {min(share, 1.0):.1%} of the variance of {name} unexplained"
+    check = Check("DE201", "What the text leaves of the confounders", left=share, confounder=name)
+    described = (
+        f"the text features leave {min(share, 1.0):.1%} of the variance of {name} unexplained"
+    )
     if share >= LITTLE:
-        return Finding("DE201", title, Verdict.PASS, f"At the least, {said}.", numbers)
-    return Finding(
-        "DE201",
-        title,
-        Verdict.WARN,
+        return check.passes(f"At the least, {described}.")
+    return check.warns(
         f"Only {share:.1%} of the variance of {name} is left once the text is known. Its effect "
         "rests on that rest, and small errors in predicting it bias the estimate. Use coarser "
-        "text features, or instruments.",
-        numbers,
+        "text features, or instruments."
     )

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
-from causalign.covariates import design
+from causalign.checks.check import Check
 from causalign.deconfound.balancing import Balance, BalancingWeights
 from causalign.deconfound.inference import positive_weights
-from causalign.deconfound.nuisance import text_features_of
+from causalign.deconfound.method import FittedOnLogs, TextFeatures
 from causalign.errors import SettingsError
 from causalign.logs import Logs
+from causalign.logs.covariates import design
 from causalign.results import Finding, Verdict
 from causalign.stats.folds import group_folds
 from causalign.stats.permutation_weights import (
@@ -20,8 +21,6 @@ from causalign.stats.permutation_weights import (
     permutation_weights,
     weighted_correlations,
 )
-
-__all__ = ["PermutationWeighting"]
 
 ASSUMPTION = (
     "among rows with the same confounders the text was chosen without regard to the outcome, and "
@@ -35,7 +34,7 @@ REMAINING = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class PermutationWeighting:
+class PermutationWeighting(FittedOnLogs[BalancingWeights]):
     """Weight row i by ``p(T_i) p(C_i) / p(T_i, C_i)``, from a classifier of shuffled rows.
 
     Under the weights texts and confounders are independent, each with the distribution it had, so
@@ -44,35 +43,46 @@ class PermutationWeighting:
     have met every value of the confounders (overlap). Nothing is subtracted: the result weights
     logs, and a reward is then fitted with those weights.
 
-    ``classifier``: ``logistic``, ``boosting`` or a scikit-learn classifier, which sees text,
-    confounders and their products. ``folds``, ``seed``: the weight of a row comes from a fit on
-    other folds, which keep clusters together. ``repetitions`` of the shuffle; ``components``, the
-    number of principal components of the text that the classifier sees;
-    ``largest``, the cap of weights in units of their mean. Reference: Arbour, Dimmery and Sondhi
-    (2021), arXiv:1901.01230.
+    Parameters
+    ----------
+    classifier : "logistic", "boosting" or classifier of scikit-learn
+        It sees text, confounders and their products.
+    folds, seed : int
+        The weight of a row comes from a fit on other folds, which keep clusters together.
+    repetitions : int
+        How often the rows are shuffled.
+    components : int, optional
+        The number of principal components of the text that the classifier sees; None for all.
+    largest : float
+        The cap of weights in units of their mean.
+
+    References
+    ----------
+    Arbour, Dimmery and Sondhi (2021), arXiv:1901.01230.
     """
 
-    classifier: Any = "logistic"
+    name: ClassVar[str] = "permutation-weighting"
+    reads_text: ClassVar[bool] = True
+
+    classifier: object = "logistic"
     folds: int = 5
     seed: int = 0
     repetitions: int = 4
     components: int | None = 32
     largest: float = 20.0
 
-    def fit(self, logs: Logs, text_features: np.ndarray | None = None) -> BalancingWeights:
-        """Estimate the weights with ``text_features (n, p)``, or the role ``features``.
-
-        Raises `RoleNotDeclared`, `InputError` and `SettingsError`.
-        """
-        logs.require("confounders")
+    def __post_init__(self) -> None:
         if self.folds < 2:
             raise SettingsError(f"folds must be at least 2, not {self.folds!r}.")
-        features, _ = text_features_of(logs, text_features, "permutation-weighting")
+
+    def _estimate(self, logs: Logs, features: TextFeatures) -> BalancingWeights:
+        """Estimate the weights that balance text and confounders."""
+        text = features.columns
         columns, names = design(logs.confounders)
         base = positive_weights(logs)
         groups = len(logs) if logs.clusters is None else logs.clusters
-        found = permutation_weights(
-            features,
+        fit = permutation_weights(
+            text,
             columns,
             folds=group_folds(groups, self.folds, self.seed),
             classifier=self.classifier,
@@ -82,90 +92,73 @@ class PermutationWeighting:
             weights=base,
             seed=self.seed,
         )
-        total = base * found.weights
+        total = base * fit.weights
         balance = Balance(
             names,
-            weighted_correlations(features, columns, base),
-            weighted_correlations(features, columns, total),
+            weighted_correlations(text, columns, base),
+            weighted_correlations(text, columns, total),
         )
         size = effective_size(total)
         return BalancingWeights(
-            weights=found.weights,
+            weights=fit.weights,
             balance=balance,
             effective_rows=size,
-            auc=found.auc,
-            clipped=found.clipped,
+            auc=fit.auc,
+            clipped=fit.clipped,
             assumption=ASSUMPTION,
-            findings=(_separated(found), _size(size, len(logs)), _balanced(balance, size, names)),
-            settings=self._settings(),
+            findings=(
+                _check_separation(fit),
+                _check_size(size, len(logs)),
+                _check_balance(balance, size, names),
+            ),
+            settings=self.settings(),
         )
 
-    def _settings(self) -> dict[str, Any]:
-        named = isinstance(self.classifier, str)
-        return {
-            "classifier": self.classifier if named else repr(self.classifier),
-            "folds": self.folds,
-            "seed": self.seed,
-            "repetitions": self.repetitions,
-            "components": self.components,
-            "largest": self.largest,
-        }
 
-
-def _separated(found: PermutationWeights) -> Finding:
+def _check_separation(fit: PermutationWeights) -> Finding:
     """Ask whether real rows can be told from shuffled ones without error (DE202)."""
-    title = "Real rows look like shuffled ones"
-    numbers = {"auc": found.auc, "clipped": found.clipped}
-    said = f"A classifier tells real rows from shuffled ones with AUC {found.auc:.3f}"
-    if found.auc < SEPARATED:
-        return Finding("DE202", title, Verdict.PASS, f"{said} (.5 is independence).", numbers)
-    return Finding(
-        "DE202",
-        title,
-        Verdict.FAIL,
-        f"{said}: almost every text met only its own values of the confounders, so that no "
+    check = Check("DE202", "Real rows look like shuffled ones", auc=fit.auc, clipped=fit.clipped)
+    described = f"A classifier tells real rows from shuffled ones with AUC {fit.auc:.3f}"
+    if fit.auc < SEPARATED:
+        return check.passes(f"{described} (.5 is independence).")
+    return check.fails(
+        f"{described}: almost every text met only its own values of the confounders, so that no "
         "weights can make them independent. Use coarser text features or confounders, or a "
-        "method that extrapolates, such as additive.",
-        numbers,
+        "method that extrapolates, such as additive."
     )
 
 
-def _size(size: float, rows: int) -> Finding:
+def _check_size(size: float, rows: int) -> Finding:
     """Count the rows that are left in effect (DE203)."""
-    title = "Rows left after weighting"
-    numbers = {"effective_rows": size, "share": size / rows}
-    said = f"the weighted rows are worth {size:.0f} of {rows}"
+    check = Check("DE203", "Rows left after weighting", effective_rows=size, share=size / rows)
+    worth = f"the weighted rows are worth {size:.0f} of {rows}"
     if size / rows >= SPARSE and size >= FEWEST:
-        return Finding("DE203", title, Verdict.PASS, f"In precision, {said}.", numbers)
+        return check.passes(f"In precision, {worth}.")
     verdict = Verdict.FAIL if size / rows < FEW or size < FEWEST else Verdict.WARN
-    return Finding(
-        "DE203",
-        title,
+    return check.end(
         verdict,
-        f"In precision, {said}: a few rows with large weights decide. Lower `largest`, use fewer "
+        f"In precision, {worth}: a few rows with large weights decide. Lower `largest`, use fewer "
         "components or coarser confounders, or collect texts under conditions they rarely met.",
-        numbers,
     )
 
 
-def _balanced(balance: Balance, size: float, names: Sequence[str]) -> Finding:
+def _check_balance(balance: Balance, size: float, names: Sequence[str]) -> Finding:
     """Compare the correlation of text and confounders before and after (DE204)."""
-    title = "Balance after weighting"
     worst = int(np.argmax(balance.typical_after))
     before = float(balance.typical_before[worst])
     after, name = float(balance.typical_after[worst]), names[worst]
     # Independent columns still correlate by about one over the root of the rows.
     chance = size**-0.5
-    numbers: dict[str, float | str] = {"before": before, "after": after, "by_chance": chance}
-    numbers["confounder"] = name
-    said = f"the typical correlation of the text with {name} went from {before:.3f} to {after:.3f}"
+    numbers = {"before": before, "after": after, "by_chance": chance}
+    check = Check("DE204", "Balance after weighting", confounder=name, **numbers)
+    change = (
+        f"the typical correlation of the text with {name} went from {before:.3f} to {after:.3f}"
+    )
     if after <= max(BALANCED, 1.5 * chance):
-        return Finding("DE204", title, Verdict.PASS, f"At worst, {said}.", numbers)
-    return Finding(
-        "DE204",
-        title,
+        return check.passes(f"At worst, {change}.")
+    return check.end(
         Verdict.WARN if after < REMAINING * before else Verdict.FAIL,
-        f"At worst, {said}; chance alone would give {chance:.3f}. Text and confounder still travel "
-        "together under the weights. Try classifier='boosting', more components or a larger cap.",
-        numbers,
+        f"At worst, {change}; chance alone would give {chance:.3f}. Text and confounder still "
+        "travel together under the weights. Try classifier='boosting', more components or a "
+        "larger cap.",
     )

@@ -1,15 +1,14 @@
-"""An effect of confounders that is a function of them: its term, and what a table tells of it."""
+"""An effect of confounders that is a function of them: its term, and what a table shows of it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from causalign.covariates import Covariate, covariate
-from causalign.errors import InputError, NotIdentified
+from causalign.deconfound.factors import Reader
+from causalign.errors import NotIdentified
 from causalign.logs import Logs
-
-__all__ = ["ColumnsOfLogs", "Surface", "Told", "columns_of", "told_of"]
+from causalign.logs.covariates import Covariate
 
 Function = Callable[[np.ndarray], np.ndarray]
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -32,28 +31,19 @@ class ColumnsOfLogs:
 
     def __call__(self, logs: Logs) -> np.ndarray:
         """Return ``(n, d)``; raise `InputError` where a number has become a category."""
-        read = zip(self.names, self.levels, strict=True)
-        return np.column_stack([self._column(logs, name, known) for name, known in read])
+        read = Reader(logs)
+        columns = [
+            read.levels_among((name,), [(level,) for level in known])
+            if known
+            else read.numbers(name)
+            for name, known in zip(self.names, self.levels, strict=True)
+        ]
+        return np.column_stack(columns).astype(np.float64, copy=False)
 
     @property
     def counts(self) -> tuple[int, ...]:
         """Return the number of levels of each column, 0 for numbers."""
         return tuple(len(known) for known in self.levels)
-
-    def _column(self, logs: Logs, name: str, known: tuple[str, ...]) -> np.ndarray:
-        found = logs.covariate(name)
-        if not known:
-            if found.is_categorical:
-                raise InputError(
-                    f"Column {name!r} was numeric in the logs that were fitted and holds "
-                    "categories here. Convert it to numbers."
-                )
-            return found.values
-        if not found.is_categorical:
-            found = covariate(name, logs.data[name], categorical=True)
-        place = {level: code for code, level in enumerate(known)}
-        codes = np.array([place.get(level, -1) for level in found.levels], dtype=np.float64)
-        return codes[found.values]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,8 +71,8 @@ class Surface:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Told:
-    """Hold what is told of a function: ``k`` names, and each one's weights of function values.
+class Functionals:
+    """Hold what is shown of a function: ``k`` names, and each one's weights of function values.
 
     Number i is ``Σ_r weights[i][r] h(points[i][r])``: an average slope or an average value.
     """
@@ -93,11 +83,11 @@ class Told:
 
     def apply(self, function: Function) -> np.ndarray:
         """Return the k numbers of a function of rows, or ``(k, p)`` of p functions."""
-        told = zip(self.points, self.weights, strict=True)
-        return np.array([weights @ function(points) for points, weights in told])
+        sums = zip(self.points, self.weights, strict=True)
+        return np.array([weights @ function(points) for points, weights in sums])
 
 
-def columns_of(covariates: Sequence[Covariate]) -> tuple[ColumnsOfLogs, np.ndarray]:
+def read_columns(covariates: Sequence[Covariate]) -> tuple[ColumnsOfLogs, np.ndarray]:
     """Return how to read these covariates from other logs, and their matrix ``(n, d)``.
 
     Raises `NotIdentified` naming one that holds a single value.
@@ -112,8 +102,10 @@ def columns_of(covariates: Sequence[Covariate]) -> tuple[ColumnsOfLogs, np.ndarr
     return read, np.column_stack([c.values for c in covariates]).astype(np.float64)
 
 
-def told_of(read: ColumnsOfLogs, rows: np.ndarray, weights: np.ndarray, seed: int) -> Told:
-    """Lay out what is told of a function h of ``rows (n, d)`` with ``weights (n,)``.
+def choose_functionals(
+    read: ColumnsOfLogs, rows: np.ndarray, weights: np.ndarray, seed: int
+) -> Functionals:
+    """Choose what is shown of a function h of ``rows (n, d)`` with ``weights (n,)``.
 
     For a number: its average slope over the rows, ``E[∂h/∂c_j]`` (with two values, the average
     difference of h between them, for one unit), then h at five of its quantiles, less the average
@@ -146,7 +138,7 @@ def told_of(read: ColumnsOfLogs, rows: np.ndarray, weights: np.ndarray, seed: in
             names.append(label)
             points.append(moved)
             shares.append(share)
-    return Told(tuple(names), tuple(points), tuple(shares))
+    return Functionals(tuple(names), tuple(points), tuple(shares))
 
 
 def _sample(

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.linalg import block_diag
 
-from causalign.covariates import Covariate, covariate
 from causalign.errors import InputError
 from causalign.logs import Logs
-
-__all__ = ["Average", "Categories", "LinearTerms", "Slope", "Term", "terms_about"]
+from causalign.logs.covariates import Covariate, covariate
 
 
 class Term(Protocol):
@@ -30,6 +29,23 @@ class Term(Protocol):
         ...
 
 
+def read_numbers(column: Covariate) -> np.ndarray:
+    """Return a numeric column ``(n,)``; raise `InputError` for one that holds categories."""
+    if column.is_categorical:
+        raise InputError(
+            f"Column {column.name!r} was numeric in the logs that were fitted and holds "
+            "categories here. Convert it to numbers."
+        )
+    return np.asarray(column.values)
+
+
+def read_categories(column: Covariate, logs: Logs) -> Covariate:
+    """Return a column as categories, also where these logs hold numbers in it."""
+    if column.is_categorical:
+        return column
+    return covariate(column.name, logs.data[column.name], categorical=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Slope:
     """Contribute ``coefficient * (value - mean)``; the mean is that of the fitted logs."""
@@ -40,13 +56,8 @@ class Slope:
 
     def contribution(self, logs: Logs) -> np.ndarray:
         """Return the contributions ``(n,)`` in units of the outcome."""
-        found = logs.covariate(self.column)
-        if found.is_categorical:
-            raise InputError(
-                f"Column {self.column!r} was numeric in the logs that were fitted and holds "
-                "categories here. Convert it to numbers."
-            )
-        return self.coefficient * (found.values - self.mean)
+        values = read_numbers(logs.covariate(self.column))
+        return np.asarray(self.coefficient * (values - self.mean))
 
     def unknown(self, logs: Logs) -> int:
         """Return 0: a slope extrapolates to every number."""
@@ -67,21 +78,18 @@ class Categories:
 
     def contribution(self, logs: Logs) -> np.ndarray:
         """Return the contributions ``(n,)`` in units of the outcome."""
-        found = self._codes(logs)
-        by_level = np.array([self.deviations.get(level, 0.0) for level in found.levels])
-        return by_level[found.values]
+        column = self._read(logs)
+        by_level = np.array([self.deviations.get(level, 0.0) for level in column.levels])
+        return np.asarray(by_level[column.values])
 
     def unknown(self, logs: Logs) -> int:
         """Return how many rows hold a category that has no effect of its own."""
-        found = self._codes(logs)
-        missing = np.array([level not in self.deviations for level in found.levels])
-        return int(missing[found.values].sum())
+        column = self._read(logs)
+        missing = np.array([level not in self.deviations for level in column.levels])
+        return int(missing[column.values].sum())
 
-    def _codes(self, logs: Logs) -> Covariate:
-        found = logs.covariate(self.column)
-        if found.is_categorical:
-            return found
-        return covariate(self.column, logs.data[self.column], categorical=True)
+    def _read(self, logs: Logs) -> Covariate:
+        return read_categories(logs.covariate(self.column), logs)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,50 +102,16 @@ class LinearTerms:
     covariance: np.ndarray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Average:
-    """Hold what the terms need to know of a confounder: its mean, or its levels' shares."""
-
-    name: str
-    mean: float = 0.0
-    levels: tuple[str, ...] = ()
-    shares: np.ndarray | None = None
-
-
-def terms_about(
-    averages: Sequence[Average], coefficients: np.ndarray, covariance: np.ndarray
+def combine_terms(
+    terms: Sequence[Term],
+    shown: Sequence[tuple[tuple[str, ...], np.ndarray]],
+    coefficients: np.ndarray,
+    covariance: np.ndarray,
 ) -> LinearTerms:
-    """Turn the coefficients of a design into terms relative to the average row.
+    """Return terms with what is shown of them: names, and the matrix from coefficients to numbers.
 
-    ``coefficients (k,)`` and ``covariance (k, k)`` belong to the columns of the design, in order.
-    Categories, coded against their first level, become deviations ``d_l = b_l - sum_m s_m b_m``
-    from their average with the weighted shares s, so that no category is special and the effects
-    of all of them, the first included, have intervals.
+    ``coefficients (k,)`` and ``covariance (k, k)`` are those of all terms, one after the other.
     """
-    terms: list[Term] = []
-    names: list[str] = []
-    blocks: list[np.ndarray] = []
-    start = 0
-    for one in averages:
-        if one.shares is not None:
-            width = len(one.levels) - 1
-            contrast = np.vstack([np.zeros(width), np.eye(width)]) - one.shares[1:]
-            found = contrast @ coefficients[start : start + width]
-            terms.append(Categories(one.name, dict(zip(one.levels, found.tolist(), strict=True))))
-            names += [f"{one.name}[{level}]" for level in one.levels]
-        else:
-            width = 1
-            contrast = np.ones((1, 1))
-            terms.append(Slope(one.name, float(coefficients[start]), one.mean))
-            names.append(one.name)
-        block = np.zeros((len(contrast), len(coefficients)))
-        block[:, start : start + width] = contrast
-        blocks.append(block)
-        start += width
-    to_terms = np.vstack(blocks)
-    return LinearTerms(
-        tuple(terms),
-        tuple(names),
-        to_terms @ coefficients,
-        to_terms @ covariance @ to_terms.T,
-    )
+    names = tuple(name for labels, _ in shown for name in labels)
+    matrix = block_diag(*(block for _, block in shown))
+    return LinearTerms(tuple(terms), names, matrix @ coefficients, matrix @ covariance @ matrix.T)

@@ -1,120 +1,162 @@
 """Instruments: use only that part of the confounders which something outside the text moved."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from causalign.checks.check import Check
 from causalign.checks.instruments import instrument_findings, strength_of_instruments
-from causalign.deconfound.effect import ConfounderEffect
-from causalign.deconfound.expansion import expand_confounders, expand_instruments
+from causalign.deconfound.effect import ConfounderEffect, linear_effect
+from causalign.deconfound.expansion import Expansion, expand_confounders, expand_instruments
 from causalign.deconfound.inference import (
     Covariance,
     clusters_for,
-    interval_degrees_of_freedom,
     positive_weights,
 )
-from causalign.deconfound.overlap import categories_seen_once
+from causalign.deconfound.method import BlockPlan, FittedOnLogs, refuse_formulas
+from causalign.deconfound.rare_categories import categories_seen_once
 from causalign.errors import NotIdentified, SettingsError, nearest
 from causalign.logs import Logs
-from causalign.results import Finding, Verdict
-from causalign.roles import Roles
-from causalign.stats.least_squares import first_stage, two_stage
+from causalign.logs.roles import Roles
+from causalign.results import Finding
+from causalign.stats.least_squares import LinearFit, first_stage, two_stage
 from causalign.stats.partial import partial_out
 
-__all__ = [
-    "TwoStageLeastSquares",
-    "instruments_assumption",
-    "moved_by_instruments",
-    "order_condition",
-]
+Kappa = float | Literal["liml"]
+READ_THE_SET = "read the set of ID203 instead"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KClassDesign:
+    """Hold what every estimator of the k-class regresses: confounders h, instruments Z, rows."""
+
+    logs: Logs
+    h: Expansion
+    Z: Expansion
+    weights: np.ndarray
+    clusters: np.ndarray | None
+
+    @property
+    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return endogenous columns, exogenous ones with the intercept, and instruments."""
+        own, moved = np.hsplit(self.h.columns, [self.h.exogenous])
+        return moved, np.column_stack([np.ones(len(self.logs)), own]), self.Z.columns
+
+    def fit(self, kappa: Kappa) -> LinearFit:
+        """Return the fit with this kappa."""
+        return two_stage(
+            self.logs.outcome,
+            *self.columns,
+            kappa=kappa,
+            weights=self.weights,
+            clusters=self.clusters,
+            correction="min",
+            names=("intercept", *self.h.names, *self.Z.names),
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class TwoStageLeastSquares:
-    """Regress the outcome on what the instruments say about the confounders.
+class KClass(FittedOnLogs[ConfounderEffect]):
+    """Fit ``y = a + C b + e`` with instruments; a class says with which kappa."""
 
-    First stage ``C = a + Z d + v``, second stage ``y = a + C^ b + e``: h(C) = C b. Assumption: the
-    instruments Z move the confounders, are independent of the text and of other causes of the
-    outcome, and reach the outcome only through the confounders. Reference: arXiv:2506.00152,
-    section 4.1.
-
-    ``covariance``: ``auto`` clusters standard errors when the logs declare ``cluster`` or
-    ``group``; ``robust``; ``clustered``. ``exogenous`` names confounders that need no instrument.
-    ``kappa``: 1 for two-stage least squares, ``"liml"`` for limited-information maximum likelihood,
-    which is less biased when instruments are many or weak. ``formula`` says what h(C) is made of,
-    as in ``"spline(price, 5) + season"``, and ``instrument_formula`` the same of the instruments,
-    which may be multiplied with exogenous confounders; a curve needs as many instrument columns as
-    it has itself: ``"spline(cost, 6)"``.
-    """
+    needs: ClassVar[tuple[str, ...]] = ("confounders", "instruments")
 
     covariance: Covariance = "auto"
     exogenous: tuple[str, ...] = ()
-    kappa: float | Literal["liml"] = 1.0
     formula: str | None = None
     instrument_formula: str | None = None
 
-    def fit(self, logs: Logs, text_features: np.ndarray | None = None) -> ConfounderEffect:
-        """Estimate h(C) from logs with ``confounders`` and ``instruments``.
+    def _check_columns(self, roles: Roles) -> None:
+        moved_by_instruments(roles, self.exogenous)
 
-        ``text_features`` is not used: the instruments stand in for it. Raises `RoleNotDeclared`,
-        `SettingsError`, and `NotIdentified` when there are fewer instruments than confounders that
-        need one, when columns are redundant, or when the instruments do not move a confounder.
+    @abstractmethod
+    def _fit(self, design: KClassDesign) -> tuple[LinearFit, str]:
+        """Return the fit of the columns, and what to do about weak instruments."""
+
+    def _estimate(self, logs: Logs, *_: object) -> ConfounderEffect:
+        """Estimate h(C); the instruments stand in for the text.
+
+        Raises `NotIdentified` when there are fewer instruments than confounders that need one,
+        when columns are redundant, or when the instruments do not move a confounder.
         """
-        del text_features
-        logs.require("confounders", "instruments")
-        moved = moved_by_instruments(logs, self.exogenous)
-        weights, clusters = positive_weights(logs), clusters_for(logs, self.covariance)
-        h = expand_confounders(logs, self.formula, weights, self.exogenous)
-        Z = expand_instruments(logs, self.instrument_formula, weights, self.exogenous)
+        w, clusters = positive_weights(logs), clusters_for(logs, self.covariance)
+        h = expand_confounders(logs, self.formula, w, self.exogenous)
+        Z = expand_instruments(logs, self.instrument_formula, w, self.exogenous)
         names = h.names[h.exogenous :]
-        order = order_condition(names, Z.names)
-        exogenous = np.column_stack([np.ones(len(logs)), h.columns[:, : h.exogenous]])
-        columns = (h.columns[:, h.exogenous :], exogenous, Z.columns)
-        fit = two_stage(
-            logs.outcome,
-            *columns,
-            kappa=self.kappa,
-            weights=weights,
-            clusters=clusters,
-            correction="min",
-            names=("intercept", *h.names, *Z.names),
-        )
-        strength = first_stage(*columns, weights=weights, clusters=clusters)
-        parts = partial_out(logs.outcome, *columns, weights=weights, clusters=clusters)
-        linear = h.terms(fit.coefficients[1:], fit.covariance[1:, 1:])
-        return ConfounderEffect(
-            method="two-stage",
-            names=linear.names,
-            estimates=linear.estimates,
-            covariance=linear.covariance,
-            terms=linear.terms,
-            observations=len(logs),
-            outcome=logs.roles.outcome,
-            assumption=instruments_assumption(logs.roles, moved),
+        order = check_instruments(names, Z.names)
+        design = KClassDesign(logs, h, Z, w, clusters)
+        (fit, remedy), columns = self._fit(design), design.columns
+        strength = first_stage(*columns, weights=w, clusters=clusters)
+        parts = partial_out(logs.outcome, *columns, weights=w, clusters=clusters)
+        return linear_effect(
+            self,
+            logs,
+            h.terms(fit.coefficients[1:], fit.covariance[1:, 1:]),
+            fit,
+            assumption=instruments_assumption(
+                logs.roles, moved_by_instruments(logs.roles, self.exogenous)
+            ),
             findings=(
                 order,
                 strength_of_instruments(
-                    strength, names, leans_towards="ordinary least squares", remedy=self._remedy()
+                    strength, names, leans_towards="ordinary least squares", remedy=remedy
                 ),
                 *instrument_findings(parts, names),
                 categories_seen_once(h.categories),
             ),
-            degrees_of_freedom=interval_degrees_of_freedom(fit),
             numbers={"first_stage_f": float(strength.f.min()), "kappa": fit.kappa},
-            settings=asdict(self),
         )
 
-    def _remedy(self) -> str:
-        return "use limited-information" if self.kappa == 1 else "read the set of ID203 instead"
+
+@dataclass(frozen=True, slots=True)
+class TwoStageLeastSquares(KClass):
+    """Regress the outcome on what the instruments say about the confounders.
+
+    First stage ``C = a + Z d + v``, second stage ``y = a + C^ b + e``: h(C) = C b. Assumption: the
+    instruments Z move the confounders, are independent of the text and of other causes of the
+    outcome, and reach the outcome only through the confounders.
+
+    Parameters
+    ----------
+    covariance : {"auto", "robust", "clustered"}
+        ``auto`` clusters standard errors when the logs declare ``cluster`` or ``group``.
+    exogenous : tuple of str
+        Confounders that need no instrument.
+    kappa : float or "liml"
+        1 for two-stage least squares; ``"liml"`` for maximum likelihood with limited information,
+        which is less biased when instruments are many or weak.
+    formula : str, optional
+        What h(C) is made of, as in ``"spline(price, 5) + season"``.
+    instrument_formula : str, optional
+        The same of the instruments, which may be multiplied with exogenous confounders; a curve
+        needs as many instrument columns as it has itself: ``"spline(cost, 6)"``.
+
+    References
+    ----------
+    arXiv:2506.00152, section 4.1.
+    """
+
+    name: ClassVar[str] = "two-stage"
+
+    kappa: Kappa = 1.0
+
+    def _fit(self, design: KClassDesign) -> tuple[LinearFit, str]:
+        return design.fit(self.kappa), "set kappa to 'liml'" if self.kappa == 1 else READ_THE_SET
+
+    def plan_blocks(self) -> BlockPlan:
+        """Return how to fit block by block; raise `SettingsError` for formulas."""
+        refuse_formulas(self.formula, self.instrument_formula)
+        return BlockPlan(exogenous=self.exogenous, kappa=self.kappa)
 
 
 def moved_by_instruments(
-    logs: Logs, exogenous: Sequence[str], without: str = "OrdinaryLeastSquares"
+    roles: Roles, exogenous: Sequence[str], without: str = "OrdinaryLeastSquares"
 ) -> tuple[str, ...]:
     """Return the confounders that need an instrument: all but the ``exogenous`` ones."""
-    confounders = logs.roles.confounders
+    confounders = roles.confounders
     for name in exogenous:
         if name not in confounders:
             raise SettingsError(
@@ -126,7 +168,7 @@ def moved_by_instruments(
     return moved
 
 
-def order_condition(confounders: Sequence[str], instruments: Sequence[str]) -> Finding:
+def check_instruments(confounders: Sequence[str], instruments: Sequence[str]) -> Finding:
     """Count instruments against confounders (ID202); raise when there are too few."""
     have, need = len(instruments), len(confounders)
     if have < need:
@@ -136,13 +178,8 @@ def order_condition(confounders: Sequence[str], instruments: Sequence[str]) -> F
             "instruments, merge categories, or name confounders that need no instrument in "
             "the setting `exogenous`."
         )
-    return Finding(
-        "ID202",
-        "Enough instruments",
-        Verdict.PASS,
-        f"{have} instrument columns for {need} confounder columns.",
-        {"instruments": have, "confounders": need},
-    )
+    check = Check("ID202", "Enough instruments", instruments=have, confounders=need)
+    return check.passes(f"{have} instrument columns for {need} confounder columns.")
 
 
 def instruments_assumption(roles: Roles, moved: Sequence[str]) -> str:

@@ -6,85 +6,95 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from causalign import figures
 from causalign.errors import InputError
-from causalign.evaluate.diversity import diversity
-from causalign.evaluate.generations import (
-    Compared,
+from causalign.evaluate.diversity import measure_diversity
+from causalign.evaluate.judges import Judge, RewardJudge, Score
+from causalign.evaluate.policy_texts import (
     MarkerShares,
+    MeanDifference,
     WinRate,
     marker_shares,
     mean_reward_difference,
     win_rate,
 )
-from causalign.evaluate.judges import Judge, RewardJudge, Score
-from causalign.results import Figure, Finding, Section, Verdict
+from causalign.logs.outcome_model import predict_outcome
+from causalign.results import Finding, Result, Section, Verdict
 
-__all__ = ["AgainstBaseline", "against_baseline"]
-
-# A mean length that changed by more than this share is told beside a win rate.
+# A mean length that changed by more than this share is shown beside a win rate.
 MUCH_LONGER = 0.2
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AgainstBaseline:
-    """Hold what each candidate changed against the baseline, by name of the candidate.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AgainstBaseline(Result):
+    """What each candidate policy changed against the baseline, by name of the candidate.
 
-    ``wins`` and ``rewards`` are empty without a judge, ``markers`` without markers; ``words``
-    compares lengths in words.
+    Attributes
+    ----------
+    baseline : str
+        Name of the baseline.
+    texts : int
+        How many texts each policy wrote.
+    wins : mapping of str to WinRate
+        How often a judge prefers each candidate; empty without a judge.
+    rewards : mapping of str to MeanDifference
+        Differences of mean reward; empty without a score.
+    words : mapping of str to MeanDifference
+        Differences of length in words.
+    markers : mapping of str to MarkerShares
+        Differences of the shares of markers; empty without markers.
+    diversity : pyarrow.Table
+        Length and diversity of every policy.
     """
 
     baseline: str
     texts: int
     wins: Mapping[str, WinRate]
-    rewards: Mapping[str, Compared]
-    words: Mapping[str, Compared]
+    rewards: Mapping[str, MeanDifference]
+    words: Mapping[str, MeanDifference]
     markers: Mapping[str, MarkerShares]
     diversity: pa.Table
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """Return the names of the policies that are compared with the baseline."""
+        """The names of the policies that are compared with the baseline."""
         return tuple(self.words)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Return EV301 (order), EV302 (markers) and EV303 (length) for each candidate."""
-        found: list[Finding] = []
+        """EV301 (order), EV302 (markers) and EV303 (length) for each candidate."""
+        findings: list[Finding] = []
         for name in self.candidates:
-            own = [_longer(self.words[name])]
+            own = [_length_finding(self.words[name])]
             own += self.wins[name].findings if name in self.wins else ()
             own += self.markers[name].findings if name in self.markers else ()
-            found += [replace(f, title=f"{f.title} ({name})") for f in own]
-        return tuple(found)
+            findings += [replace(f, title=f"{f.title} ({name})") for f in own]
+        return tuple(findings)
 
     def table(self) -> pa.Table:
         """Return one row for each candidate and quantity: wins, mean reward, words."""
-        return pa.Table.from_pylist(list(self._rows()))
+        columns = ("policy", "quantity", "candidate", "baseline", "estimate", "lower", "upper")
+        return pa.table(dict(zip(columns, zip(*self._rows(), strict=True), strict=True)))
 
-    def _rows(self) -> Iterator[dict[str, object]]:
+    def _rows(self) -> Iterator[tuple[str | float | None, ...]]:
         for name in self.candidates:
             if name in self.wins:
                 won = self.wins[name]
                 # 0.5 is what two equal policies win; there is no rate of the baseline alone.
-                yield _row(name, "win rate", None, None, won.estimate, won.lower, won.upper)
-            for label, found in (("mean reward", self.rewards), ("words", self.words)):
-                if name in found:
-                    c = found[name]
-                    yield _row(name, label, c.first, c.second, c.difference, c.lower, c.upper)
-
-    def summary(self) -> str:
-        """Return the answer and the findings that did not pass."""
-        grave = [f.line() for f in self.findings if f.verdict is not Verdict.PASS]
-        return "\n".join([self.answer(), *grave])
+                yield name, "win rate", None, None, won.estimate, won.lower, won.upper
+            for label, means in (("mean reward", self.rewards), ("words", self.words)):
+                if name in means:
+                    c = means[name]
+                    yield name, label, c.first, c.second, c.difference, c.lower, c.upper
 
     def answer(self) -> str:
         """Return who wins, by how much, in a sentence for each candidate."""
-        told = [self._told(name) for name in self.candidates]
-        return f"Of {self.texts:,} texts each: " + " ".join(told)
+        sentences = [self._sentence(name) for name in self.candidates]
+        return f"Of {self.texts:,} texts each: " + " ".join(sentences)
 
-    def _told(self, name: str) -> str:
+    def _sentence(self, name: str) -> str:
         parts = []
         if name in self.wins:
             won = self.wins[name]
@@ -107,9 +117,9 @@ class AgainstBaseline:
         """Return the comparison as a section of a report."""
         tables = {"against the baseline": self.table()}
         if self.wins:
-            tables["win rates"] = _named({n: w.table() for n, w in self.wins.items()})
+            tables["win rates"] = _stack({n: w.table() for n, w in self.wins.items()})
         if self.markers:
-            tables["markers"] = _named({n: m.table() for n, m in self.markers.items()})
+            tables["markers"] = _stack({n: m.table() for n, m in self.markers.items()})
         tables["length and diversity"] = self.diversity
         numbers: dict[str, float | str | None] = {"texts": self.texts, "baseline": self.baseline}
         numbers |= {f"win rate {n}": w.estimate for n, w in self.wins.items()}
@@ -122,34 +132,47 @@ class AgainstBaseline:
             "independent; several texts of a prompt count as one.",
             numbers=numbers,
             tables=tables,
-            figures=tuple(self._figures()),
+            figures=tuple(drawing.figure() for drawing in self._drawings()),
             findings=self.findings,
         )
 
-    def _figures(self) -> Iterator[Figure]:
-        drawn = (
-            ("win-rates", self.wins, "estimate", "share of pairs won", 0.5),
-            ("mean-reward", self.rewards, "difference", "difference of mean reward", 0.0),
+    def drawing(self) -> figures.Drawing:
+        """Return the win rates, else the differences of mean reward, else those of length."""
+        words = self._draw("words", self.words, "difference", "difference of words", 0.0)
+        return next(iter((*self._drawings(), words)))
+
+    def _drawings(self) -> Iterator[figures.Drawing]:
+        if self.wins:
+            yield self._draw("win-rates", self.wins, "estimate", "share of pairs won", 0.5)
+        if self.rewards:
+            label = "difference of mean reward"
+            yield self._draw("mean-reward", self.rewards, "difference", label, 0.0)
+
+    def _draw(
+        self,
+        stem: str,
+        results: Mapping[str, WinRate] | Mapping[str, MeanDifference],
+        field: str,
+        label: str,
+        reference: float,
+    ) -> figures.Drawing:
+        names = [figures.printable(n, 40) for n in results]
+        values = [getattr(v, field) for v in results.values()]
+        return figures.forest(
+            stem,
+            names,
+            values,
+            [v.lower for v in results.values()],
+            [v.upper for v in results.values()],
+            xlabel=label,
+            caption=f"Each policy against {figures.printable(self.baseline, 40)}, with 95 % "
+            "intervals.",
+            alt="; ".join(f"{n}: {v:.3g}" for n, v in zip(names, values, strict=True)),
+            reference=reference,
         )
-        for stem, found, field, label, reference in drawn:
-            if found:
-                shown = [figures.printable(n, 40) for n in found]
-                values = [getattr(v, field) for v in found.values()]
-                yield figures.forest(
-                    stem,
-                    shown,
-                    np.array(values),
-                    np.array([v.lower for v in found.values()]),
-                    np.array([v.upper for v in found.values()]),
-                    xlabel=label,
-                    caption=f"Each policy against {figures.printable(self.baseline, 40)}, with "
-                    "95 % intervals.",
-                    alt="; ".join(f"{n}: {v:.3g}" for n, v in zip(shown, values, strict=True)),
-                    reference=reference,
-                )
 
 
-def against_baseline(
+def compare_with_baseline(
     generations: Mapping[str, Sequence[str]],
     *,
     prompts: Sequence[str] | None = None,
@@ -159,90 +182,88 @@ def against_baseline(
 ) -> AgainstBaseline:
     """Compare policies with the first of them: text i of each answers prompt i.
 
-    ``judge`` decides wins, each pair asked in both orders; by default the higher ``score``, which
-    also gives the difference of mean reward. Shares of ``markers`` are tested by McNemar's test,
-    with prompts that repeat by their clustered difference, and without prompts by Fisher's.
+    Assumption: judge and score took no part in training.
 
-    Assumption: judge and score took no part in training. Raises ``InputError`` for fewer than two
-    policies, sides of different lengths, or a policy that wrote no word.
+    Parameters
+    ----------
+    generations : mapping of str to sequence of n str
+        The texts of each policy, the baseline first.
+    prompts : sequence of n str, optional
+        What was asked. Shares of markers are tested by McNemar's test, with prompts that repeat
+        by their clustered difference, and without prompts by Fisher's.
+    judge : Judge, optional
+        Decides wins, each pair asked in both orders; by default the higher ``score``.
+    score : callable, optional
+        ``score(completions, prompts) -> (n,)``, for the difference of mean reward.
+    markers : sequence of str
+        Words or phrases to count.
+
+    Returns
+    -------
+    AgainstBaseline
+
+    Raises
+    ------
+    InputError
+        For fewer than two policies, sides of different lengths, or a policy that wrote no word.
     """
     if len(generations) < 2:
         raise InputError(f"A comparison needs at least two policies; found {len(generations)}.")
     (baseline, before), *others = generations.items()
-    asked = None if score is None else _remembered(score)
-    decides = RewardJudge(asked) if judge is None and asked is not None else judge
+    rating = None if score is None else _remember(score)
+    decider = RewardJudge(rating) if judge is None and rating is not None else judge
     wins, rewards, shares, words = {}, {}, {}, {}
     for name, texts in others:
         pair = texts, before
         words[name] = mean_reward_difference(_words, *pair, prompts=prompts)
-        if decides is not None:
-            wins[name] = win_rate(decides, *pair, prompts=prompts)
-        if asked is not None:
-            rewards[name] = mean_reward_difference(asked, *pair, prompts=prompts)
+        if decider is not None:
+            wins[name] = win_rate(decider, *pair, prompts=prompts)
+        if rating is not None:
+            rewards[name] = mean_reward_difference(rating, *pair, prompts=prompts)
         if markers:
             repeated = prompts is not None and len(set(prompts)) < len(prompts)
             shares[name] = marker_shares(
                 *pair, markers, paired=prompts is not None, clusters=prompts if repeated else None
             )
     return AgainstBaseline(
-        baseline, len(before), wins, rewards, words, shares, diversity(generations)
+        baseline, len(before), wins, rewards, words, shares, measure_diversity(generations)
     )
 
 
-def _remembered(score: Score) -> Score:
+def _remember(score: Score) -> Score:
     """Return the same score, asked once for the same texts: both orders need no second look."""
-    known: dict[tuple[str, ...], np.ndarray] = {}
+    known: dict[tuple[str, ...], NDArray[np.float64]] = {}
 
-    def asked(prompts: Sequence[str] | None, texts: Sequence[str]) -> np.ndarray:
+    def ask(texts: Sequence[str], prompts: Sequence[str] | None) -> NDArray[np.float64]:
         key = tuple(texts)
         if key not in known:
-            known[key] = np.asarray(score(prompts, list(texts)), dtype=np.float64)
+            known[key] = predict_outcome(score, texts, prompts)
         return known[key]
 
-    return asked
+    return ask
 
 
-def _words(_prompts: Sequence[str] | None, texts: Sequence[str]) -> np.ndarray:
+def _words(texts: Sequence[str], _prompts: Sequence[str] | None) -> NDArray[np.float64]:
     return np.array([len(re.findall(r"\w+", text)) for text in texts], dtype=np.float64)
 
 
-def _longer(words: Compared) -> Finding:
+def _length_finding(words: MeanDifference) -> Finding:
     """EV303: did the length of the texts change, which judges reward by itself?"""
     title = "Length of generations"
     share = words.difference / words.second if words.second else float("inf")
     changed = abs(share) > MUCH_LONGER and not words.lower <= 0 <= words.upper
     numbers: dict[str, float | str] = {"difference": words.difference, "share": share}
-    told = (
+    explanation = (
         f"{words.first:.1f} words on average against {words.second:.1f} of the baseline "
         f"({words.lower:+.1f} to {words.upper:+.1f})"
     )
     if changed:
-        told += ": judges often like length by itself. Compare texts of equal length too"
+        explanation += ": judges often like length by itself. Compare texts of equal length too"
     verdict = Verdict.WARN if changed else Verdict.PASS
-    return Finding("EV303", title, verdict, f"{told}.", numbers)
+    return Finding("EV303", title, verdict, f"{explanation}.", numbers)
 
 
-def _row(
-    name: str,
-    quantity: str,
-    first: float | None,
-    second: float | None,
-    estimate: float,
-    lower: float,
-    upper: float,
-) -> dict[str, object]:
-    return {
-        "policy": name,
-        "quantity": quantity,
-        "candidate": first,
-        "baseline": second,
-        "estimate": estimate,
-        "lower": lower,
-        "upper": upper,
-    }
-
-
-def _named(tables: Mapping[str, pa.Table]) -> pa.Table:
+def _stack(tables: Mapping[str, pa.Table]) -> pa.Table:
     """Stack tables, with the policy of each in front."""
     return pa.concat_tables(
         [t.add_column(0, "policy", pa.array([n] * t.num_rows)) for n, t in tables.items()]

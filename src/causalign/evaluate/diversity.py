@@ -10,23 +10,35 @@ import pyarrow as pa
 
 from causalign.errors import InputError
 
-__all__ = ["diversity"]
 
-
-def diversity(generations: Mapping[str, Sequence[str]]) -> pa.Table:
-    """Return one row for each policy.
-
-    ``words`` is the mean number of words; ``distinct_1`` and ``distinct_2`` the share of words and
-    of word pairs that are different; ``compression`` the ratio of the texts' size to their
-    compressed size, high where texts repeat each other; ``repeated`` the share of texts that equal
-    an earlier one.
+def measure_diversity(generations: Mapping[str, Sequence[str]]) -> pa.Table:
+    """Return length and diversity of what each policy wrote.
 
     Distinct shares fall with the number of words, and compression rises with it. So every policy
-    is cut to the number of words of the shortest, texts in their order. Reference: Li et al.
-    (2016), arXiv:1510.03055, for distinct-n; Shaib et al. (2024), arXiv:2403.00553, who found
-    compression to agree with self-BLEU at a fraction of its cost.
+    is cut to the number of words of the shortest, texts in their order.
 
-    Raises ``InputError`` when a policy wrote no word.
+    Parameters
+    ----------
+    generations : mapping of str to sequence of str
+        The texts of each policy.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row for each policy: ``words`` is the mean number of words; ``distinct_1`` and
+        ``distinct_2`` the share of words and of word pairs that are different; ``compression`` the
+        ratio of the texts' size to their compressed size, high where texts repeat each other;
+        ``repeated`` the share of texts that equal an earlier one.
+
+    Raises
+    ------
+    InputError
+        When a policy wrote no word.
+
+    References
+    ----------
+    Li et al. (2016), arXiv:1510.03055, for distinct-n; Shaib et al. (2024), arXiv:2403.00553, who
+    found compression to agree with self-BLEU at a fraction of its cost.
     """
     split = {name: [re.findall(r"\w+", t.casefold()) for t in texts]
              for name, texts in generations.items()}  # fmt: skip
@@ -56,10 +68,10 @@ def diversity(generations: Mapping[str, Sequence[str]]) -> pa.Table:
 
 
 def _first_words(texts: list[list[str]], count: int) -> list[list[str]]:
-    kept: list[list[str]] = []
+    shortened: list[list[str]] = []
     for text in texts:
         if count <= 0:
             break
-        kept.append(text[:count])
+        shortened.append(text[:count])
         count -= len(text)
-    return kept
+    return shortened

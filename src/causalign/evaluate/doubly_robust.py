@@ -1,84 +1,162 @@
-"""Doubly robust estimators: predict, and correct the prediction where the log allows it."""
+"""Estimators with an outcome model: predict, and correct where the log allows it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from causalign.errors import InputError, SettingsError
-from causalign.evaluate.direct import predicted_part, shared_findings
-from causalign.evaluate.limits import SupportLimits
 from causalign.evaluate.off_policy_log import OffPolicyLog
-from causalign.evaluate.support_findings import mass_cut, outcome_model
-from causalign.evaluate.value import Inference, PolicyValue, concluded
-from causalign.evaluate.weighting import weight_findings
-from causalign.stats.importance_weights import diagnosed, exponentiated, self_normalised
+from causalign.evaluate.support_findings import (
+    mass_cut,
+    model_error,
+    outcome_model,
+    shared_findings,
+    weight_findings,
+)
+from causalign.evaluate.value import Estimator, PolicyValue
+from causalign.stats.importance_weights import (
+    diagnose_weights,
+    exponentiate_weights,
+    normalise_weights,
+)
 from causalign.stats.ratio_of_means import RatioOfMeans
 
-__all__ = ["DoublyRobust", "Switch"]
-
-_PREDICTIONS = (
-    "This estimator needs predictions for the logged texts too, by fits that did not see them: "
-    "OffPolicyLog(predicted=...). CrossFittedOutcome makes both."
-)
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class DoublyRobust:
-    """Estimate ``V = (1/n) sum_i w_i (Y_i - g(T_i)) + (1/m) sum_j g(T_j)``.
+class Direct(Estimator):
+    """The mean prediction of an outcome model, ``V = (1/m) sum_j g(T_j)``, ``T_j`` of the target.
+
+    With several samples for each logged prompt, their mean for each row is averaged over rows.
+    Needs ``samples.predicted``; no weights, hence little variance, and all of the model's bias.
+    There is no interval: the error of the model, its shrinkage above all, is not in the data that
+    this estimator reads, and an interval for the sampling alone would be far too narrow (EV210).
+
+    Assumption: the outcome model g is right about the target's texts.
+
+    Parameters
+    ----------
+    inference : Inference
+        How the interval is made.
+    limits : SupportLimits
+        Beyond which a value is refused.
+    """
+
+    name: ClassVar[str] = "direct"
+
+    def estimate(self, log: OffPolicyLog) -> PolicyValue:
+        """Return the value; raise ``InputError`` when the log has no predictions for samples."""
+        by_row, by_sample = predicted_part(log)
+        weights = None
+        if log.target_logprob is not None:
+            weights = diagnose_weights(log.log_weights, log.clusters)
+        n = len(log)
+        return self.conclude(
+            log,
+            RatioOfMeans(np.zeros(n), np.ones(n), by_row, by_sample),
+            assumption="The outcome model is right about the texts that the target writes.",
+            findings=(
+                *shared_findings(log, self.limits),
+                outcome_model(log, weights),
+                model_error(),
+            ),
+            weights=weights,
+            interval=False,
+        )
+
+
+def predicted_part(log: OffPolicyLog) -> tuple[Floats, Floats]:
+    """Return what predictions for the target's texts add: by row ``(n,)``, by sample ``(m,)``."""
+    samples, n = log.samples, len(log)
+    if samples is None or samples.predicted is None:
+        raise InputError(
+            "This estimator needs an outcome model's predictions for texts sampled from the "
+            "target: OffPolicyLog(samples=TargetSamples(predicted=...))."
+        )
+    if samples.row is None:
+        return np.zeros(n), samples.predicted
+    count = np.bincount(samples.row, minlength=n)
+    if (count == 0).any():
+        raise InputError(
+            f"Row {int(count.argmin())} of the log has no sample from the target. Sample at least "
+            "one text for each logged prompt, or leave the row out."
+        )
+    return np.bincount(samples.row, weights=samples.predicted, minlength=n) / count, np.empty(0)
+
+
+@dataclass(frozen=True, slots=True)
+class DoublyRobust(Estimator):
+    """The doubly robust estimator, ``V = (1/n) sum_i w_i (Y_i - g(T_i)) + (1/m) sum_j g(T_j)``.
 
     Unbiased when the logging probabilities are right **or** the outcome model g is. A good g also
     removes variance; many samples (m much above n) remove that of the second mean.
-    ``normalise`` divides the correction by ``sum_i w_i`` instead of n.
 
     Assumption: one of the two is right; the predictions ``log.predicted`` are cross-fitted, else
-    g repeats the noise of its own rows and the correction vanishes. Reference: Dudik, Langford
-    and Li (2011), arXiv:1103.4601; arXiv:2402.14979, "DR-CPO".
+    g repeats the noise of its own rows and the correction vanishes.
+
+    Parameters
+    ----------
+    inference : Inference
+        How the interval is made.
+    limits : SupportLimits
+        Beyond which a value is refused.
+    normalise : bool
+        Divide the correction by ``sum_i w_i`` instead of n.
+
+    References
+    ----------
+    Dudik, Langford and Li (2011), arXiv:1103.4601; arXiv:2402.14979, "DR-CPO".
     """
 
     normalise: bool = False
-    inference: Inference = field(default_factory=Inference)
-    limits: SupportLimits = field(default_factory=SupportLimits)
-
     name: ClassVar[str] = "doubly-robust"
 
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when predictions or log-probabilities lack."""
-        added, sampled = predicted_part(log)
-        if log.predicted is None:
-            raise InputError(_PREDICTIONS)
-        found = diagnosed(log.log_weights, log.clusters)
-        w = (self_normalised if self.normalise else exponentiated)(log.log_weights)
+        by_row, by_sample = predicted_part(log)
+        weights = diagnose_weights(log.log_weights, log.clusters)
+        w = (normalise_weights if self.normalise else exponentiate_weights)(log.log_weights)
         below = w if self.normalise else np.ones(len(log))
-        return concluded(
-            self.name,
+        return self.conclude(
             log,
-            RatioOfMeans(w * (log.outcome - log.predicted), below, added, sampled),
-            self.inference,
+            RatioOfMeans(w * _residuals(log), below, by_row, by_sample),
             assumption="The logging probabilities are right, or the outcome model is; the log has "
             "texts wherever the target has; the model did not see the rows that it predicts.",
-            findings=(*weight_findings(log, found, self.limits), outcome_model(log, found)),
-            weights=found,
+            findings=(*weight_findings(log, weights, self.limits), outcome_model(log, weights)),
+            weights=weights,
             settings={"normalise": self.normalise},
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
-    """Correct predictions only where the weight is at most ``largest`` (default sqrt n).
+class Switch(Estimator):
+    """The switch estimator: correct predictions only where the weight is at most ``largest``.
 
     ``V = (1/n) sum_i 1(w_i <= M) w_i (Y_i - g(T_i)) + (1/m) sum_j g(T_j)``: where the target
     writes what the log hardly holds, the outcome model stands alone. Bounded variance; the bias is
     the model's on texts with larger weights (EV206 says how much of the target they are).
 
     Assumption: the logging probabilities are right, and the outcome model is right on texts whose
-    weight is above M. Reference: Wang, Agarwal and Dudik (2017), arXiv:1612.01205.
+    weight is above M.
+
+    Parameters
+    ----------
+    inference : Inference
+        How the interval is made.
+    limits : SupportLimits
+        Beyond which a value is refused.
+    largest : float, optional
+        M, the largest weight that corrects; ``sqrt(n)`` when None.
+
+    References
+    ----------
+    Wang, Agarwal and Dudik (2017), arXiv:1612.01205.
     """
 
     largest: float | None = None
-    inference: Inference = field(default_factory=Inference)
-    limits: SupportLimits = field(default_factory=SupportLimits)
-
     name: ClassVar[str] = "switch"
 
     def __post_init__(self) -> None:
@@ -87,25 +165,31 @@ class Switch:
 
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when predictions or log-probabilities lack."""
-        added, sampled = predicted_part(log)
-        if log.predicted is None:
-            raise InputError(_PREDICTIONS)
+        by_row, by_sample = predicted_part(log)
         largest = float(np.sqrt(len(log))) if self.largest is None else self.largest
-        found = diagnosed(log.log_weights, log.clusters)
+        weights = diagnose_weights(log.log_weights, log.clusters)
         near = log.log_weights <= np.log(largest)
         w = np.where(near, np.exp(np.minimum(log.log_weights, np.log(largest))), 0.0)
-        return concluded(
-            self.name,
+        return self.conclude(
             log,
-            RatioOfMeans(w * (log.outcome - log.predicted), np.ones(len(log)), added, sampled),
-            self.inference,
+            RatioOfMeans(w * _residuals(log), np.ones(len(log)), by_row, by_sample),
             assumption="The logging probabilities are right, and so is the outcome model on texts "
             f"whose weight is above {largest:.3g}.",
             findings=(
                 mass_cut(log, w, largest, self.limits, model=True),
                 *shared_findings(log, self.limits),
-                outcome_model(log, found),
+                outcome_model(log, weights),
             ),
-            weights=found,
+            weights=weights,
             settings={"largest": largest},
         )
+
+
+def _residuals(log: OffPolicyLog) -> Floats:
+    """Return outcomes less predictions by fits that did not see them, ``(n,)``."""
+    if log.predicted is None:
+        raise InputError(
+            "This estimator needs predictions for the logged texts too, by fits that did not see "
+            "them: OffPolicyLog(predicted=...). CrossFittedOutcome makes both."
+        )
+    return log.outcome - log.predicted

@@ -2,27 +2,27 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from causalign.errors import InputError, SettingsError, UnreadableFile
-
-__all__ = ["CommandJudge", "Judge", "RewardJudge", "Score"]
+from causalign.logs import OutcomeModel
+from causalign.logs.outcome_model import predict_outcome
 
 Floats = NDArray[np.float64]
-Score = Callable[[Sequence[str] | None, Sequence[str]], Any]
+Score = OutcomeModel  # score(completions, prompts) -> (n,); any reward model is one
 PREFERENCES = {"first": 1.0, "tie": 0.5, "second": 0.0}
 
 
 class Judge(Protocol):
-    """Say of each pair of texts which one is better."""
+    """A judge of generated texts: says of each pair which text is better."""
 
     def __call__(
-        self, prompts: Sequence[str] | None, first: Sequence[str], second: Sequence[str]
+        self, first: Sequence[str], second: Sequence[str], prompts: Sequence[str] | None = None
     ) -> Floats:
         """Return preferences ``(n,)``: 1 for the first text, 0 for the second, 0.5 for a tie."""
         ...
@@ -30,35 +30,44 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RewardJudge:
-    """Prefer the text with the higher score: ``score(prompts, texts) -> (n,)``.
+    """A judge that prefers the text with the higher score, whatever the order of the two.
 
-    Any reward model serves. Its verdict does not depend on the order of the texts.
+    Parameters
+    ----------
+    score : callable
+        ``score(completions, prompts) -> (n,)``; any reward model serves.
     """
 
     score: Score
 
     def __call__(
-        self, prompts: Sequence[str] | None, first: Sequence[str], second: Sequence[str]
+        self, first: Sequence[str], second: Sequence[str], prompts: Sequence[str] | None = None
     ) -> Floats:
         """Return preferences ``(n,)``; raise ``InputError`` for scores that are not finite."""
-        sides = [np.asarray(self.score(prompts, list(texts)), float) for texts in (first, second)]
-        for side in sides:
-            if side.shape != (len(first),) or not np.isfinite(side).all():
-                raise InputError(
-                    f"A judge must return one finite score for each of {len(first)} texts; it "
-                    f"returned an array of shape {side.shape}."
-                )
-        return np.asarray(0.5 + 0.5 * np.sign(sides[0] - sides[1]), dtype=np.float64)
+        above, below = (predict_outcome(self.score, texts, prompts) for texts in (first, second))
+        return np.asarray(0.5 + 0.5 * np.sign(above - below), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class CommandJudge:
-    """Ask a program: one JSON object a line in, one a line out, in any order.
+    """A judge that is a program: one JSON object a line in, one a line out, in any order.
 
     In: ``{"id": 0, "prompt": "...", "first": "...", "second": "..."}`` (``prompt`` may be null).
-    Out: ``{"id": 0, "preference": "first"}``, or ``"second"`` or ``"tie"``. The ``command`` is
-    started once for all pairs, without a shell, so that no text can become a command; after
-    ``timeout`` seconds it is killed. Anything else than one answer for each id is an error.
+    Out: ``{"id": 0, "preference": "first"}``, or ``"second"`` or ``"tie"``. The program is started
+    once for all pairs, without a shell, so that no text can become a command. Anything else than
+    one answer for each id is an error.
+
+    Parameters
+    ----------
+    command : tuple of str
+        The program and its arguments.
+    timeout : float
+        Seconds after which it is killed.
+
+    Raises
+    ------
+    SettingsError
+        When ``command`` is one string, or ``timeout`` is not above 0.
     """
 
     command: tuple[str, ...]
@@ -74,16 +83,16 @@ class CommandJudge:
             raise SettingsError(f"timeout must be above 0 seconds; found {self.timeout}.")
 
     def __call__(
-        self, prompts: Sequence[str] | None, first: Sequence[str], second: Sequence[str]
+        self, first: Sequence[str], second: Sequence[str], prompts: Sequence[str] | None = None
     ) -> Floats:
         """Return preferences ``(n,)``; raise ``InputError`` when the answers break the protocol."""
-        asked = [
+        questions = [
             {"id": i, "prompt": None if prompts is None else prompts[i], "first": a, "second": b}
             for i, (a, b) in enumerate(zip(first, second, strict=True))
         ]
         # ASCII only, so that a lone surrogate or a line separator in a text breaks no line.
-        lines = "".join(json.dumps(question) + "\n" for question in asked)
-        return _answers(self._run(lines), len(asked))
+        lines = "".join(json.dumps(question) + "\n" for question in questions)
+        return _read_answers(self._run(lines), len(questions))
 
     def _run(self, lines: str) -> str:
         name = self.command[0]
@@ -107,8 +116,8 @@ class CommandJudge:
             raise InputError(f"The judge {name!r} did not answer in UTF-8.") from error
 
 
-def _answers(text: str, count: int) -> Floats:
-    found = np.full(count, np.nan)
+def _read_answers(text: str, count: int) -> Floats:
+    preferences = np.full(count, np.nan)
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -123,20 +132,20 @@ def _answers(text: str, count: int) -> Floats:
                 f"Line {number} of the judge's answers must hold 'id' and 'preference' and nothing "
                 f"else: {line[:80]!r}"
             )
-        place, said = answer["id"], answer["preference"]
+        place, preference = answer["id"], answer["preference"]
         if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < count:
             raise InputError(f"Line {number} of the judge's answers has the unknown id {place!r}.")
-        if not isinstance(said, str) or said not in PREFERENCES:
+        if not isinstance(preference, str) or preference not in PREFERENCES:
             raise InputError(
-                f"Line {number} of the judge's answers prefers {said!r}; 'first', 'second' or "
-                "'tie' is expected."
+                f"Line {number} of the judge's answers prefers {preference!r}; 'first', 'second' "
+                "or 'tie' is expected."
             )
-        if not np.isnan(found[place]):
+        if not np.isnan(preferences[place]):
             raise InputError(f"The judge answered pair {place} twice (line {number}).")
-        found[place] = PREFERENCES[said]
-    if np.isnan(found).any():
+        preferences[place] = PREFERENCES[preference]
+    if np.isnan(preferences).any():
         raise InputError(
-            f"The judge left out {int(np.isnan(found).sum())} of {count} pairs; the first is "
-            f"{int(np.isnan(found).argmax())}."
+            f"The judge left out {int(np.isnan(preferences).sum())} of {count} pairs; the first is "
+            f"{int(np.isnan(preferences).argmax())}."
         )
-    return found
+    return preferences

@@ -1,18 +1,16 @@
 """Kernel weighting: compare where target and log put texts in the space of vectors."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from causalign.errors import InputError, SettingsError
-from causalign.evaluate.direct import shared_findings
-from causalign.evaluate.limits import SupportLimits
-from causalign.evaluate.off_policy_log import OffPolicyLog, TargetSamples
-from causalign.evaluate.support_findings import effective_size
-from causalign.evaluate.value import Inference, Influence, PolicyValue
-from causalign.results import Verdict
-from causalign.stats.importance_weights import diagnosed
+from causalign.checks.weights import effective_rows
+from causalign.errors import SettingsError
+from causalign.evaluate.off_policy_log import OffPolicyLog
+from causalign.evaluate.support_findings import shared_findings
+from causalign.evaluate.value import Estimator, Influence, PolicyValue, refuse_if_failed
+from causalign.stats.importance_weights import diagnose_weights
 from causalign.stats.kernel_weights import (
     KernelValue,
     choose_bandwidth,
@@ -21,31 +19,39 @@ from causalign.stats.kernel_weights import (
 )
 from causalign.stats.ratio_of_means import clustered_error, influence_spread
 
-__all__ = ["KernelWeighting"]
-
 
 @dataclass(frozen=True, slots=True)
-class KernelWeighting:
-    """Weight logged outcomes by how densely the target's texts lie around them.
+class KernelWeighting(Estimator):
+    """Kernel weighting: weight logged outcomes by how densely the target's texts lie around them.
 
     ``V = sum_i w_i Y_i / sum_i w_i``, ``w = q(e) / s(e)`` with q and s kernel densities of the
     target's and of the logged vectors. For texts whose sequence weights collapse: two wordings of
     one thought are near, though one policy finds them a thousand times likelier. Put prompt and
     text into the vector where prompts matter.
 
-    ``components``: principal directions that are kept (None for all); ``bandwidth``: in units of
-    the vectors, chosen by the likelihood of left-out vectors when None (no outcome takes part).
-
     Assumption: the outcome depends on the text through the kept directions, and hardly changes
     within a bandwidth; the log has texts wherever the target has; nothing unrecorded chose the
-    text and moved the outcome. The log-probabilities are not used. Reference: Kiyohara et al.
-    (2025), arXiv:2504.02646.
+    text and moved the outcome. The log-probabilities are not used.
+
+    Parameters
+    ----------
+    inference : Inference
+        How the interval is made.
+    limits : SupportLimits
+        Beyond which a value is refused.
+    components : int, optional
+        Principal directions that are kept; None for all.
+    bandwidth : float, optional
+        In units of the vectors; chosen by the likelihood of left-out vectors when None (no outcome
+        takes part).
+
+    References
+    ----------
+    Kiyohara et al. (2025), arXiv:2504.02646.
     """
 
     components: int | None = 5
     bandwidth: float | None = None
-    inference: Inference = field(default_factory=Inference)
-    limits: SupportLimits = field(default_factory=SupportLimits)
 
     name: ClassVar[str] = "kernel"
 
@@ -56,47 +62,40 @@ class KernelWeighting:
 
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when vectors of either side are missing."""
-        samples = log.samples
-        if log.features is None or samples is None or samples.features is None:
-            raise InputError(
-                "'kernel' needs vectors of the logged texts, OffPolicyLog(features=...), and of "
-                "texts sampled from the target, TargetSamples(features=...)."
-            )
-        X, T = log.features, samples.features
+        X, T = log.vectors
         if self.components is not None:
             X, T = principal_components(X, T, self.components)
         seed = self.inference.seed
         width = choose_bandwidth(X, T, seed) if self.bandwidth is None else self.bandwidth
-        return self._concluded(log, samples, kernel_value(X, T, log.outcome, width), width)
+        return self._conclude(log, kernel_value(X, T, log.outcome, width), width)
 
-    def _concluded(
-        self, log: OffPolicyLog, samples: TargetSamples, value: KernelValue, width: float
-    ) -> PolicyValue:
+    def _conclude(self, log: OffPolicyLog, value: KernelValue, width: float) -> PolicyValue:
         with np.errstate(divide="ignore"):
-            found = diagnosed(np.log(value.weights), log.clusters)
-        findings = (effective_size(found, self.limits), *shared_findings(log, self.limits))
+            weights = diagnose_weights(np.log(value.weights), log.clusters)
+        findings = (effective_rows(weights, self.limits), *shared_findings(log, self.limits))
         rows, own = value.rows, value.samples
-        if samples.row is not None:
+        if log.samples is not None and log.samples.row is not None:
             # Samples of a logged prompt vary with its row, so they belong to the row's cluster.
             size = len(log) / len(own)
-            rows = rows + size * np.bincount(samples.row, weights=own, minlength=len(log))
+            rows = rows + size * np.bincount(log.samples.row, weights=own, minlength=len(log))
             own = np.empty(0)
         influence = Influence(rows, own, log.outcome, log.clusters)
         level = self.inference.level
         spread = influence_spread(value.estimate, (rows, own), log.clusters, level)
-        refused = any(f.verdict is Verdict.FAIL for f in findings)
-        return PolicyValue(
-            self.name,
-            None if refused else value.estimate,
-            None if refused else spread.stderr,
-            None if refused else spread.lower,
-            None if refused else spread.upper,
-            level,
-            f"Texts nearer than {width:.3g} have about the same expected outcome, and the log has "
-            "texts wherever the target has.",
-            influence,
-            found,
-            findings,
-            {"bandwidth": width, "clusters": float(clustered_error(rows, log.clusters)[1])},
-            {"components": self.components},
+        return refuse_if_failed(
+            PolicyValue(
+                self.name,
+                value.estimate,
+                spread.stderr,
+                spread.lower,
+                spread.upper,
+                level,
+                f"Texts nearer than {width:.3g} have about the same expected outcome, and the log "
+                "has texts wherever the target has.",
+                influence,
+                weights,
+                findings,
+                {"bandwidth": width, "clusters": float(clustered_error(rows, log.clusters)[1])},
+                {"components": self.components},
+            )
         )

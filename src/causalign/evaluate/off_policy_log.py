@@ -5,25 +5,34 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import InputError
+from causalign.errors import ColumnNotFound, InputError
+from causalign.logs.covariates import numeric
+from causalign.logs.intake import to_arrow
 from causalign.stats.importance_weights import check_log_probabilities, log_importance_weights
-
-__all__ = ["OffPolicyLog", "TargetSamples"]
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TargetSamples:
-    """Hold m texts sampled from the target policy; give the arrays that you have, all of length m.
+    """Arrays about m texts sampled from the target policy; give those that you have.
 
-    ``row`` is the position of the logged row whose prompt the text answers; without it the texts
-    are a sample of their own (there are no prompts, or prompts were drawn anew). ``predicted`` is
-    the outcome model's prediction, in units of the outcome; ``target_logprob`` and
-    ``logging_logprob`` the log-probability of the text under either policy; ``features`` ``(m, d)``
-    its vector, from the encoder of the logged texts.
+    Parameters
+    ----------
+    predicted : (m,) floats, optional
+        An outcome model's prediction for the text, in units of the outcome.
+    row : (m,) integers, optional
+        Position of the logged row whose prompt the text answers; without it the texts are a sample
+        of their own (there are no prompts, or prompts were drawn anew).
+    target_logprob, logging_logprob : (m,) floats, optional
+        Log-probability of the text under either policy.
+    features : (m, d) floats, optional
+        Its vector, from the encoder of the logged texts.
 
-    Raises ``InputError`` for values that are missing, of different lengths or no log-probabilities.
+    Raises
+    ------
+    InputError
+        For values that are missing, of different lengths or no log-probabilities.
     """
 
     predicted: Floats | None = None
@@ -37,35 +46,73 @@ class TargetSamples:
         if not set(given) - {"row"}:
             raise InputError("TargetSamples hold nothing: give predictions, vectors or logprobs.")
         size = len(np.asarray(getattr(self, given[0])))
-        for name in given:
-            where = f"{name} of the target's samples"
-            values = getattr(self, name)
-            if name.endswith("logprob"):
-                zero = name == "logging_logprob"
-                values = check_log_probabilities(values, where, size=size, allow_zero=zero)
-            else:
-                values = _numbers(values, where, size, columns=name == "features")
-            object.__setattr__(self, name, values.astype(np.int64) if name == "row" else values)
+        _check_arrays(self, given, size, " of the target's samples", may_be_zero="logging_logprob")
+        if self.row is not None:
+            object.__setattr__(self, "row", self.row.astype(np.int64))
+
+    @staticmethod
+    def of(table: object, **computed: Floats) -> "TargetSamples":
+        """Read the columns predicted, row, target_logprob and logging_logprob that a table has.
+
+        Parameters
+        ----------
+        table : Arrow table, pandas or polars frame
+            One row for each text; other columns are not read.
+        **computed : (m, ...) floats
+            Arrays that are given instead, by their names.
+
+        Returns
+        -------
+        TargetSamples
+
+        Raises
+        ------
+        ColumnNotFound
+            When the table has none of these columns and nothing is given.
+        """
+        arrow = to_arrow(table)
+        known = [f.name for f in fields(TargetSamples) if f.name != "features"]
+        columns = {n: numeric(n, arrow[n]) for n in known if n in arrow.column_names} | computed
+        if not columns:
+            raise ColumnNotFound(
+                f"Samples need one of the columns {', '.join(known)}; the table has "
+                f"{', '.join(arrow.column_names)}."
+            )
+        return TargetSamples(**columns)
 
     def __len__(self) -> int:
         return next(
             len(value) for f in fields(self) if (value := getattr(self, f.name)) is not None
         )
 
+    def __repr__(self) -> str:
+        return _card(self, "texts of the target")
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class OffPolicyLog:
-    """Hold n logged texts as arrays: what happened, and what each policy thought of the text.
+    """Arrays about n logged texts: what happened, and what each policy thought of the text.
 
-    ``outcome (n,)``; ``target_logprob`` and ``logging_logprob`` ``(n,)``: log-probability of the
-    whole text given its prompt under the policy in question and under the one that wrote the log,
-    as it wrote it (temperature, top-p and filters included). ``predicted (n,)``: an outcome model's
-    prediction for the logged text by a fit that did not see the row; ``features (n, d)``: vectors
-    of the texts; ``clusters (n,)``: rows that are not independent (a user, a prompt).
-    ``samples``: texts that the target would write.
+    Parameters
+    ----------
+    outcome : (n,) floats
+        What happened after the text.
+    target_logprob, logging_logprob : (n,) floats, optional
+        Log-probability of the whole text given its prompt under the policy in question and under
+        the one that wrote the log, as it wrote it (temperature, top-p and filters included).
+    predicted : (n,) floats, optional
+        An outcome model's prediction for the logged text by a fit that did not see the row.
+    features : (n, d) floats, optional
+        Vectors of the texts.
+    clusters : (n,) labels, optional
+        Rows that are not independent (a user, a prompt) have one label.
+    samples : TargetSamples, optional
+        Texts that the target would write.
 
-    Raises ``InputError`` for values that are missing, of different lengths or no log-probabilities,
-    ``NotIdentified`` when the target would write none of the logged texts.
+    Raises
+    ------
+    InputError
+        For values that are missing, of different lengths or no log-probabilities.
     """
 
     outcome: Floats
@@ -73,35 +120,29 @@ class OffPolicyLog:
     logging_logprob: Floats | None = None
     predicted: Floats | None = None
     features: Floats | None = None
-    clusters: NDArray | None = None
+    clusters: NDArray[np.int64] | None = None
     samples: TargetSamples | None = None
 
     def __post_init__(self) -> None:
-        outcome = _numbers(self.outcome, "outcome", None)
-        n = len(outcome)
-        object.__setattr__(self, "outcome", outcome)
-        for name in ("predicted", "features"):
-            if getattr(self, name) is not None:
-                values = _numbers(getattr(self, name), name, n, columns=name == "features")
-                object.__setattr__(self, name, values)
+        object.__setattr__(self, "outcome", _numbers(self.outcome, "outcome", None))
+        n = len(self.outcome)
         if (self.target_logprob is None) != (self.logging_logprob is None):
             raise InputError(
                 "Weights need both log-probabilities, of the target and of the logging policy; "
                 "one is missing."
             )
-        if self.target_logprob is not None and self.logging_logprob is not None:
-            for name in ("logging_logprob", "target_logprob"):
-                zero = name == "target_logprob"
-                checked = check_log_probabilities(
-                    getattr(self, name), name, size=n, allow_zero=zero
-                )
-                object.__setattr__(self, name, checked)
+        names = ("predicted", "features", "logging_logprob", "target_logprob")
+        given = [name for name in names if getattr(self, name) is not None]
+        _check_arrays(self, given, n, "", may_be_zero="target_logprob")
         if self.clusters is not None and np.shape(self.clusters) != (n,):
             raise InputError(f"clusters must be ({n},), not {np.shape(self.clusters)}.")
         self._check_samples()
 
     def __len__(self) -> int:
         return len(self.outcome)
+
+    def __repr__(self) -> str:
+        return _card(self, "logged texts")
 
     @property
     def log_weights(self) -> Floats:
@@ -115,6 +156,19 @@ class OffPolicyLog:
                 "Without them, 'direct' needs predictions and 'kernel' needs vectors."
             )
         return log_importance_weights(self.target_logprob, self.logging_logprob)
+
+    @property
+    def vectors(self) -> tuple[Floats, Floats]:
+        """The vectors of logged texts ``(n, d)`` and of samples ``(m, d)``.
+
+        Raises ``InputError`` when either are missing.
+        """
+        if self.features is None or self.samples is None or self.samples.features is None:
+            raise InputError(
+                "This needs vectors of the logged texts, OffPolicyLog(features=...), and of texts "
+                "sampled from the target, samples=TargetSamples(features=...)."
+            )
+        return self.features, self.samples.features
 
     def _check_samples(self) -> None:
         samples, n = self.samples, len(self)
@@ -136,17 +190,37 @@ class OffPolicyLog:
                 )
 
 
+def _card(arrays: OffPolicyLog | TargetSamples, what: str) -> str:
+    """Return a line that says how many texts there are and which arrays."""
+    given = [f.name for f in fields(arrays) if getattr(arrays, f.name) is not None]
+    return f"{type(arrays).__name__}: {len(arrays):,} {what}, with {', '.join(given)}"
+
+
+def _check_arrays(
+    arrays: OffPolicyLog | TargetSamples, names: list[str], size: int, of: str, may_be_zero: str
+) -> None:
+    """Put checked arrays in the place of those given; raise ``InputError`` for what is none."""
+    for name in names:
+        values = getattr(arrays, name)
+        if name.endswith("logprob"):
+            zero = name == may_be_zero
+            checked = check_log_probabilities(values, name + of, size=size, allow_zero=zero)
+        else:
+            checked = _numbers(values, name + of, size, columns=name == "features")
+        object.__setattr__(arrays, name, checked)
+
+
 def _numbers(values: object, name: str, size: int | None, *, columns: bool = False) -> Floats:
     try:
-        found = np.asarray(values, dtype=np.float64)
+        array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} must be numbers.") from error
     shape = "(n, d)" if columns else "(n,)"
-    if found.ndim != (2 if columns else 1) or len(found) == 0:
-        raise InputError(f"{name} must be {shape}, at least one row; found {found.shape}.")
-    if size is not None and len(found) != size:
-        raise InputError(f"{name} has {len(found)} rows where there are {size} texts.")
-    if not np.isfinite(found).all():
-        row = int(np.flatnonzero(~np.isfinite(found.reshape(len(found), -1)).all(axis=1))[0])
+    if array.ndim != (2 if columns else 1) or len(array) == 0:
+        raise InputError(f"{name} must be {shape}, at least one row; found {array.shape}.")
+    if size is not None and len(array) != size:
+        raise InputError(f"{name} has {len(array)} rows where there are {size} texts.")
+    if not np.isfinite(array).all():
+        row = int(np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))[0])
         raise InputError(f"{name} is missing or infinite in row {row}; remove the row everywhere.")
-    return found
+    return array

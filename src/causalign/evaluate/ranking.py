@@ -2,36 +2,53 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from causalign import figures
 from causalign.errors import NotIdentified
+from causalign.evaluate.judges import Score
+from causalign.evaluate.measure import Measure
+from causalign.logs import Logs, Pairs
+from causalign.logs.outcome_model import predict_outcome
+from causalign.stats.pair_metrics import RankingMetric, pair_accuracy, pair_auc, paired_difference
 from causalign.stats.rank_correlation import pair_tau
-from causalign.stats.ranking import RankingMetric, pair_accuracy, pair_auc, paired_difference
 
-__all__ = ["Ranking", "rank"]
+Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """Hold the score differences ``(m,)`` of each reward, chosen minus rejected, and clusters.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Ranking(Measure):
+    """How well rewards rank held-out pairs, the first reward the baseline.
 
-    ``margins`` ``(m,)`` are the differences of the outcomes, where they are known.
+    Attributes
+    ----------
+    differences : mapping of str to (m,) floats
+        Score differences of each reward, chosen minus rejected.
+    clusters : (m,) integers
+        Pairs that are not independent.
+    margins : (m,) floats or None
+        Differences of the outcomes, where they are known.
     """
 
-    differences: Mapping[str, np.ndarray]
-    clusters: np.ndarray
-    margins: np.ndarray | None = None
+    question: ClassVar[str] = "Which reward ranks these pairs best?"
+    assumption: ClassVar[str] = "The pairs took no part in fitting any of the rewards."
+
+    differences: Mapping[str, Floats]
+    clusters: NDArray[np.int64]
+    margins: Floats | None = None
 
     @property
     def rewards(self) -> tuple[str, ...]:
-        """Return the names of the rewards."""
+        """The names of the rewards."""
         return tuple(self.differences)
 
     @property
     def pairs(self) -> int:
-        """Return the number of pairs."""
+        """The number of pairs."""
         return len(self.clusters)
 
     def auc_of(self, reward: str) -> RankingMetric:
@@ -50,7 +67,13 @@ class Ranking:
         return pair_tau(self.differences[reward], self.margins, clusters=self.clusters)
 
     def difference(self, reward: str, other: str) -> RankingMetric:
-        """Return AUC of ``reward`` minus that of ``other``, on the same pairs."""
+        """Return AUC of one reward minus that of another, on the same pairs.
+
+        Parameters
+        ----------
+        reward, other : str
+            Names of the rewards.
+        """
         first, second = self.differences[reward], self.differences[other]
         return paired_difference(first, second, clusters=self.clusters)
 
@@ -78,6 +101,29 @@ class Ranking:
             }
         )
 
+    def answer(self) -> str:
+        """Return which reward ranks the pairs best."""
+        best = max(self.rewards, key=lambda name: self.auc_of(name).estimate)
+        return (
+            f"{best} ranks the {self.pairs:,} pairs best, with AUC "
+            f"{self.auc_of(best).estimate:.3f}."
+        )
+
+    def drawing(self) -> figures.Drawing:
+        """Return the AUC of each reward with its interval."""
+        auc = {name: self.auc_of(name) for name in self.rewards}
+        return figures.forest(
+            "ranking",
+            list(auc),
+            [m.estimate for m in auc.values()],
+            [m.lower for m in auc.values()],
+            [m.upper for m in auc.values()],
+            xlabel="ROC AUC on held-out pairs",
+            caption="How well each reward ranks held-out pairs, with 95 % intervals.",
+            alt="; ".join(f"{name}: AUC {m.estimate:.3f}" for name, m in auc.items()),
+            reference=0.5,
+        )
+
     def _tau_or_none(self, reward: str) -> RankingMetric | None:
         """Return tau, or None for a reward that tells no two texts apart: it orders nothing."""
         try:
@@ -86,15 +132,59 @@ class Ranking:
             return None
 
 
+def rank(models: Mapping[str, Score], pairs: Pairs | Logs) -> Ranking:
+    """Score both sides of pairs that no reward has seen, and rank them.
+
+    Parameters
+    ----------
+    models : mapping of str to callable
+        ``reward(completions, prompts) -> (n,)`` by name, the baseline first.
+    pairs : Pairs or Logs
+        Held-out comparisons, or logs whose texts compete within a group; groups are the clusters.
+
+    Returns
+    -------
+    Ranking
+
+    Raises
+    ------
+    InputError
+        When a reward returns no finite score for a text.
+    RoleNotDeclared
+        When logs name no group.
+    """
+    pairs = pairs.pairs() if isinstance(pairs, Logs) else pairs
+    sides = pairs.chosen, pairs.rejected
+    differences = {}
+    for name, model in models.items():
+        chosen, rejected = (predict_outcome(model, side, pairs.prompt) for side in sides)
+        differences[name] = chosen - rejected
+    return rank_arrays(differences, pairs.group, pairs.margin)
+
+
+def rank_arrays(
+    differences: Mapping[str, Floats],
+    clusters: NDArray[np.int64],
+    margins: Floats | None = None,
+) -> Ranking:
+    """Gather the score differences of several rewards on the same pairs, for research.
+
+    Parameters
+    ----------
+    differences : mapping of str to (m,) floats
+        Chosen minus rejected, the baseline first.
+    clusters : (m,) integers
+        Pairs that are not independent.
+    margins : (m,) floats, optional
+        Differences of the outcomes.
+
+    Returns
+    -------
+    Ranking
+    """
+    arrays = {name: np.asarray(d, dtype=np.float64) for name, d in differences.items()}
+    return Ranking(arrays, clusters, margins)
+
+
 def _floats(values: Iterable[float | None]) -> pa.Array:
     return pa.array(list(values), pa.float64())
-
-
-def rank(
-    differences: Mapping[str, np.ndarray],
-    clusters: np.ndarray,
-    margins: np.ndarray | None = None,
-) -> Ranking:
-    """Gather the score differences of several rewards on the same pairs, the first the baseline."""
-    found = {name: np.asarray(d, dtype=float) for name, d in differences.items()}
-    return Ranking(found, clusters, margins)

@@ -1,17 +1,19 @@
 """What a policy would have earned: a number with its interval, or a refusal with its reason."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from causalign import figures
+from causalign.checks.weights import SupportLimits as SupportLimits
 from causalign.errors import InputError, SettingsError
 from causalign.evaluate.off_policy_log import OffPolicyLog
-from causalign.results import Figure, Finding, Section, Verdict
+from causalign.results import Finding, Result, Section, Verdict
 from causalign.stats.importance_weights import WeightDiagnostics
 from causalign.stats.ratio_of_means import (
     RatioOfMeans,
@@ -21,17 +23,29 @@ from causalign.stats.ratio_of_means import (
     influence_spread,
 )
 
-__all__ = ["Inference", "Influence", "PolicyValue", "concluded"]
-
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """Choose the interval: its ``level``, and how it is made.
+    """How the interval of a policy's value is made.
 
-    ``influence`` (default): estimate ± t times the clustered standard error of the influence
-    function. ``bootstrap``: percentiles over ``draws`` resamples of whole clusters, from ``seed``.
+    Parameters
+    ----------
+    level : float
+        Level of the interval, between 0 and 1.
+    interval : {"influence", "bootstrap"}
+        ``influence``: estimate ± t times the clustered standard error of the influence function.
+        ``bootstrap``: percentiles over resamples of whole clusters.
+    draws : int
+        Number of resamples of the bootstrap.
+    seed : int
+        Seed of the resamples.
+
+    Raises
+    ------
+    SettingsError
+        When ``level`` or ``interval`` is none of these.
     """
 
     level: float = 0.95
@@ -48,9 +62,9 @@ class Inference:
             )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Influence:
-    """Hold what each logged row ``(n,)`` and each sample ``(m,)`` did to an estimate.
+    """What each logged row ``(n,)`` and each sample ``(m,)`` did to an estimate.
 
     ``outcome`` and ``clusters`` say which log it was, so that only estimates from the same log
     are subtracted row by row.
@@ -59,7 +73,7 @@ class Influence:
     rows: Floats
     samples: Floats
     outcome: Floats
-    clusters: NDArray | None
+    clusters: NDArray[np.int64] | None
 
     def minus(self, other: "Influence") -> "Influence":
         """Return the influence on a difference; samples of two policies are independent.
@@ -87,14 +101,28 @@ class Influence:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PolicyValue:
-    """Hold ``V = E[Y(T)]``, T written by the target policy, in units of the outcome.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PolicyValue(Result):
+    """The value of a policy, ``V = E[Y(T)]`` with T written by it, in units of the outcome.
 
     When a finding failed, the value is refused: ``estimate``, ``stderr``, ``lower`` and ``upper``
-    are None and ``reason`` says why. An estimate without the last three has an
-    uncertainty that nobody measured. ``weights`` describes the weights before clipping;
-    ``numbers`` holds what else was measured, ``settings`` the method's own.
+    are None and ``reason`` says why. An estimate without the last three has an uncertainty that
+    nobody measured.
+
+    Attributes
+    ----------
+    method : str
+        Name of the estimator.
+    estimate, stderr, lower, upper : float or None
+        The value, its standard error and its interval at ``level``.
+    assumption : str
+        What must hold for the value to be right.
+    influence : Influence
+        What each row did to the estimate, for differences from other values.
+    weights : WeightDiagnostics or None
+        The importance weights before clipping.
+    numbers, settings : mapping
+        What else was measured, and the estimator's own settings.
     """
 
     method: str
@@ -108,17 +136,17 @@ class PolicyValue:
     weights: WeightDiagnostics | None = None
     findings: tuple[Finding, ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def refused(self) -> bool:
-        """Return whether no number is given."""
+        """Whether no number is given."""
         return self.estimate is None
 
     @property
     def reason(self) -> str | None:
-        """Return why the value is refused, or None."""
-        failed = [f"{f.explanation} ({f.code})" for f in self.findings if _failed(f)]
+        """Why the value is refused, or None."""
+        failed = [f"{f.explanation} ({f.code})" for f in self.findings if f.verdict is Verdict.FAIL]
         return " ".join(failed) if failed else None
 
     def difference(self, other: "PolicyValue") -> "PolicyValue":
@@ -126,6 +154,20 @@ class PolicyValue:
 
         Influences are subtracted row by row before they are squared: luck that both share
         cancels. The difference is refused when either value is.
+
+        Parameters
+        ----------
+        other : PolicyValue
+            A value from the same rows in the same order.
+
+        Returns
+        -------
+        PolicyValue
+
+        Raises
+        ------
+        InputError
+            When the two values come from different logs.
         """
         influence = self.influence.minus(other.influence)
         findings = tuple({f.line(): f for f in (*self.findings, *other.findings)}.values())
@@ -139,7 +181,7 @@ class PolicyValue:
         return PolicyValue(
             f"{self.method} minus {other.method}",
             estimate,
-            *_shown(spread, unknown),
+            *_interval(spread, unknown),
             self.level,
             " ".join(dict.fromkeys((self.assumption, other.assumption))),
             influence,
@@ -161,12 +203,7 @@ class PolicyValue:
             }
         )
 
-    def summary(self) -> str:
-        """Return the value, or the refusal, and the findings."""
-        lines = [f"Value by {self.method}: {self.told()}", f"Holds if: {self.assumption}"]
-        return "\n".join([*lines, *(f.line() for f in self.findings)])
-
-    def told(self) -> str:
+    def describe(self) -> str:
         """Return the number with its interval, or the refusal, in words."""
         if self.estimate is None:
             return f"refused. {self.reason}"
@@ -176,8 +213,16 @@ class PolicyValue:
             f"{self.estimate:.4g}, {self.level:.0%} interval {self.lower:.4g} to {self.upper:.4g}"
         )
 
-    def plot(self) -> Figure:
-        """Draw the value with its interval."""
+    def answer(self) -> str:
+        """Return the value, or the refusal, in a sentence."""
+        return f"Value by {self.method}: {self.describe().removesuffix('.')}."
+
+    def details(self) -> tuple[str, ...]:
+        """Return what must hold."""
+        return (f"Holds if: {self.assumption}",)
+
+    def drawing(self) -> figures.Drawing:
+        """Return the value with its interval, beside what the log earned."""
         nan = float("nan")
         ends = [nan if v is None else v for v in (self.estimate, self.lower, self.upper)]
         return figures.forest(
@@ -186,7 +231,7 @@ class PolicyValue:
             *([v] for v in ends),
             xlabel="value, in units of the outcome",
             caption=f"Value of the target policy with its {self.level:.0%} interval.",
-            alt=f"{self.method}: {self.told()}",
+            alt=f"{self.method}: {self.describe()}",
             reference=float(self.influence.outcome.mean()),
         )
 
@@ -195,66 +240,117 @@ class PolicyValue:
         return Section(
             stage="evaluate",
             question="What would this policy have earned?",
-            answer=f"By {self.method}: {self.told()}.",
+            answer=self.answer(),
             assumption=self.assumption,
             numbers={"value": self.estimate, **self.numbers},
             tables={"value": self.table()},
-            figures=(self.plot(),),
+            figures=(self.drawing().figure(),),
             findings=self.findings,
             details={"method": self.method, **self.settings},
         )
 
 
-def concluded(
-    method: str,
-    log: OffPolicyLog,
-    terms: RatioOfMeans,
-    inference: Inference,
-    *,
-    assumption: str,
-    findings: tuple[Finding, ...],
-    weights: WeightDiagnostics | None = None,
-    settings: Mapping[str, Any] | None = None,
-    bounds: tuple[float, float] | None = None,
-    interval: bool = True,
-) -> PolicyValue:
-    """Return the value of these terms with its interval, or refuse it when a finding failed.
+@dataclass(frozen=True, slots=True)
+class Estimator(ABC):
+    """An estimator of a policy's value: frozen settings that turn a log into a `PolicyValue`.
 
-    ``bounds`` replace the ends of the interval; without ``interval`` there is none. Raises
-    ``NotIdentified`` for a single cluster.
+    Parameters
+    ----------
+    inference : Inference
+        How the interval is made.
+    limits : SupportLimits
+        Beyond which a value is refused.
     """
-    influence = Influence(*terms.influence(), log.outcome, log.clusters)
-    estimate = terms.estimate
-    if inference.interval == "bootstrap":
-        spread = bootstrap_spread(
-            terms, log.clusters, inference.level, draws=inference.draws, seed=inference.seed
+
+    inference: Inference = field(default_factory=Inference)
+    limits: SupportLimits = field(default_factory=SupportLimits)
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def estimate(self, log: OffPolicyLog) -> PolicyValue:
+        """Return the value, or its refusal.
+
+        Parameters
+        ----------
+        log : OffPolicyLog
+            The arrays.
+
+        Returns
+        -------
+        PolicyValue
+
+        Raises
+        ------
+        InputError
+            When the log lacks an input of this estimator.
+        NotIdentified
+            When the target would write none of the logged texts, or all rows are one cluster.
+        """
+
+    def conclude(
+        self,
+        log: OffPolicyLog,
+        terms: RatioOfMeans,
+        *,
+        assumption: str,
+        findings: tuple[Finding, ...],
+        weights: WeightDiagnostics | None = None,
+        settings: Mapping[str, object] | None = None,
+        bounds: tuple[float, float] | None = None,
+        interval: bool = True,
+    ) -> PolicyValue:
+        """Return the value of these terms with its interval, or refuse it when a finding failed.
+
+        Raises ``NotIdentified`` for a single cluster.
+
+        Parameters
+        ----------
+        log : OffPolicyLog
+        terms : RatioOfMeans
+            Whose ratio the value is.
+        assumption, findings, weights, settings
+            As in `PolicyValue`.
+        bounds : (float, float), optional
+            Replace the ends of the interval.
+        interval : bool
+            Whether there is one.
+        """
+        inference = self.inference
+        influence = Influence(*terms.influence(), log.outcome, log.clusters)
+        if inference.interval == "bootstrap":
+            spread = bootstrap_spread(
+                terms, log.clusters, inference.level, draws=inference.draws, seed=inference.seed
+            )
+        else:
+            both = (influence.rows, influence.samples)
+            spread = influence_spread(terms.estimate, both, log.clusters, inference.level)
+        if bounds is not None:
+            spread = Spread(spread.stderr, *bounds)
+        value = PolicyValue(
+            self.name,
+            terms.estimate,
+            *_interval(spread, not interval),
+            inference.level,
+            assumption,
+            influence,
+            weights,
+            findings,
+            {
+                "rows": float(len(log)),
+                "clusters": float(clustered_error(influence.rows, log.clusters)[1]),
+            },
+            {"interval": inference.interval, **(settings or {})},
         )
-    else:
-        both = (influence.rows, influence.samples)
-        spread = influence_spread(estimate, both, log.clusters, inference.level)
-    if bounds is not None:
-        spread = Spread(spread.stderr, *bounds)
-    refused = any(_failed(f) for f in findings)
-    return PolicyValue(
-        method,
-        None if refused else estimate,
-        *_shown(spread, refused or not interval),
-        inference.level,
-        assumption,
-        influence,
-        weights,
-        findings,
-        {
-            "rows": float(len(log)),
-            "clusters": float(clustered_error(influence.rows, log.clusters)[1]),
-        },
-        {"interval": inference.interval, **(settings or {})},
-    )
+        return refuse_if_failed(value)
 
 
-def _shown(spread: Spread, refused: bool) -> tuple[float | None, float | None, float | None]:
-    return (None, None, None) if refused else (spread.stderr, spread.lower, spread.upper)
+def refuse_if_failed(value: PolicyValue) -> PolicyValue:
+    """Return the value, without its numbers when one of its findings failed."""
+    if value.reason is None:
+        return value
+    return replace(value, estimate=None, stderr=None, lower=None, upper=None)
 
 
-def _failed(finding: Finding) -> bool:
-    return finding.verdict is Verdict.FAIL
+def _interval(spread: Spread, unknown: bool) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if unknown else (spread.stderr, spread.lower, spread.upper)

@@ -1,34 +1,30 @@
 """Importance weighting: logged outcomes, weighted by how much likelier the target is to write."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from causalign.errors import SettingsError
-from causalign.evaluate.direct import shared_findings
-from causalign.evaluate.limits import SupportLimits
 from causalign.evaluate.off_policy_log import OffPolicyLog
 from causalign.evaluate.support_findings import (
-    effective_size,
     mass_cut,
-    mean_weight,
-    tail_of_weights,
+    shared_findings,
     typicality,
+    weight_findings,
 )
-from causalign.evaluate.value import Inference, PolicyValue, concluded
+from causalign.evaluate.value import Estimator, PolicyValue
 from causalign.results import Finding
-from causalign.stats.bernstein import value_bounds
 from causalign.stats.importance_weights import (
-    WeightDiagnostics,
-    clipped,
-    diagnosed,
-    exponentiated,
-    self_normalised,
+    clip_weights,
+    diagnose_weights,
+    exponentiate_weights,
+    normalise_weights,
 )
-from causalign.stats.ratio_of_means import RatioOfMeans
+from causalign.stats.ratio_of_means import RatioOfMeans, value_bounds
 
-__all__ = ["Clipped", "ImportanceWeighting", "SelfNormalised", "weight_findings"]
+Floats = NDArray[np.float64]
 
 _ASSUMPTION = (
     "The logging probabilities are those that wrote the log, the log has texts wherever the target "
@@ -37,70 +33,66 @@ _ASSUMPTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class ImportanceWeighting:
-    """Estimate ``V = (1/n) sum_i w_i Y_i``, ``w = pi(T|X) / pi0(T|X)``.
+class ImportanceWeighting(Estimator):
+    """Importance weighting, ``V = (1/n) sum_i w_i Y_i``, ``w = pi(T|X) / pi0(T|X)``.
 
     Unbiased. The variance grows with that of the weights, which for long texts explodes.
 
     Assumption: logging probabilities are right and positive wherever the target's are.
-    Reference: Horvitz and Thompson (1952); as a training objective arXiv:2402.14979, "CPO".
-    """
 
-    inference: Inference = field(default_factory=Inference)
-    limits: SupportLimits = field(default_factory=SupportLimits)
+    Parameters
+    ----------
+    inference : Inference
+        How the interval is made.
+    limits : SupportLimits
+        Beyond which a value is refused.
+
+    References
+    ----------
+    Horvitz and Thompson (1952); as a training objective arXiv:2402.14979, "CPO".
+    """
 
     name: ClassVar[str] = "importance"
 
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when the log has no log-probabilities."""
-        found = diagnosed(log.log_weights, log.clusters)
-        zeros, ones = np.zeros(len(log)), np.ones(len(log))
-        w = exponentiated(log.log_weights)
-        return concluded(
-            self.name,
-            log,
-            RatioOfMeans(w * log.outcome, ones, zeros, np.empty(0)),
-            self.inference,
-            assumption=_ASSUMPTION,
-            findings=weight_findings(log, found, self.limits),
-            weights=found,
-        )
+        w = exponentiate_weights(log.log_weights)
+        return _weighted_average(self, log, w, np.ones(len(log)))
 
 
 @dataclass(frozen=True, slots=True)
-class SelfNormalised:
-    """Estimate ``V = sum_i w_i Y_i / sum_i w_i``: an average, whatever the weights.
+class SelfNormalised(Estimator):
+    """Self-normalised weighting, ``V = sum_i w_i Y_i / sum_i w_i``: always an average of outcomes.
 
     Biased by order 1/n; it cannot leave the range of the outcomes, does not change when a
     constant is added to them, and needs log-probabilities only up to a constant (then EV203
     fails, and ``limits`` must allow it). The sums run over the whole log, never over a batch.
 
-    Assumption: as :class:`ImportanceWeighting`. Reference: Swaminathan and Joachims (2015).
-    """
+    Assumption: as :class:`ImportanceWeighting`.
 
-    inference: Inference = field(default_factory=Inference)
-    limits: SupportLimits = field(default_factory=SupportLimits)
+    Parameters
+    ----------
+    inference : Inference
+        How the interval is made.
+    limits : SupportLimits
+        Beyond which a value is refused.
+
+    References
+    ----------
+    Swaminathan and Joachims (2015).
+    """
 
     name: ClassVar[str] = "self-normalised"
 
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when the log has no log-probabilities."""
-        found = diagnosed(log.log_weights, log.clusters)
-        w = self_normalised(log.log_weights)
-        return concluded(
-            self.name,
-            log,
-            RatioOfMeans(w * log.outcome, w, np.zeros(len(log)), np.empty(0)),
-            self.inference,
-            assumption=_ASSUMPTION,
-            findings=weight_findings(log, found, self.limits),
-            weights=found,
-        )
+        w = normalise_weights(log.log_weights)
+        return _weighted_average(self, log, w, w)
 
 
 @dataclass(frozen=True, slots=True)
-class Clipped:
-    """Estimate ``V = (1/n) sum_i min(w_i, M) Y_i``, M the ``largest`` weight (default sqrt n).
+class Clipped(Estimator):
+    """Clipped importance weighting, ``V = (1/n) sum_i min(w_i, M) Y_i``.
 
     Clipping trades variance for a bias towards 0 of at most the mass cut away times the range of
     the outcome (EV206). With ``outcome_range``, known before looking, the interval is made of
@@ -108,15 +100,26 @@ class Clipped:
     saw as the best and the worst that the range allows. It is wide, and it is never refused for
     lack of support.
 
-    Assumption: logging probabilities are right. Reference: Ionides (2008) for sqrt n;
-    :func:`causalign.stats.bernstein.value_bounds` for the bounds.
+    Assumption: logging probabilities are right.
+
+    Parameters
+    ----------
+    inference : Inference
+        How the interval is made.
+    limits : SupportLimits
+        Beyond which a value is refused.
+    largest : float, optional
+        M, the largest weight; ``sqrt(n)`` when None.
+    outcome_range : (float, float), optional
+        Lowest and highest outcome possible.
+
+    References
+    ----------
+    Ionides (2008) for sqrt n; :func:`causalign.stats.ratio_of_means.value_bounds` for the bounds.
     """
 
     largest: float | None = None
     outcome_range: tuple[float, float] | None = None
-    inference: Inference = field(default_factory=Inference)
-    limits: SupportLimits = field(default_factory=SupportLimits)
-
     name: ClassVar[str] = "clipped"
 
     def __post_init__(self) -> None:
@@ -129,8 +132,8 @@ class Clipped:
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when the log has no log-probabilities."""
         largest = float(np.sqrt(len(log))) if self.largest is None else self.largest
-        found = diagnosed(log.log_weights, log.clusters)
-        w = np.exp(clipped(log.log_weights, largest))
+        weights = diagnose_weights(log.log_weights, log.clusters)
+        w = np.exp(clip_weights(log.log_weights, largest))
         zeros, ones = np.zeros(len(log)), np.ones(len(log))
         findings: tuple[Finding, ...] = shared_findings(log, self.limits)
         bounds = None
@@ -147,29 +150,28 @@ class Clipped:
         else:
             cut = mass_cut(log, w, largest, self.limits, model=False)
             findings = (cut, typicality(log, self.limits), *findings)
-        return concluded(
-            self.name,
+        return self.conclude(
             log,
             RatioOfMeans(w * log.outcome, ones, zeros, np.empty(0)),
-            self.inference,
             assumption="The logging probabilities are those that wrote the log."
             if bounds
             else _ASSUMPTION,
             findings=findings,
-            weights=found,
+            weights=weights,
             settings={"largest": largest, "outcome_range": self.outcome_range},
             bounds=bounds,
         )
 
 
-def weight_findings(
-    log: OffPolicyLog, found: WeightDiagnostics, limits: SupportLimits
-) -> tuple[Finding, ...]:
-    """Return every finding that an average with unclipped weights has to pass."""
-    return (
-        effective_size(found, limits),
-        tail_of_weights(found, limits),
-        mean_weight(found, limits),
-        typicality(log, limits),
-        *shared_findings(log, limits),
+def _weighted_average(
+    estimator: Estimator, log: OffPolicyLog, w: Floats, below: Floats
+) -> PolicyValue:
+    """Return ``sum_i w_i Y_i / sum_i below_i`` with the findings on weights."""
+    weights = diagnose_weights(log.log_weights, log.clusters)
+    return estimator.conclude(
+        log,
+        RatioOfMeans(w * log.outcome, below, np.zeros(len(log)), np.empty(0)),
+        assumption=_ASSUMPTION,
+        findings=weight_findings(log, weights, estimator.limits),
+        weights=weights,
     )

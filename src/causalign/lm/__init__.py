@@ -1,15 +1,5 @@
 """Language models. ``import causalign.lm`` itself needs no deep-learning library."""
 
-from causalign.lm.cache import EmbeddingCache
-from causalign.lm.embed import Embeddings, embed
-from causalign.lm.encoder import Encoder, load_encoder
-from causalign.lm.encoder_name import parse_encoder_name
+from causalign.namespaces import attach_stub
 
-__all__ = [
-    "EmbeddingCache",
-    "Embeddings",
-    "Encoder",
-    "embed",
-    "load_encoder",
-    "parse_encoder_name",
-]
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

@@ -2,22 +2,25 @@
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import ArtifactError
-from causalign.lm.adapter_files import write_adapter
-from causalign.lm.language_model import DESCRIPTION, LanguageModel, load_language_model
+from causalign.errors import ArtifactError, SettingsError
+from causalign.files import hash_file, read_format, write_json, write_whole
+from causalign.lm.encoder_name import Precision
+from causalign.lm.language_model import (
+    DESCRIPTION,
+    LanguageModel,
+    load_language_model,
+    suspend_training,
+    write_adapter,
+)
 from causalign.lm.transformer_encoder import TransformerEncoder
-
-__all__ = ["AdaptedEncoder", "holds_adapted", "load_adapted"]
 
 _FORMAT = "causalign-adapted-encoder"
 _VERSION = 1
@@ -36,7 +39,7 @@ into a reward lies beside this folder.
 """
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AdaptedEncoder:
     """Encode texts as ``h_T / ‖h_T‖``, the last token's state under the model and its adapter.
 
@@ -46,14 +49,17 @@ class AdaptedEncoder:
     language_model: LanguageModel
     max_tokens: int
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, dimension={self.dimension})"
+
     @property
     def name(self) -> str:
-        """Return the base model's name and that it was adapted."""
+        """The base model's name and that it was adapted."""
         return f"{self.language_model.name}:adapted"
 
     @property
     def revision(self) -> str:
-        """Return a hash of the base model, the adapter as it is now, and how texts are read."""
+        """A hash of the base model, the adapter as it is now, and how texts are read."""
         from peft import get_peft_model_state_dict
 
         network = self.language_model.model
@@ -67,7 +73,7 @@ class AdaptedEncoder:
 
     @property
     def dimension(self) -> int:
-        """Return the width of the model's last layer."""
+        """The width of the model's last layer."""
         return int(self.language_model.model.get_output_embeddings().in_features)
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
@@ -75,13 +81,8 @@ class AdaptedEncoder:
 
         Raises as :meth:`causalign.lm.transformer_encoder.TransformerEncoder.encode` does.
         """
-        network = self.language_model.model
-        training = network.training
-        network.eval()
-        try:
+        with suspend_training(self.language_model.model):
             return self._reader().encode(texts, progress)
-        finally:
-            network.train(training)
 
     def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Return, ``(n,)``, whether a text has more than ``max_tokens`` tokens."""
@@ -89,35 +90,29 @@ class AdaptedEncoder:
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text that are read."""
-        return self.language_model.tokenizer(
-            list(texts), truncation=True, max_length=self.max_tokens, padding=False, verbose=False
-        )["input_ids"]
+        return self._reader().tokens(list(texts))
 
     def save(self, folder: Path) -> None:
         """Write the adapter, how texts are read, and the hashes of both files.
 
         Raises ``ArtifactError`` if the folder cannot be written.
         """
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        card = CARD.format(base=self.language_model.public_name, max_tokens=self.max_tokens)
         try:
-            write_adapter(self.language_model, partial)
-            described = {
-                "format": _FORMAT,
-                "version": _VERSION,
-                "base": self.language_model.name,
-                "base_revision": self._base_revision,
-                "max_tokens": self.max_tokens,
-                "precision": self._precision,
-                "sha256": {name: _hash(partial / name) for name in _FILES},
-            }
-            card = CARD.format(base=self.language_model.public_name, max_tokens=self.max_tokens)
-            (partial / "README.md").write_text(card, encoding="utf-8")
-            (partial / DESCRIPTION).write_text(json.dumps(described, indent=2) + "\n")
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(partial, folder)
+            with write_whole(folder) as partial:
+                write_adapter(self.language_model, partial)
+                description = {
+                    "format": _FORMAT,
+                    "version": _VERSION,
+                    "base": self.language_model.name,
+                    "base_revision": self._base_revision,
+                    "max_tokens": self.max_tokens,
+                    "precision": self._precision,
+                    "sha256": {name: hash_file(partial / name) for name in _FILES},
+                }
+                (partial / "README.md").write_text(card, encoding="utf-8")
+                write_json(partial / DESCRIPTION, description)
         except Exception as failure:  # a full disk shows as OSError, RuntimeError, SafetensorError
-            shutil.rmtree(partial, ignore_errors=True)
             raise ArtifactError(
                 f"The adapter cannot be written to {folder}: {failure}. Free some space and save "
                 "again."
@@ -140,8 +135,24 @@ class AdaptedEncoder:
 
 
 def holds_adapted(folder: Path) -> bool:
-    """Return whether a folder holds an encoder that :meth:`AdaptedEncoder.save` wrote."""
-    return all((folder / name).is_file() for name in (DESCRIPTION, "adapter_config.json"))
+    """Return whether a folder holds an encoder that :meth:`AdaptedEncoder.save` wrote.
+
+    Raises ``SettingsError`` for the folder of a policy, which holds files of the same names.
+    """
+    path = folder / DESCRIPTION
+    if not (path.is_file() and (folder / "adapter_config.json").is_file()):
+        return False
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True  # a damaged one, of which `load_adapted` says so
+    if isinstance(description, dict) and "format" not in description and "method" in description:
+        raise SettingsError(
+            f"The folder {folder} holds a policy that {description['method']} tuned, not an "
+            f"encoder. Name the model that it was tuned from, {description.get('base')!r}, or the "
+            "folder of a reward."
+        )
+    return True
 
 
 def load_adapted(folder: Path, *, device: str | None = None) -> AdaptedEncoder:
@@ -151,34 +162,18 @@ def load_adapted(folder: Path, *, device: str | None = None) -> AdaptedEncoder:
     base model is another one.
     """
     path = folder / DESCRIPTION
+    description = read_format(path, _FORMAT, _VERSION, again="fit the reward again")
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
-        kind = (described.get("format"), described.get("version"))
-        if kind != (_FORMAT, _VERSION):
-            raise ArtifactError(
-                f"{path} describes {kind[0]!r} of version {kind[1]!r}; this causalign reads "
-                f"{_FORMAT!r} of version {_VERSION}. Install the causalign that wrote it, or fit "
-                "the reward again."
-            )
-        max_tokens = int(described["max_tokens"])
-        hashes = {name: described["sha256"][name] for name in _FILES}
-        base: dict[str, Any] = {"name": described["base"], "precision": described["precision"]}
-    except ArtifactError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as damage:
+        max_tokens, base = int(description["max_tokens"]), str(description["base"])
+        precision = cast(Precision, description["precision"])
+        hashes = {name: description["sha256"][name] for name in _FILES}
+    except (ValueError, KeyError, TypeError) as damage:
         raise ArtifactError(f"{path} cannot be read: {damage}. Fit the reward again.") from damage
     for name, expected in hashes.items():
-        if _hash(folder / name) != expected:
+        if not (folder / name).is_file() or hash_file(folder / name) != expected:
             raise ArtifactError(
                 f"{folder / name} is not the file that was saved: its SHA-256 differs from the one "
                 f"in {DESCRIPTION}. Copy the folder again, or fit the reward again."
             )
-    return AdaptedEncoder(load_language_model(**base, device=device, adapter=folder), max_tokens)
-
-
-def _hash(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
+    model = load_language_model(base, precision=precision, device=device, adapter=folder)
+    return AdaptedEncoder(model, max_tokens)

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from causalign.errors import ArtifactError
 
-__all__ = ["EmbeddingCache", "default_cache_folder", "text_keys"]
-
 T = TypeVar("T")
 Stored = tuple[NDArray[np.float32], bool]
 
@@ -59,10 +57,15 @@ def text_keys(name: str, revision: str, dimension: int, texts: Sequence[str]) ->
 
 
 class EmbeddingCache:
-    """Keep vectors in ``folder/embeddings.sqlite``; several processes may share it.
+    """Vectors of texts in ``folder/embeddings.sqlite``; several processes may share it.
 
-    Raises ``ArtifactError`` where the folder cannot be written or read (disk full, no permission);
-    :func:`causalign.lm.embed.embed` then goes on without the cache and says so.
+    Where the folder cannot be written or read, `causalign.lm.embed` goes on without the cache and
+    says so.
+
+    Parameters
+    ----------
+    folder : path, optional
+        By default ``$CAUSALIGN_CACHE``, or the folder for caches of the platform.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -70,25 +73,56 @@ class EmbeddingCache:
 
     @property
     def path(self) -> Path:
-        """Return the file that holds the vectors."""
+        """The file that holds the vectors."""
         return self.folder / "embeddings.sqlite"
 
     def get(self, keys: Sequence[bytes], dimension: int) -> dict[bytes, Stored]:
-        """Return vectors ``(d,)`` and truncation flags of those keys that are stored and intact."""
+        """Return what is stored and intact under some keys.
+
+        Parameters
+        ----------
+        keys : list of bytes
+            As `text_keys` makes them.
+        dimension : int
+            Length d of a vector.
+
+        Returns
+        -------
+        dict
+            Of a key, its vector ``(d,)`` and whether the end of the text was not read.
+
+        Raises
+        ------
+        ArtifactError
+            Where the file cannot be read: no permission, for example.
+        """
         if not self.path.exists():
             return {}
-        found: dict[bytes, Stored] = {}
+        stored: dict[bytes, Stored] = {}
         for key, vector, truncated, checksum in self._attempt(lambda db: _select(db, keys)):
             if not (isinstance(vector, bytes) and isinstance(truncated, int)):
                 continue
             if checksum == _checksum(key, vector, truncated) and len(vector) == 4 * dimension:
-                found[key] = (np.frombuffer(vector, dtype="<f4"), bool(truncated))
-        return found
+                stored[key] = (np.frombuffer(vector, dtype="<f4"), bool(truncated))
+        return stored
 
     def put(
         self, keys: Sequence[bytes], vectors: NDArray[np.float32], truncated: NDArray[np.bool_]
     ) -> None:
-        """Store vectors ``(n, d)``, all or none; an entry of the same key is replaced."""
+        """Store vectors, all or none; an entry of the same key is replaced.
+
+        Parameters
+        ----------
+        keys : n bytes
+        vectors : (n, d)
+        truncated : (n,) booleans
+            Whether the end of the text was not read.
+
+        Raises
+        ------
+        ArtifactError
+            Where the file cannot be written: disk full, no permission.
+        """
         rows = []
         for key, vector, flag in zip(keys, vectors, truncated, strict=True):
             data = np.ascontiguousarray(vector, dtype="<f4").tobytes()
@@ -147,11 +181,11 @@ def _connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _create(db: sqlite3.Connection) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    db.execute(_TABLE)
-    db.execute(f"PRAGMA application_id={_APPLICATION}")
-    db.execute(f"PRAGMA user_version={_FORMAT}")
-    db.execute("COMMIT")
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        db.execute(_TABLE)
+        db.execute(f"PRAGMA application_id={_APPLICATION}")
+        db.execute(f"PRAGMA user_version={_FORMAT}")
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:
@@ -169,14 +203,9 @@ def _select(db: sqlite3.Connection, keys: Sequence[bytes]) -> list[tuple[bytes, 
 
 
 def _insert(db: sqlite3.Connection, rows: list[tuple[bytes, bytes, int, bytes]]) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with db:  # commits, or rolls back when the block raises
+        db.execute("BEGIN IMMEDIATE")
         db.executemany("INSERT OR REPLACE INTO embedding VALUES (?, ?, ?, ?)", rows)
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _checksum(key: bytes, vector: bytes, truncated: int) -> bytes:

@@ -1,15 +1,17 @@
 """Turn prompts and completions into token ids: what is conditioned on, what has a probability."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from causalign.errors import InputError, SettingsError
 
-__all__ = ["Completions", "Prompt", "prompt_ids", "start_of_text", "tokenized"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 Ids = tuple[int, ...]
 # A text, a conversation as chat messages, or nothing: the completion is then a text of its own.
@@ -18,10 +20,14 @@ Prompt = str | Sequence[Mapping[str, str]] | None
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Completions:
-    """Hold token ids of n completions and of the prompts before them.
+    """Token ids of n completions and of the prompts before them.
 
-    ``cut`` ``(n,)`` says where the end of a completion did not fit the window, so that its
-    log-probability is that of its beginning.
+    Parameters
+    ----------
+    prompts, completions : n tuples of ids
+    cut : (n,) booleans
+        Where the end of a completion did not fit the window, so that its log-probability is that
+        of its beginning.
     """
 
     prompts: tuple[Ids, ...]
@@ -33,12 +39,12 @@ class Completions:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Return the numbers of tokens ``(n,)`` of the completions."""
+        """The numbers of tokens ``(n,)`` of the completions."""
         return np.array([len(ids) for ids in self.completions], dtype=np.int64)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Return the numbers of tokens ``(n,)`` of prompts and completions together."""
+        """The numbers of tokens ``(n,)`` of prompts and completions together."""
         before = np.array([len(ids) for ids in self.prompts], dtype=np.int64)
         return self.lengths + before
 
@@ -51,24 +57,34 @@ class Completions:
         )
 
     @staticmethod
-    def joined(parts: "Sequence[Completions]") -> "Completions":
-        """Return several sets of completions as one."""
+    def concatenate(parts: "Sequence[Completions]") -> "Completions":
+        """Put several sets of completions behind one another."""
         return Completions(
             tuple(ids for part in parts for ids in part.prompts),
             tuple(ids for part in parts for ids in part.completions),
             np.concatenate([part.cut for part in parts]),
         )
 
+    def hash(self, columns: Mapping[str, NDArray[np.generic]] | None = None) -> str:
+        """Return a SHA-256 of every token, and of columns of numbers beside them."""
+        total = hashlib.sha256()
+        for ids in (*self.prompts, *self.completions):
+            total.update(len(ids).to_bytes(4, "little") + np.array(ids, dtype="<i4").tobytes())
+        for name, column in sorted((columns or {}).items()):
+            value = np.ascontiguousarray(column)
+            total.update(f"{name}:{value.dtype}:{value.shape}".encode() + value.tobytes())
+        return total.hexdigest()
 
-def tokenized(
-    tokenizer: Any,
+
+def tokenize(
+    tokenizer: "Tokenizer",
     prompts: Sequence[Prompt] | None,
     completions: Sequence[str],
     *,
     max_length: int,
     chat: bool = False,
 ) -> Completions:
-    """Return the ids of completions ``(n,)``, each closed by the end-of-text token.
+    """Turn prompts and completions into ids, each completion closed by the end-of-text token.
 
     With that token the probabilities of all completions of a prompt sum to one. Prompt and
     completion are tokenised apart, as they are when the model writes. A pair longer than
@@ -88,29 +104,31 @@ def tokenized(
             "The tokenizer has no end-of-text token, so no completion would ever end. Set "
             "`eos_token` in its tokenizer_config.json."
         )
-    before = prompt_ids(tokenizer, prompts or [None] * len(completions), chat=chat)
+    before = tokenize_prompts(tokenizer, prompts or [None] * len(completions), chat=chat)
     for row, text in enumerate(completions):
         if not isinstance(text, str) or not text.strip():
             raise InputError(
                 f"The completion in row {row} is {text!r}. Every row needs a text; remove the row "
                 "or fill it in."
             )
-    found = tokenizer(list(completions), add_special_tokens=False, verbose=False)["input_ids"]
-    fitted = [
-        _fitted(prompt, (*ids, tokenizer.eos_token_id), max_length)
-        for prompt, ids in zip(before, found, strict=True)
+    after = tokenizer(list(completions), add_special_tokens=False, verbose=False)["input_ids"]
+    fits = [
+        _fit(prompt, (*ids, tokenizer.eos_token_id), max_length)
+        for prompt, ids in zip(before, after, strict=True)
     ]
     return Completions(
-        tuple(prompt for prompt, _, _ in fitted),
-        tuple(ids for _, ids, _ in fitted),
-        np.array([cut for _, _, cut in fitted], dtype=bool),
+        tuple(prompt for prompt, _, _ in fits),
+        tuple(ids for _, ids, _ in fits),
+        np.array([cut for _, _, cut in fits], dtype=bool),
     )
 
 
-def prompt_ids(tokenizer: Any, prompts: Sequence[Prompt], *, chat: bool = False) -> list[Ids]:
-    """Return the ids of each prompt, never empty: the first token of a text needs a condition."""
+def tokenize_prompts(
+    tokenizer: "Tokenizer", prompts: Sequence[Prompt], *, chat: bool = False
+) -> list[Ids]:
+    """Turn each prompt into ids, never none: the first token of a text needs a condition."""
     start = start_of_text(tokenizer)
-    found: list[Ids] = []
+    prompt_ids: list[Ids] = []
     known: dict[str, Ids] = {}
     for row, prompt in enumerate(prompts):
         if isinstance(prompt, str):
@@ -120,20 +138,20 @@ def prompt_ids(tokenizer: Any, prompts: Sequence[Prompt], *, chat: bool = False)
                     if chat
                     else _plain(tokenizer, prompt)
                 ) or (start,)
-            found.append(known[prompt])
+            prompt_ids.append(known[prompt])
         elif prompt is None:
-            found.append((start,))
+            prompt_ids.append((start,))
         elif all(isinstance(turn, Mapping) and {"role", "content"} <= set(turn) for turn in prompt):
-            found.append(_conversation(tokenizer, [dict(turn) for turn in prompt]))
+            prompt_ids.append(_conversation(tokenizer, [dict(turn) for turn in prompt]))
         else:
             raise InputError(
                 f"The prompt in row {row} is {str(prompt)[:60]!r}. A prompt is a text, or a list "
                 "of messages that each have 'role' and 'content'."
             )
-    return found
+    return prompt_ids
 
 
-def start_of_text(tokenizer: Any) -> int:
+def start_of_text(tokenizer: "Tokenizer") -> int:
     """Return the token before a text without a prompt: the start token, else the end token."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
@@ -144,12 +162,12 @@ def start_of_text(tokenizer: Any) -> int:
     )
 
 
-def _plain(tokenizer: Any, prompt: str) -> Ids:
+def _plain(tokenizer: "Tokenizer", prompt: str) -> Ids:
     ids = tokenizer(prompt, verbose=False)["input_ids"]
     return tuple(ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids)
 
 
-def _conversation(tokenizer: Any, messages: list[dict[str, str]]) -> Ids:
+def _conversation(tokenizer: "Tokenizer", messages: list[dict[str, str]]) -> Ids:
     if not tokenizer.chat_template:
         raise SettingsError(
             "The tokenizer has no chat template. Use chat=False with prompts that are texts, or a "
@@ -162,7 +180,7 @@ def _conversation(tokenizer: Any, messages: list[dict[str, str]]) -> Ids:
     )
 
 
-def _fitted(prompt: Ids, completion: Ids, window: int) -> tuple[Ids, Ids, bool]:
-    kept = max(min(len(prompt), window - len(completion)), min(len(prompt), window // 2))
-    room = window - kept
-    return prompt[len(prompt) - kept :], completion[:room], len(completion) > room
+def _fit(prompt: Ids, completion: Ids, window: int) -> tuple[Ids, Ids, bool]:
+    before = max(min(len(prompt), window - len(completion)), min(len(prompt), window // 2))
+    room = window - before
+    return prompt[len(prompt) - before :], completion[:room], len(completion) > room

@@ -2,24 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from causalign.errors import SettingsError
-from causalign.lm.completions import Completions, Ids, Prompt, prompt_ids
-from causalign.lm.language_model import LanguageModel
+from causalign.lm.completions import Completions, Ids, Prompt, tokenize_prompts
+from causalign.lm.language_model import LanguageModel, suspend_training
 from causalign.lm.logprob import completion_logprobs
-from causalign.lm.processes import once
-from causalign.lm.progress import progress_of
-
-__all__ = ["Samples", "Writer", "sample"]
+from causalign.lm.processes import run_once
+from causalign.lm.progress import show_progress
 
 
 class Writer(Protocol):
-    """Write a completion for each prompt in a model's place."""
+    """What writes a completion for each prompt in a model's place."""
 
     def write(self, prompts: Sequence[Ids], seed: int) -> list[Ids]:
         """Return one completion for each prompt, as ids."""
@@ -28,11 +26,16 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """Hold n completions that a model wrote.
+    """Completions that a model wrote, n of them.
 
-    ``logprob`` ``(n,)`` is under the distribution they were drawn from, temperature included. A
-    completion that did not end within its budget has no end-of-text token and counts as ``cut``
-    in ``completions``.
+    Parameters
+    ----------
+    texts : n strings
+    completions : Completions
+        Their ids and those of the prompts. One that did not end within its budget has no
+        end-of-text token and counts as ``cut``.
+    logprob : (n,)
+        Under the distribution that they were drawn from, temperature included.
     """
 
     texts: list[str]
@@ -66,7 +69,7 @@ def sample(
             "Sampling needs temperature > 0, max_new_tokens >= 1 and batch_size >= 1; found "
             f"{temperature}, {max_new_tokens} and {batch_size}."
         )
-    before = prompt_ids(language_model.tokenizer, prompts, chat=chat)
+    before = tokenize_prompts(language_model.tokenizer, prompts, chat=chat)
     room = language_model.window - max_new_tokens
     if room < 1:
         raise SettingsError(
@@ -77,20 +80,19 @@ def sample(
     how = (max_new_tokens, seed, temperature, batch_size, progress)
     end = language_model.tokenizer.eos_token_id
     if writer is None:
-        drawn = once(lambda: _drawn(language_model, before, *how))
+        after = run_once(lambda: _draw(language_model, before, *how))
     else:
-        drawn = [_ended(ids, end) for ids in writer.write(before, seed)]
-    completions = Completions(
-        tuple(before), tuple(drawn), np.array([ids[-1] != end for ids in drawn], dtype=bool)
-    )
+        after = [_end(ids, end) for ids in writer.write(before, seed)]
+    cut = np.array([ids[-1] != end for ids in after], dtype=bool)
+    completions = Completions(tuple(before), tuple(after), cut)
     texts = language_model.tokenizer.batch_decode(
-        [list(ids) for ids in drawn], skip_special_tokens=True
+        [list(ids) for ids in after], skip_special_tokens=True
     )
     logprob = completion_logprobs(language_model, completions, temperature=temperature)
     return Samples(texts, completions, logprob)
 
 
-def _drawn(
+def _draw(
     language_model: LanguageModel,
     before: list[Ids],
     max_new_tokens: int,
@@ -99,43 +101,35 @@ def _drawn(
     batch_size: int,
     progress: bool,
 ) -> list[Ids]:
-    model = language_model.model
     order = np.argsort([len(ids) for ids in before], kind="stable")
-    found: dict[int, Ids] = {}
-    training = model.training
-    model.eval()
-    try:
-        with (
-            torch.random.fork_rng(),
-            torch.inference_mode(),
-            progress_of("Writing texts", len(before), progress) as advance,
-        ):
-            torch.manual_seed(seed)
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                ids = [before[row] for row in rows]
-                written = _written(language_model, ids, max_new_tokens, temperature)
-                found.update(zip(rows.tolist(), written, strict=True))
-                advance(len(rows))
-    finally:
-        model.train(training)
-    return [found[row] for row in range(len(before))]
+    completions: dict[int, Ids] = {}
+    with (
+        torch.random.fork_rng(),
+        suspend_training(language_model.model),
+        show_progress("Writing texts", len(before), progress) as advance,
+    ):
+        torch.manual_seed(seed)
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            ids = [before[row] for row in rows]
+            texts = _write(language_model, ids, max_new_tokens, temperature)
+            completions.update(zip(rows.tolist(), texts, strict=True))
+            advance(len(rows))
+    return [completions[row] for row in range(len(before))]
 
 
-def _written(
+def _write(
     language_model: LanguageModel, ids: list[Ids], max_new_tokens: int, temperature: float
 ) -> list[Ids]:
     end = language_model.tokenizer.eos_token_id
-    width = max(len(prompt) for prompt in ids)
-    tokens = np.full((len(ids), width), end, dtype=np.int64)
-    mask = np.zeros((len(ids), width), dtype=np.int64)
-    for row, prompt in enumerate(ids):
-        tokens[row, width - len(prompt) :] = prompt
-        mask[row, width - len(prompt) :] = 1
-    model: Any = language_model.model
+    model = language_model.model
+    width = max(map(len, ids))
+    # Padding stands on the left: what is written comes behind the prompt.
+    tokens = torch.tensor([(end,) * (width - len(prompt)) + prompt for prompt in ids])
+    mask = torch.tensor([(0,) * (width - len(prompt)) + (1,) * len(prompt) for prompt in ids])
     output = model.generate(
-        input_ids=torch.from_numpy(tokens).to(model.device),
-        attention_mask=torch.from_numpy(mask).to(model.device),
+        input_ids=tokens.to(model.device),
+        attention_mask=mask.to(model.device),
         do_sample=True,
         temperature=temperature,
         top_k=0,
@@ -144,9 +138,9 @@ def _written(
         eos_token_id=end,
         pad_token_id=end,
     )
-    return [_ended(row, end) for row in output[:, width:].tolist()]
+    return [_end(row, end) for row in output[:, width:].tolist()]
 
 
-def _ended(ids: Sequence[int], end: int) -> Ids:
-    """Return the ids up to and with the first end-of-text token."""
+def _end(ids: Sequence[int], end: int) -> Ids:
+    """Cut the ids: those up to and with the first end-of-text token."""
     return tuple(ids[: ids.index(end) + 1] if end in ids else ids)

@@ -1,23 +1,24 @@
-"""Load a causal language model and its tokenizer; put an adapter on it, or take one off."""
+"""Load a causal language model and its tokenizer; add an adapter, and write it."""
 
-import hashlib
 import inspect
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from causalign.errors import ArtifactError, ExtraNotInstalled, SettingsError, nearest
-from causalign.lm.model_files import refuse_pickles, revision_of
-from causalign.lm.quiet import quiet_transformers
+from causalign.errors import ArtifactError, SettingsError, nearest, needs_extra
+from causalign.files import hash_file
+from causalign.lm.encoder_name import Precision, check_precision
+from causalign.lm.model_files import choose_device, load_pretrained, revision_of
+from causalign.lm.progress import silence_transformers
 from causalign.lm.smollm2 import smollm2_folder
 
-__all__ = ["LanguageModel", "Lora", "load_language_model", "with_lora"]
-
-Precision = Literal["float32", "bfloat16"]
+if TYPE_CHECKING:
+    import torch
+    from torch.utils.hooks import RemovableHandle
 
 PUBLIC_NAMES = {"smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 DESCRIPTION = "causalign.json"
@@ -27,9 +28,26 @@ DESCRIPTION = "causalign.json"
 class Lora:
     """Low-rank adapters: each chosen matrix W becomes ``W + (alpha / rank) B A``.
 
-    ``targets`` names the layers; without it they are peft's choice for the architecture (for Llama
-    the query and value projections). Reference: Hu et al. (2021), arXiv 2106.09685; the defaults
-    are those of arXiv 2402.14979.
+    Parameters
+    ----------
+    rank : int
+        Rows of A and columns of B.
+    alpha : float
+        Size of the change, before it is divided by the rank.
+    dropout : float
+        Share of inputs of A that are left out in training.
+    targets : tuple of str, optional
+        Names of layers; without them they are peft's choice for the architecture (for Llama the
+        query and value projections).
+
+    Raises
+    ------
+    SettingsError
+        When a number is out of range.
+
+    References
+    ----------
+    Hu et al. (2021), arXiv 2106.09685; the defaults are those of arXiv 2402.14979.
     """
 
     rank: int = 8
@@ -45,12 +63,29 @@ class Lora:
             )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LanguageModel:
-    """Hold a causal language model and its tokenizer.
+class CausalNetwork(Protocol):
+    """What is asked of a causal network, of transformers or of peft, beside being called."""
 
-    ``name`` is what :func:`load_language_model` understands; ``revision`` changes whenever the
-    weights or the tokenizer do. ``model`` is the network, of transformers or of peft.
+    @property
+    def dtype(self) -> "torch.dtype": ...  # noqa: D102
+    def get_output_embeddings(self) -> "torch.nn.Linear": ...  # noqa: D102
+    def register_forward_hook(self, hook: Callable[..., object]) -> "RemovableHandle": ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LanguageModel:
+    """A causal language model and its tokenizer.
+
+    Parameters
+    ----------
+    name : str
+        What `load_language_model` understands.
+    revision : str
+        Changes whenever the weights or the tokenizer do.
+    model
+        The network, of transformers or of peft.
+    tokenizer
+        Of transformers.
     """
 
     name: str
@@ -58,19 +93,23 @@ class LanguageModel:
     model: Any
     tokenizer: Any
 
+    def __repr__(self) -> str:
+        adapter = ", with an adapter" if self.has_adapter else ""
+        return f"LanguageModel({self.name!r}{adapter})"
+
     @property
     def window(self) -> int:
-        """Return how many tokens the model reads at most."""
+        """How many tokens the model reads at most."""
         return int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 20)
 
     @property
     def has_adapter(self) -> bool:
-        """Return whether the network carries a peft adapter."""
+        """Whether the network carries a peft adapter."""
         return hasattr(self.model, "peft_config")
 
     @property
     def public_name(self) -> str:
-        """Return the name under which others find the base model."""
+        """The name under which others find the base model."""
         return PUBLIC_NAMES.get(self.name, self.name)
 
     @contextmanager
@@ -94,64 +133,55 @@ def load_language_model(
 ) -> LanguageModel:
     """Load a model by name (``'smollm2'``), from a local folder, or by its name on a hub.
 
-    Weights must be safetensors; code that comes with a model is never executed. ``adapter`` is a
-    folder that peft wrote for the same base model. ``device`` defaults to a GPU where there is
-    one.
+    Weights must be safetensors; code that comes with a model is never executed.
 
-    Raises ``ExtraNotInstalled`` without the libraries, ``SettingsError`` for an unknown name or
-    precision, ``ArtifactError`` if the model cannot be loaded or the adapter belongs to another.
+    Parameters
+    ----------
+    name : str or path
+        ``smollm2``, a local folder, or ``owner/name`` on a hub.
+    precision : {"float32", "bfloat16"}
+        What the weights are kept in.
+    device : str, optional
+        By default a GPU where there is one.
+    adapter : path, optional
+        A folder that peft wrote for the same base model.
+
+    Raises
+    ------
+    ExtraNotInstalled
+        Without the libraries.
+    SettingsError
+        For an unknown name or precision.
+    ArtifactError
+        If the model cannot be loaded or the adapter belongs to another.
     """
-    if precision not in ("float32", "bfloat16"):
-        raise SettingsError(f"precision must be 'float32' or 'bfloat16'; found {precision!r}.")
+    check_precision(precision)
     source = _source(name)
-    refuse_pickles(source)
-    try:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-    except ImportError as missing:
-        raise ExtraNotInstalled(
-            f"A language model needs {missing.name or 'torch'}, which is not installed: "
-            "`pip install 'causalign[lm]'`."
-        ) from missing
-    local = {"local_files_only": True} if isinstance(source, Path) else {}
-    with quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **local)
-            model = AutoModelForCausalLM.from_pretrained(
-                source,
-                dtype=getattr(torch, precision),
-                use_safetensors=True,
-                trust_remote_code=False,
-                **local,
-            )
-        except Exception as failure:  # the library raises anything from KeyError to ImportError
-            raise ArtifactError(
-                f"The language model {str(name)!r} cannot be loaded: {failure}"
-            ) from failure
+    what = f"The language model {str(name)!r}"
+    tokenizer, model = load_pretrained(
+        source, "AutoModelForCausalLM", precision=precision, what=what
+    )
+    from transformers import GenerationConfig
+
     # What a model's author prefers when sampling must not bend the distribution.
-    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id)
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    settings: Callable[..., GenerationConfig] = GenerationConfig
+    model.generation_config = settings(eos_token_id=tokenizer.eos_token_id)
     revision = revision_of(model, source)
-    placed: Any = model  # the library's annotation of `to` forgets its arguments
-    loaded = LanguageModel(str(name), revision, placed.to(chosen).eval(), tokenizer)
+    placed = model.to(choose_device(device)).eval()
+    loaded = LanguageModel(str(name), revision, placed, tokenizer)
     return loaded if adapter is None else _with_adapter(loaded, Path(adapter))
 
 
-def with_lora(language_model: LanguageModel, lora: Lora, *, seed: int) -> LanguageModel:
-    """Return the model with a fresh adapter, which at first changes nothing (B = 0).
+def add_lora(language_model: LanguageModel, lora: Lora, *, seed: int) -> LanguageModel:
+    """Add a fresh adapter, which at first changes nothing (B = 0), and return the model with it.
 
     The network is shared with the model that was given. The adapter's weights are float32, also
     on a bfloat16 base. Raises ``SettingsError`` when the model already carries an adapter or
     ``targets`` name no layer of it.
     """
-    import torch
-
-    try:
+    with needs_extra("An adapter"):
+        import torch
         from peft import LoraConfig, get_peft_model
-    except ImportError as missing:
-        raise ExtraNotInstalled(
-            "Adapters need peft, which is not installed: `pip install 'causalign[lm]'`."
-        ) from missing
     if language_model.has_adapter:
         raise SettingsError("The model already carries an adapter; merge it first, or load anew.")
     config = LoraConfig(
@@ -161,7 +191,7 @@ def with_lora(language_model: LanguageModel, lora: Lora, *, seed: int) -> Langua
         lora_dropout=lora.dropout,
         target_modules=None if lora.targets is None else list(lora.targets),
     )
-    with torch.random.fork_rng(), quiet_transformers(), warnings.catch_warnings():
+    with torch.random.fork_rng(), silence_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks for what transformers renamed
         torch.manual_seed(seed)
         try:
@@ -190,6 +220,46 @@ def shares_prompts(model: Any) -> bool:
     )
 
 
+@contextmanager
+def suspend_training(network: "torch.nn.Module") -> Iterator[None]:
+    """Switch off dropout and gradients inside the block."""
+    import torch
+
+    training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        network.train(training)
+
+
+def unwrap(model: "torch.nn.Module") -> CausalNetwork:
+    """Return the network inside what libraries wrap around it for several processes."""
+    inner: Any = model
+    while hasattr(inner, "module"):
+        inner = inner.module
+    return cast(CausalNetwork, inner)
+
+
+def write_adapter(
+    language_model: LanguageModel,
+    folder: Path,
+    weights: Mapping[str, "torch.Tensor"] | None = None,
+) -> None:
+    """Write the adapter so that plain peft loads it, and nothing in it names this machine.
+
+    ``weights`` are written instead of those in the network where it has been split.
+    """
+    other = {} if weights is None else {"state_dict": weights}
+    with silence_transformers():
+        language_model.model.save_pretrained(str(folder), save_embedding_layers=False, **other)
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = language_model.public_name
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
 def _source(name: str | Path) -> Path | str:
     if str(name) == "smollm2":
         return smollm2_folder()
@@ -205,12 +275,8 @@ def _source(name: str | Path) -> Path | str:
 
 
 def _with_adapter(base: LanguageModel, folder: Path) -> LanguageModel:
-    try:
+    with needs_extra("An adapter"):
         from peft import PeftModel
-    except ImportError as missing:
-        raise ExtraNotInstalled(
-            "Adapters need peft, which is not installed: `pip install 'causalign[lm]'`."
-        ) from missing
     if not (folder / "adapter_model.safetensors").is_file():
         raise ArtifactError(
             f"There is no adapter in {folder}: adapter_model.safetensors is missing."
@@ -218,22 +284,22 @@ def _with_adapter(base: LanguageModel, folder: Path) -> LanguageModel:
     described = folder / DESCRIPTION
     if described.is_file():
         try:
-            fitted = json.loads(described.read_text(encoding="utf-8"))["base_revision"]
+            revision = json.loads(described.read_text(encoding="utf-8"))["base_revision"]
         except (OSError, ValueError, KeyError, TypeError) as damage:
             raise ArtifactError(f"{described} cannot be read: {damage}.") from damage
-        if fitted != base.revision:
+        if revision != base.revision:
             raise ArtifactError(
-                f"The adapter in {folder} was fitted to another base model (revision {fitted}) "
+                f"The adapter in {folder} was fitted to another base model (revision {revision}) "
                 f"than {base.name!r} (revision {base.revision}). Load the base that its README "
                 "names."
             )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # as in with_lora
+            warnings.simplefilter("ignore", FutureWarning)  # as in add_lora
             model = PeftModel.from_pretrained(base.model, str(folder), is_trainable=False)
     except Exception as failure:  # peft raises RuntimeError, ValueError, KeyError and others
         raise ArtifactError(
             f"The adapter in {folder} does not fit the base model {base.name!r}: {failure}"
         ) from failure
-    digest = hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()
+    digest = hash_file(folder / "adapter_model.safetensors")
     return replace(base, model=model.eval(), revision=f"{base.revision}+{digest[:16]}")

@@ -9,13 +9,11 @@ from torch import Tensor
 
 from causalign.lm.completions import Completions, Ids
 
-__all__ = ["Batch", "laid_out", "sorted_order"]
-
 Batch = dict[str, Tensor]
 
 
-def laid_out(completions: Completions, *, share_prompts: bool) -> Batch:
-    """Return the tensors that :func:`causalign.lm.logprob.sequence_logprobs` reads.
+def lay_out(completions: Completions, *, share_prompts: bool) -> Batch:
+    """Lay out completions as the tensors that :func:`causalign.lm.logprob.sequence_logprobs` reads.
 
     ``input_ids`` (r, t); for each of the N completion tokens ``source``, the flat position whose
     hidden state predicts it, ``target``, its id, and ``owner``, its completion; ``length`` (n,).
@@ -46,7 +44,15 @@ def laid_out(completions: Completions, *, share_prompts: bool) -> Batch:
             predictor = np.concatenate([[len(prompt) - 1], np.arange(here, end - 1)])
             source.append(number * width + predictor[: len(tokens)])
             here = end
-    batch = _tensors(completions, source) | {"input_ids": torch.from_numpy(ids)}
+    lengths = completions.lengths
+    target = np.fromiter((i for part in completions.completions for i in part), dtype=np.int64)
+    batch = {
+        "input_ids": torch.from_numpy(ids),
+        "source": torch.from_numpy(np.concatenate(source)),  # (N,)
+        "target": torch.from_numpy(target),  # (N,)
+        "owner": torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),  # (N,)
+        "length": torch.from_numpy(lengths),  # (n,)
+    }
     if len(rows) < len(completions):
         batch |= {
             "position_ids": torch.from_numpy(position),
@@ -55,10 +61,10 @@ def laid_out(completions: Completions, *, share_prompts: bool) -> Batch:
     return batch
 
 
-def sorted_order(
+def order_rows(
     sizes: NDArray[np.int64], *, batch_size: int, steps: int, seed: int
 ) -> NDArray[np.int64]:
-    """Return the rows to read, ``(steps * batch_size,)``, such that batches are of like lengths.
+    """Order rows so that batches are of like lengths: those to read, ``(steps * batch_size,)``.
 
     Every pass shuffles the rows, sorts pools of 32 batches by length, and shuffles the batches.
     Each row is read once before any is read twice. The same seed gives the same order.
@@ -98,14 +104,3 @@ def _width(completions: Completions, row: Sequence[int]) -> int:
 
 def _cells(completions: Completions, rows: Sequence[Sequence[int]]) -> int:
     return len(rows) * max(_width(completions, row) for row in rows)
-
-
-def _tensors(completions: Completions, source: Sequence[NDArray[np.int64]]) -> Batch:
-    lengths = completions.lengths
-    target = np.fromiter((t for ids in completions.completions for t in ids), dtype=np.int64)
-    return {
-        "source": torch.from_numpy(np.concatenate(source)),  # (N,)
-        "target": torch.from_numpy(target),  # (N,)
-        "owner": torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),  # (N,)
-        "length": torch.from_numpy(lengths),  # (n,)
-    }

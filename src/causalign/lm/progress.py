@@ -1,25 +1,30 @@
-"""Show how far long work has come: a bar on a terminal, plain lines elsewhere."""
+"""Show how far long work has come, a bar or plain lines, and keep libraries quiet meanwhile."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
-from causalign.lm.processes import is_main
-
-__all__ = ["progress_of"]
+from causalign.lm.processes import is_main_process
 
 _LINES = 10
 
 
 @contextmanager
-def progress_of(label: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Yield ``advance(count)``; report progress on standard error while ``shown``, once."""
-    if not shown or total == 0 or not is_main():
-        yield _say_nothing
+def show_progress(label: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Yield ``advance(count)``, which reports on standard error: of one process, if ``shown``."""
+    if not shown or total == 0 or not is_main_process():
+        yield ignore_advance
         return
     if sys.stderr.isatty():
-        with _bar(label, total) as advance:
-            yield advance
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda count: bar.advance(task, count)
         return
     done = 0
 
@@ -32,16 +37,20 @@ def progress_of(label: str, total: int, shown: bool) -> Iterator[Callable[[int],
     yield advance_by_line
 
 
-def _say_nothing(_count: int) -> None:
+def ignore_advance(_count: int) -> None:
     """Take the place of a report that nobody asked for."""
 
 
 @contextmanager
-def _bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda count: progress.advance(task, count)
+def silence_transformers() -> Iterator[None]:
+    """Hide the bars and the advice of transformers inside the block; restore them after it."""
+    logging: Any = import_module("transformers.utils.logging")
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()

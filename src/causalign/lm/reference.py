@@ -1,19 +1,17 @@
 """Log-probabilities under a model that does not change: computed once, kept on disk."""
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from causalign.files import write_whole
 from causalign.lm.cache import default_cache_folder
 from causalign.lm.completions import Completions
 from causalign.lm.language_model import LanguageModel
-from causalign.lm.processes import once
-
-__all__ = ["reference_logprobs"]
+from causalign.lm.logprob import completion_logprobs
+from causalign.lm.processes import run_once
 
 
 def reference_logprobs(
@@ -28,16 +26,13 @@ def reference_logprobs(
     The key holds the model's revision, its precision and every token, so another model, tokenizer
     or window is another entry. A folder that cannot be written costs the reuse and nothing else.
     """
-    from causalign.lm.logprob import completion_logprobs
-
     folder = default_cache_folder() if cache is None else Path(cache).expanduser()
     path = folder / "logprobs" / f"{_key(language_model, completions)}.npy"
-    known = once(lambda: _stored(path, len(completions)))
-    if known is not None:
-        return known
-    found = completion_logprobs(language_model, completions, progress=progress)
-    once(lambda: _store(path, found))
-    return found
+    logprobs = run_once(lambda: _load(path, len(completions)))
+    if logprobs is None:
+        logprobs = completion_logprobs(language_model, completions, progress=progress)
+        run_once(lambda: _store(path, logprobs))
+    return logprobs
 
 
 def _key(language_model: LanguageModel, completions: Completions) -> str:
@@ -48,24 +43,17 @@ def _key(language_model: LanguageModel, completions: Completions) -> str:
     return digest.hexdigest()[:32]
 
 
-def _stored(path: Path, size: int) -> NDArray[np.float64] | None:
+def _load(path: Path, size: int) -> NDArray[np.float64] | None:
     try:
-        found = np.load(path, allow_pickle=False)
+        values: NDArray[np.float64] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None  # not there, or damaged by a kill: computed again
-    return found if found.shape == (size,) and np.isfinite(found).all() else None
+    return values if values.shape == (size,) and np.isfinite(values).all() else None
 
 
 def _store(path: Path, values: NDArray[np.float64]) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.save(file, values, allow_pickle=False)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with write_whole(path) as partial:
+            np.save(partial, values, allow_pickle=False)
     except OSError:
         return  # the cache is a convenience; the values are returned in any case

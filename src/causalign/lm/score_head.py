@@ -1,17 +1,14 @@
 """A score head: one number for a whole text, read from the state of its last token."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, MutableMapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from causalign.lm.language_model import LanguageModel
+from causalign.lm.language_model import LanguageModel, unwrap
 from causalign.lm.layout import Batch
-
-__all__ = ["ScoreHead", "add_score_head", "remove_score_head", "text_scores", "texts_laid_out"]
 
 NAME = "score_head"
 
@@ -43,8 +40,8 @@ class ScoreHead(torch.nn.Module):
         center, scale = self.get_buffer("center"), self.get_buffer("scale")
         return ((unit - center) / scale) @ self.weight + self.bias
 
-    def folded(self) -> tuple[NDArray[np.float64], float]:
-        """Return the same score as ``h/‖h‖'coefficients + intercept``."""
+    def fold(self) -> tuple[NDArray[np.float64], float]:
+        """Fold center and scale in: the same score as ``h/‖h‖'coefficients + intercept``."""
         parts = [self.weight, self.bias, self.get_buffer("center"), self.get_buffer("scale")]
         weight, bias, center, scale = (p.detach().double().cpu().numpy() for p in parts)
         coefficients = weight / scale
@@ -66,45 +63,43 @@ def remove_score_head(language_model: LanguageModel) -> None:
         delattr(language_model.model, NAME)
 
 
-def texts_laid_out(
+def lay_out_texts(
     tokens: Sequence[Sequence[int]], columns: Mapping[str, NDArray[np.float64]]
 ) -> Batch:
-    """Return ``input_ids`` (n, t), the position ``last`` (n,) of each text's last token, columns.
+    """Lay out ``input_ids`` (n, t), the position ``last`` (n,) of each last token, and columns.
 
     Padding stands on the right, where causal attention never looks, so no row needs a mask.
     """
     lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
-    ids = np.zeros((len(tokens), lengths.max()), dtype=np.int64)
-    for row, known in enumerate(tokens):
-        ids[row, : len(known)] = known
-    batch = {"input_ids": torch.from_numpy(ids), "last": torch.from_numpy(lengths - 1)}
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(t) for t in tokens], batch_first=True)
+    batch = {"input_ids": ids, "last": torch.from_numpy(lengths - 1)}
     return batch | {name: torch.from_numpy(v.astype(np.float32)) for name, v in columns.items()}
 
 
-def text_scores(model: Any, batch: Batch) -> Tensor:
+def text_scores(model: torch.nn.Module, batch: Batch) -> Tensor:
     """Return the score of each text ``(n,)``, with its gradient.
 
     The scores leave the network among its outputs, where the wrappers of several processes look for
     what has a gradient. Only one state goes on to the vocabulary, which nobody reads.
     """
-    network = model
-    while hasattr(network, "module"):  # wrapped for several processes
-        network = network.module
-    found: list[Tensor] = []
+    network = unwrap(model)
+    read: list[Tensor] = []
 
-    def read(_layer: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def score(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden = inputs[0]  # (n, t, d)
         rows = torch.arange(len(hidden), device=hidden.device)
-        found.append(getattr(network, NAME)(hidden[rows, batch["last"]]))
+        read.append(getattr(network, NAME)(hidden[rows, batch["last"]]))
         return (hidden[:1, :1], *inputs[1:])
 
-    def tell(_network: Any, _inputs: Any, output: Any) -> Any:
-        output[NAME] = found[0]
+    def add_scores(
+        _network: object, _inputs: object, output: MutableMapping[str, Tensor]
+    ) -> object:
+        output[NAME] = read[0]
         return output
 
     with (
-        network.get_output_embeddings().register_forward_pre_hook(read),
-        network.register_forward_hook(tell),
+        network.get_output_embeddings().register_forward_pre_hook(score),
+        network.register_forward_hook(add_scores),
     ):
         scores: Tensor = model(input_ids=batch["input_ids"], use_cache=False)[NAME]
     return scores

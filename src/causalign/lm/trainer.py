@@ -1,12 +1,11 @@
 """The one trainer: the Hugging Face loop around a task that knows its batches and its loss."""
 
-import json
 import math
 import os
 import random
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,31 +18,36 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from torch.utils.data import SequentialSampler
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from causalign.errors import ArtifactError, SettingsError
-from causalign.lm.adapter_files import write_adapter
-from causalign.lm.language_model import LanguageModel
+from causalign.files import read_json, write_json
+from causalign.lm.language_model import LanguageModel, write_adapter
 from causalign.lm.layout import Batch
-from causalign.lm.newest_checkpoint import WHOLE, NewestCheckpoint
-from causalign.lm.processes import all_of, count, is_main, once, weights_are_split
-from causalign.lm.progress import progress_of
-from causalign.lm.quiet import quiet_transformers
+from causalign.lm.processes import (
+    gather,
+    is_main_process,
+    process_count,
+    run_once,
+    weights_are_split,
+)
+from causalign.lm.progress import ignore_advance, show_progress, silence_transformers
 from causalign.lm.training import Training
 
-__all__ = [
-    "ObjectiveTrainer",
-    "Task",
-    "Trained",
-    "random_state_kept",
-    "train",
-    "training_arguments",
-    "with_our_callbacks",
-]
-
 MEMORY = "task.safetensors"
+WHOLE = "whole.json"
+WHOLE_OF_LIBRARY = "trainer_state.json"
+State = dict[str, NDArray[Any]]
 # A pair is a sum and a count, divided when those of the whole batch are known.
-Metrics = Mapping[str, float | tuple[float, float]]
+Measured = float | tuple[float, float]
+Metrics = Mapping[str, Measured]
 
 
 class Task(Protocol):
@@ -61,36 +65,36 @@ class Task(Protocol):
         """Return the tensors of a batch; ``positions`` (b,) count in ``order``."""
         ...
 
-    def loss(self, model: Any, batch: Batch) -> tuple[Tensor, Metrics]:
+    def loss(self, model: torch.nn.Module, batch: Batch) -> tuple[Tensor, Metrics]:
         """Return what is minimised, with its gradient, and what is logged."""
         ...
 
-    def trouble(self) -> str | None:
+    def stop_reason(self) -> str | None:
         """Return why training must stop now, or None."""
         ...
 
-    def standing(self) -> float | None:
-        """Return how good the model is, or None where the last one is the one to keep."""
+    def validation_score(self) -> float | None:
+        """Return a score of the model, the higher the better; None to keep the last model."""
         ...
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state(self) -> State:
         """Return what is remembered between steps."""
         ...
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def restore(self, state: State) -> None:
         """Take up what :meth:`state` returned."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """Hold the log of every step, why training stopped early, and the step that was kept.
+class TrainingRun:
+    """What training left: the log of every step, why it stopped early, the step that was kept.
 
     ``weights`` are those of the whole model where no process has them all, else None.
     """
 
     curve: list[dict[str, float]]
-    trouble: str | None
+    stop_reason: str | None
     kept_step: int
     weights: Mapping[str, Tensor] | None = None
 
@@ -102,11 +106,11 @@ def train(
     folder: Path,
     *,
     progress: bool = False,
-) -> Trained:
+) -> TrainingRun:
     """Train the network in place; continue from the last whole checkpoint in ``folder``.
 
     A run that was killed ends with the weights of one that was not: order, dropout, optimiser and
-    the task's memory are restored. When the task reports trouble, training stops. Where the task
+    the task's memory are restored. Where the task gives a reason, training stops. Where the task
     ranks its models, the best one at a checkpoint is kept and put back at the end. Several
     processes share every batch; the main one writes.
 
@@ -114,25 +118,50 @@ def train(
     from. The random state of the process is left as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with random_state_kept(), quiet_transformers():
+    with keep_random_state(), silence_transformers():
         trainer = ObjectiveTrainer(language_model, task, training, folder)
-        start = once(lambda: _last_whole(folder))
+        start = run_once(lambda: _last_whole(folder))
         if start is not None:
             task.restore(_memory(start))
         else:
             trainer.keep_if_best(0)
-        trainer.trouble = trainer.trouble or task.trouble()
-        with progress_of("Training", trainer.args.max_steps, progress) as advance:
+        trainer.stop_reason = trainer.stop_reason or task.stop_reason()
+        with show_progress("Training", trainer.args.max_steps, progress) as advance:
             trainer.advance = advance
-            if trainer.trouble is None:
+            if trainer.stop_reason is None:
                 trainer.train(resume_from_checkpoint=None if start is None else str(start))
-        kept = trainer.put_best_back()
+        kept_step = trainer.restore_best()
     language_model.model.eval()
     curve = [entry for entry in trainer.state.log_history if "loss" in entry]
     weights = None
     if weights_are_split():
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    return Trained(curve, trainer.trouble, kept, weights)
+    return TrainingRun(curve, trainer.stop_reason, kept_step, weights)
+
+
+class NewestCheckpoint(TrainerCallback):
+    """Delete older checkpoints once the newest is whole; one stops counting before it goes.
+
+    The library deletes by time of change before the newest is whole. A folder whose deletion was
+    cut short looks young then, and the last whole checkpoint goes in its place.
+    """
+
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002  (the signature is the library's)
+        **_: object,
+    ) -> None:
+        """Keep the checkpoint of this step alone."""
+        if not state.is_world_process_zero:
+            return
+        newest = f"checkpoint-{state.global_step}"
+        for checkpoint in Path(str(args.output_dir)).glob("checkpoint-*"):
+            if checkpoint.name != newest:
+                for mark in (WHOLE, WHOLE_OF_LIBRARY):
+                    (checkpoint / mark).unlink(missing_ok=True)
+                shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 class ObjectiveTrainer(Trainer):
@@ -144,9 +173,9 @@ class ObjectiveTrainer(Trainer):
         self.language_model = language_model
         self.task = task
         self.folder = folder
-        self.trouble: str | None = None
-        self.advance: Any = _say_nothing
-        self.recorded: dict[str, list[Any]] = defaultdict(list)
+        self.stop_reason: str | None = None
+        self.advance: Callable[[int], None] = ignore_advance
+        self.recorded: dict[str, list[Measured]] = defaultdict(list)
         super().__init__(
             model=language_model.model,
             args=TrainingArguments(
@@ -154,117 +183,123 @@ class ObjectiveTrainer(Trainer):
                     language_model, training, len(task.order) // training.batch_size, folder
                 )
             ),
-            train_dataset=range(len(task.order)),  # type: ignore[arg-type]
+            train_dataset=range(len(task.order)),
             data_collator=lambda positions: {"positions": torch.tensor(positions)},
         )
-        with_our_callbacks(self)
+        set_callbacks(self)
 
-    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+    def _get_train_sampler(self, *_: object) -> SequentialSampler:
         return SequentialSampler(range(len(self.task.order)))
 
     def compute_loss(
         self,
-        model: Any,
+        model: torch.nn.Module,
         inputs: dict[str, Tensor],
         return_outputs: bool = False,
-        num_items_in_batch: Any = None,  # noqa: ARG002  (the signature is the library's)
-    ) -> Any:
+        num_items_in_batch: Tensor | int | None = None,  # noqa: ARG002  (the library's signature)
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """Return the task's loss on the rows at these positions."""
         positions = inputs["positions"].cpu().numpy()
         batch = self.task.batch(positions, self.state.global_step)
         batch = {name: value.to(self.args.device) for name, value in batch.items()}
         loss, metrics = self.task.loss(model, batch)
         if not math.isfinite(float(loss.detach())):
-            self.trouble = f"the loss is {float(loss.detach())} at step {self.state.global_step}"
-        self.trouble = self.trouble or self.task.trouble()
-        parts = all_of((self.trouble, dict(metrics)))
-        self.trouble = next((trouble for trouble, _ in parts if trouble is not None), None)
+            self.stop_reason = (
+                f"the loss is {float(loss.detach())} at step {self.state.global_step}"
+            )
+        self.stop_reason = self.stop_reason or self.task.stop_reason()
+        parts = gather((self.stop_reason, dict(metrics)))
+        self.stop_reason = next((reason for reason, _ in parts if reason is not None), None)
         for _, measured in parts:
             for name, value in measured.items():
                 self.recorded[name].append(value)
-        if self.trouble is not None:
+        if self.stop_reason is not None:
             self.control.should_training_stop = True
         return (loss, {}) if return_outputs else loss
 
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log the step with what the task measured in all parts of its batch."""
-        means = {name: _of_parts(name, values) for name, values in self.recorded.items()}
+        means = {name: _combine(name, values) for name, values in self.recorded.items()}
         self.recorded.clear()
         if "loss" in logs:
             self.advance(1)
-        super().log({**logs, **means}, *args, **kwargs)
+        super().log({**logs, **means}, start_time)
 
     def keep_if_best(self, step: int) -> None:
-        """Store the model as the best so far, unless it is not, or is in trouble."""
-        standing = None if self.trouble else self.task.standing()
-        self.trouble = self.trouble or self.task.trouble()
-        if self.trouble is not None:
+        """Store the model as the best so far, unless it is not, or training must stop."""
+        score = None if self.stop_reason else self.task.validation_score()
+        self.stop_reason = self.stop_reason or self.task.stop_reason()
+        if self.stop_reason is not None:
             self.control.should_training_stop = True
         best, partial = self.folder / "best", self.folder / ".best.partial"
-        if standing is None or not once(lambda: _beats(standing, best)):
+        if score is None or not run_once(lambda: _is_better(score, best)):
             return
-        once(lambda: shutil.rmtree(partial, ignore_errors=True))
+        # All processes write into one folder, so that this cannot be the block of one writer.
+        run_once(lambda: shutil.rmtree(partial, ignore_errors=True))
         self.save_model(str(partial), _internal_call=True)
-        if is_main():
-            (partial / WHOLE).write_text(json.dumps({"step": step, "standing": standing}))
+        if is_main_process():
+            write_json(partial / WHOLE, {"step": step, "validation_score": score})
             shutil.rmtree(best, ignore_errors=True)
             os.replace(partial, best)
 
-    def put_best_back(self) -> int:
+    def restore_best(self) -> int:
         """Load the best model into the network if there is one; return its step."""
         best = self.folder / "best"
-        if not once(best.is_dir):
+        if not run_once(best.is_dir):
             return int(self.state.global_step)
         self._load_from_checkpoint(str(best))
-        return int(_read(best / WHOLE)["step"])
+        return int(read_json(best / WHOLE)["step"])
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None
+    ) -> None:
         # The library would ask a hub whether the base grew new words; an adapter of ours does not.
         if not self.language_model.has_adapter:
             super()._save(output_dir, state_dict)
         elif self.args.should_save:
             write_adapter(self.language_model, Path(output_dir or self.folder), state_dict)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         step = self.state.global_step
         target = self.folder / f"checkpoint-{step}"
-        before = once(lambda: _last_whole(self.folder))
-        once(lambda: shutil.rmtree(target, ignore_errors=True))
+        before = run_once(lambda: _last_whole(self.folder))
+        run_once(lambda: shutil.rmtree(target, ignore_errors=True))
         failure = None
         # torch reports a full disk as RuntimeError, safetensors as an error of its own.
         try:
             self.keep_if_best(step)
             super()._save_checkpoint(model, trial)
             if self.args.should_save:
-                save_file(_contiguous(self.task.state()), target / MEMORY)
+                state = {n: np.ascontiguousarray(v) for n, v in self.task.state().items()}
+                save_file(state, target / MEMORY)
         except (OSError, RuntimeError, SafetensorError) as error:
             failure = error
         # Each process writes a part of the checkpoint: it is whole when all have.
-        told = all_of(None if failure is None else str(failure))
-        if any(told):
-            once(lambda: shutil.rmtree(target, ignore_errors=True))
-            left = (
-                "from the start" if before is None else f"from step {_read(before / WHOLE)['step']}"
-            )
+        failures = gather(None if failure is None else str(failure))
+        if any(failures):
+            run_once(lambda: shutil.rmtree(target, ignore_errors=True))
+            step_before = before and read_json(before / WHOLE)["step"]
+            left = "from the start" if before is None else f"from step {step_before}"
             raise ArtifactError(
                 f"The checkpoint of step {step} cannot be written to {self.folder}: "
-                f"{next(filter(None, told))}. Free some space and run again: training continues "
-                f"{left}."
+                f"{next(filter(None, failures))}. Free some space and run again: training "
+                f"continues {left}."
             ) from failure
-        once(lambda: _mark_whole(target, step))
+        run_once(lambda: write_json(target / WHOLE, {"step": step}))
 
 
 def training_arguments(
     language_model: LanguageModel, training: Training, steps: int, folder: Path
 ) -> dict[str, Any]:
     """Return our settings in the words of transformers' ``TrainingArguments``."""
-    share, rest = divmod(training.batch_size, count())
+    processes = process_count()
+    share, rest = divmod(training.batch_size, processes)
     micro = min(training.micro_batch_size or share, share)
     if rest or share % micro:
         raise SettingsError(
-            f"batch_size is shared by {count()} processes and cut into parts of micro_batch_size; "
-            f"{training.batch_size} rows cannot be cut evenly into "
-            + (f"{count()} shares." if rest else f"parts of {micro}.")
+            f"batch_size is shared by {processes} processes and cut into parts of "
+            f"micro_batch_size; {training.batch_size} rows cannot be cut evenly into "
+            + (f"{processes} shares." if rest else f"parts of {micro}.")
         )
     full = not language_model.has_adapter
     return {
@@ -290,14 +325,14 @@ def training_arguments(
     }
 
 
-def with_our_callbacks(trainer: Trainer) -> Trainer:
-    """Return the trainer, which keeps its newest checkpoint and no longer prints every step."""
+def set_callbacks(trainer: Trainer) -> Trainer:
+    """Let the trainer keep its newest checkpoint and no longer print every step; return it."""
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(NewestCheckpoint)
     return trainer
 
 
-def _of_parts(name: str, values: list[Any]) -> float:
+def _combine(name: str, values: list[Measured]) -> float:
     """Return what was measured on a batch from what was measured on its parts."""
     if name.endswith("_min"):
         return float(np.min(values))
@@ -309,22 +344,17 @@ def _of_parts(name: str, values: list[Any]) -> float:
     return float(np.mean(values))
 
 
-def _beats(standing: float, best: Path) -> bool:
-    return not best.is_dir() or _read(best / WHOLE)["standing"] < standing
-
-
-def _mark_whole(checkpoint: Path, step: int) -> None:
-    (checkpoint / f".{WHOLE}").write_text(json.dumps({"step": step}))
-    os.replace(checkpoint / f".{WHOLE}", checkpoint / WHOLE)
+def _is_better(score: float, best: Path) -> bool:
+    return not best.is_dir() or float(read_json(best / WHOLE)["validation_score"]) < score
 
 
 def _last_whole(folder: Path) -> Path | None:
     """Return the newest checkpoint that was written to its end."""
-    found = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
-    return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
+    return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
 
 
-def _memory(checkpoint: Path) -> dict[str, NDArray[Any]]:
+def _memory(checkpoint: Path) -> State:
     try:
         return load_file(checkpoint / MEMORY)
     except (OSError, SafetensorError) as damage:
@@ -333,20 +363,8 @@ def _memory(checkpoint: Path) -> dict[str, NDArray[Any]]:
         ) from damage
 
 
-def _contiguous(state: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name: np.ascontiguousarray(value) for name, value in state.items()}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
-
-
-def _say_nothing(_count: int) -> None:
-    """Take the place of a report that nobody asked for."""
-
-
 @contextmanager
-def random_state_kept() -> Iterator[None]:
+def keep_random_state() -> Iterator[None]:
     """Give the process its random state back; the library seeds all generators there are."""
     python, numpy = random.getstate(), np.random.get_state()
     try:

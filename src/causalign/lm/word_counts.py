@@ -5,24 +5,27 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from causalign.errors import ArtifactError, InputError
-from causalign.lm.encoder import checked_texts
+from causalign.files import read_format, write_whole
+from causalign.lm.encoder import check_texts
 
-__all__ = ["HashingEncoder", "TfidfEncoder", "fit_tfidf", "load_tfidf"]
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
+
 
 _FILE = "tfidf.json"
 _FORMAT = "causalign-tfidf"
 _VERSION = 1
 _COLUMNS = 2048
-_WORDS: dict[str, Any] = {"ngram_range": (1, 2), "lowercase": True, "dtype": np.float32}
+_WORDS = {"ngram_range": (1, 2), "lowercase": True, "dtype": np.float32}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TfidfEncoder:
     """Weigh words and pairs of words by rarity: ``u_j = (1 + ln count_j) idf_j``, length one.
 
@@ -34,21 +37,20 @@ class TfidfEncoder:
     vocabulary: tuple[str, ...]
     idf: tuple[float, ...]
 
+    name: ClassVar[str] = "tfidf"
     worth_caching: ClassVar[bool] = False
 
-    @property
-    def name(self) -> str:
-        """Return ``tfidf``."""
-        return "tfidf"
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, dimension={self.dimension})"
 
     @property
     def revision(self) -> str:
-        """Return a hash of the vocabulary and its weights."""
+        """A hash of the vocabulary and its weights."""
         return hashlib.sha256(self._content().encode()).hexdigest()[:32]
 
     @property
     def dimension(self) -> int:
-        """Return the number of words and pairs."""
+        """The number of words and pairs."""
         return len(self.vocabulary)
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
@@ -62,8 +64,8 @@ class TfidfEncoder:
 
     def save(self, folder: Path) -> None:
         """Write the vocabulary and its weights as JSON."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).write_text(self._content(), encoding="utf-8")
+        with write_whole(folder / _FILE) as partial:
+            partial.write_text(self._content(), encoding="utf-8")
 
     def _content(self) -> str:
         content = {
@@ -85,16 +87,12 @@ class HashingEncoder:
 
     dimension: int = _COLUMNS
 
+    name: ClassVar[str] = "hashing"
     worth_caching: ClassVar[bool] = False
 
     @property
-    def name(self) -> str:
-        """Return ``hashing``."""
-        return "hashing"
-
-    @property
     def revision(self) -> str:
-        """Return the number of columns and the version of the counting."""
+        """The number of columns and the version of the counting."""
         return f"{self.dimension}-{_VERSION}"
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
@@ -114,7 +112,7 @@ def fit_tfidf(texts: Sequence[str], columns: int = _COLUMNS) -> TfidfEncoder:
 
     counter = TfidfVectorizer(**_WORDS, sublinear_tf=True, max_features=columns)
     try:
-        counter.fit(checked_texts(texts))
+        counter.fit(check_texts(texts))
     except ValueError as empty:
         raise InputError(f"The {len(texts):,} texts hold no words to count: {empty}.") from empty
     return TfidfEncoder(
@@ -126,20 +124,19 @@ def fit_tfidf(texts: Sequence[str], columns: int = _COLUMNS) -> TfidfEncoder:
 def load_tfidf(folder: Path) -> TfidfEncoder:
     """Read an encoder that was saved; raise ``ArtifactError`` if it is damaged."""
     path = folder / _FILE
+    content = read_format(path, _FORMAT, _VERSION, again="fit the encoder again")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        kind = (content["format"], content["version"])
         words, idf = content["vocabulary"], content["idf"]
-        if kind != (_FORMAT, _VERSION):
-            raise ValueError(f"it is {kind}, not {(_FORMAT, _VERSION)}")
         if not words or len(words) != len(idf) or not np.isfinite(np.array(idf, float)).all():
             raise ValueError("each word needs one finite weight")
         return TfidfEncoder(tuple(map(str, words)), tuple(map(float, idf)))
-    except (OSError, ValueError, KeyError, TypeError) as damage:
+    except (ValueError, KeyError, TypeError) as damage:
         raise ArtifactError(f"{path} cannot be read: {damage}. Fit the encoder again.") from damage
 
 
-def _dense(counter: Any, texts: Sequence[str], dimension: int) -> NDArray[np.float32]:
-    if not len(checked_texts(texts)):
+def _dense(
+    counter: "HashingVectorizer | TfidfVectorizer", texts: Sequence[str], dimension: int
+) -> NDArray[np.float32]:
+    if not len(check_texts(texts)):
         return np.zeros((0, dimension), dtype=np.float32)
     return np.asarray(counter.transform(texts).toarray(), dtype=np.float32)

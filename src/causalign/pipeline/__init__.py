@@ -1,5 +1,5 @@
 """The only place that knows the order: logs → audit → deconfound → reward → policy → evaluate."""
 
-from causalign.pipeline.order import Run, rebuild_report, run
+import lazy_loader
 
-__all__ = ["Run", "rebuild_report", "run"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

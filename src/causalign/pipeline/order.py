@@ -1,27 +1,44 @@
 """Run the stages in their order, each from what those before it stored, and write one report."""
 
+import resource
 import shutil
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from causalign import artifacts, cost, report
+from causalign import artifacts, report
 from causalign.errors import ArtifactError
+from causalign.files import read_json, write_json
 from causalign.pipeline import stages
-from causalign.pipeline.tuning import tuned_twice
-from causalign.pipeline.work import Work, prepared
+from causalign.pipeline.plan import Plan, make_plan
+from causalign.pipeline.stages import Payload, Place
+from causalign.pipeline.tuning import policy_stage
 from causalign.recipe import Recipe
-from causalign.results import Section, Verdict, worst
-
-__all__ = ["Run", "rebuild_report", "run"]
+from causalign.results import Finding, Section, Verdict, card
 
 Say = Callable[[str], None]
+ADVICE = "Choose another output folder, or replace it: `--replace`, in Python `replace=True`."
+KILOBYTES_PER_MEBIBYTE = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Run:
-    """Hold where a run was written, what its sections say, and its report."""
+    """A finished run.
+
+    Attributes
+    ----------
+    folder : Path
+        The run folder.
+    sections : tuple of Section
+        What the stages found, in their order.
+    report : Path
+        The page to read.
+    answer : str
+        What came out, in a few sentences.
+    """
 
     folder: Path
     sections: tuple[Section, ...]
@@ -29,9 +46,16 @@ class Run:
     answer: str
 
     @property
-    def failed(self) -> bool:
-        """Return whether any finding failed."""
-        return worst(tuple(f for s in self.sections for f in s.findings)) is Verdict.FAIL
+    def failed_findings(self) -> tuple[Finding, ...]:
+        """The findings that failed, in the order of the stages."""
+        return tuple(f for f in self._findings if f.verdict is Verdict.FAIL)
+
+    @property
+    def _findings(self) -> tuple[Finding, ...]:
+        return tuple(finding for section in self.sections for finding in section.findings)
+
+    def __repr__(self) -> str:
+        return card(f"Run in {self.folder}", (self.answer,), self._findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,69 +63,104 @@ class _Stage:
     """Name a stage: what does it, what it is done again for, and the stage it builds on."""
 
     name: str
-    step: Callable[[Work, Path, Path], tuple[Section, stages.Payload]]
-    settings: Any
+    step: Callable[[Plan, Place], tuple[Section, Payload]]
+    settings: object
     after: str | None
 
 
-def run(recipe: Recipe, folder: str | Path, *, redo: bool = False, say: Say = print) -> Run:
+def run(recipe: Recipe, folder: str | Path, *, replace: bool = False, say: Say = print) -> Run:
     """Run all stages into ``folder``, skipping those that are there with the same settings.
 
     Everything is read and checked before the first costly stage. A run that was killed continues
-    where it stopped and gives the same files; a policy goes on from its last checkpoint. With other
-    settings than the stored ones a stage is done again only if ``redo``. Raises any
-    `CausalignError`.
+    where it stopped and gives the same files; a policy goes on from its last checkpoint.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The settings of all stages; `causalign.recipe.load` reads them from a file.
+    folder : path
+        The run folder, new or of the same recipe.
+    replace : bool
+        Do stages again whose settings differ from the stored ones.
+    say : callable
+        Gets one line for each stage.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    CausalignError
+        Any of them; those about settings, roles and data before the first stage.
     """
     target = artifacts.open_run(folder)
-    with artifacts.locked(target):
-        work = prepared(recipe)
-        keys: dict[str | None, str] = {None: work.key}
-        for stage in _plan(recipe):
+    with artifacts.lock(target):
+        plan = make_plan(recipe)
+        keys: dict[str | None, str] = {None: plan.key}
+        for stage in _list_stages(recipe):
             key = artifacts.fingerprint(keys[stage.after], stage.name, stage.settings)
             keys[stage.name] = key
-            _done(stage, work, target, key, redo, say)
+            _do_stage(stage, plan, target, key, replace, say)
         return _finish(target, recipe.name)
 
 
 def rebuild_report(folder: str | Path) -> Run:
-    """Write the report of a run folder again from what its stages stored."""
+    """Write the report of a run folder again from what its stages stored.
+
+    Parameters
+    ----------
+    folder : path
+        The run folder.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ArtifactError
+        When the folder holds no finished stage.
+    """
     target = Path(folder)
     if not target.is_dir() or not artifacts.stages(target):
         raise ArtifactError(f"{str(target)!r} holds no finished stage. Use `causalign run` first.")
     return _finish(target, target.name)
 
 
-def _plan(recipe: Recipe) -> list[_Stage]:
-    plan = [
-        _Stage("1-audit", stages.audited, None, None),
-        _Stage("2-deconfound", stages.deconfounded, recipe.deconfound, "1-audit"),
-        _Stage("3-reward", stages.rewarded, (recipe.reward, recipe.evaluate), "2-deconfound"),
+def _list_stages(recipe: Recipe) -> list[_Stage]:
+    order = [
+        _Stage("1-audit", stages.audit_stage, None, None),
+        _Stage("2-deconfound", stages.deconfound_stage, recipe.deconfound, "1-audit"),
+        _Stage("3-reward", stages.reward_stage, (recipe.reward, recipe.evaluate), "2-deconfound"),
     ]
     if recipe.policy is not None:
         tuning = (recipe.policy, recipe.start, recipe.generate)
-        plan.append(_Stage("4-policy", tuned_twice, tuning, "3-reward"))
+        order.append(_Stage("4-policy", policy_stage, tuning, "3-reward"))
     # What judges the rewards does not ask which policy was tuned.
-    return [*plan, _Stage("5-evaluate", stages.evaluated, recipe.evaluate, "3-reward")]
+    return [*order, _Stage("5-evaluate", stages.evaluate_stage, recipe.evaluate, "3-reward")]
 
 
-def _done(stage: _Stage, work: Work, target: Path, key: str, redo: bool, say: Say) -> None:
+def _do_stage(stage: _Stage, plan: Plan, target: Path, key: str, replace: bool, say: Say) -> None:
     """Do a stage unless it is there; what it leaves while it works lies beside its folder."""
-    place, unfinished = target / stage.name, target / f"{stage.name}.unfinished"
-    if artifacts.is_done(place, key, replace=redo):
+    folder, unfinished = target / stage.name, target / f"{stage.name}.unfinished"
+    if artifacts.is_done(folder, key, replace=replace, advice=ADVICE):
         say(f"{stage.name}: done before")
     else:
-        with cost.recorded(target / "cost.json", stage.name):
-            section, payload = stage.step(work, target, unfinished / key)
-            artifacts.write_stage(place, section, key=key, settings=stage.settings, payload=payload)
+        with _record_cost(target / "cost.json", stage.name):
+            section, payload = stage.step(plan, Place(target, unfinished / key))
+            artifacts.write_stage(
+                folder, section, key=key, settings=stage.settings, payload=payload
+            )
         say(f"{stage.name}: {section.answer}")
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _finish(target: Path, title: str) -> Run:
     sections = tuple(artifacts.read_stage(place) for place in artifacts.stages(target))
-    told = ("audit", "evaluate", "policy")
-    answer = " ".join(s.answer for name in told for s in sections if s.stage == name)
-    page = report.build(
+    answering = ("audit", "evaluate", "policy")
+    answer = " ".join(s.answer for name in answering for s in sections if s.stage == name)
+    page = report.build_report(
         sections,
         title=title,
         answer=answer,
@@ -109,3 +168,40 @@ def _finish(target: Path, title: str) -> Run:
     )
     written, _ = page.write(target / "6-report")
     return Run(target, sections, written, answer)
+
+
+@contextmanager
+def _record_cost(path: Path, stage: str) -> Iterator[None]:
+    """Add the seconds and the peak memory (MiB) of the block to a JSON file.
+
+    They lie beside the results, which must not depend on them.
+    """
+    _forget_peak()
+    started = time.perf_counter()
+    yield
+    known = read_json(path) if path.exists() else {}
+    known[stage] = {
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak memory, MiB": round(_peak()),
+    }
+    write_json(path, known)
+
+
+def _forget_peak() -> None:
+    """Let Linux count the peak anew; elsewhere it stays that of the whole process so far."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _peak() -> float:
+    try:
+        status = Path("/proc/self/status").read_text()
+        line = next(row for row in status.splitlines() if row.startswith("VmHWM"))
+        return int(line.split()[1]) / KILOBYTES_PER_MEBIBYTE
+    except (OSError, StopIteration):
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # macOS counts bytes, the others kilobytes.
+        bytes_each = 1 if sys.platform == "darwin" else 1024
+        return most * bytes_each / (1 << 20)

@@ -2,54 +2,54 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from causalign import artifacts, deconfound, policy, reward
+from causalign import artifacts, deconfound, policy
 from causalign.errors import InputError, NotIdentified
-from causalign.logs import Logs
-from causalign.pipeline.plans import Tuning
-from causalign.pipeline.stages import Payload, adjusted_logs, fitted_reward, scoring
-from causalign.pipeline.work import Work, vectors_of
-from causalign.pipeline.written import POLICIES, Judge, Written, told
+from causalign.files import read_json, write_json
+from causalign.lm.generate import sample
+from causalign.lm.language_model import LanguageModel
+from causalign.pipeline.generations import POLICIES, Generated, HeldOutJudge, compare_policies
+from causalign.pipeline.plan import Plan
+from causalign.pipeline.stages import Payload, Place, fit_reward, load_adjusted, load_reward
+from causalign.policy.method import PolicyMethod, load_start
 from causalign.results import Section
-from causalign.stats.folds import group_folds
-
-__all__ = ["tuned_twice"]
 
 TEXTS_AT_A_TIME = 32
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Hold what one policy learns from: logs with an outcome, and the reward fitted to it."""
-
-    logs: Logs
-    reward: reward.RewardModel
-
-
-def tuned_twice(work: Work, target: Path, unfinished: Path) -> tuple[Section, Payload]:
+def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     """Tune from either outcome with the same settings, and let all write to the same prompts.
 
-    Whatever training leaves lies in ``unfinished`` until the stage is stored, so that a killed run
-    goes on from its last checkpoint.
+    Whatever training leaves lies in ``place.unfinished`` until the stage is stored, so that a
+    killed run goes on from its last checkpoint.
     """
-    assert work.tuning is not None
-    artifacts.open_run(unfinished)
-    judge = _judge(work, target)
-    fits, method = _started(work.tuning, work.train, unfinished)
+    assert plan.policy is not None
+    artifacts.open_run(place.unfinished)
+    judge = _choose_judge(plan, place)
+    fits, method = _fit_start(plan, plan.policy, place.unfinished)
     for name in POLICIES[1:]:
-        fits[name] = _fitted(method, _source(work, target, name), work, unfinished / name)
-    prompts = _prompts(work)
-    written = {
-        name: _written(work, prompts, partial(_opened, fits.get(name), method), unfinished, name)
+        logs = plan.train if name == "naive" else load_adjusted(place)
+        fits[name] = policy.tune(
+            method,
+            logs,
+            place.unfinished / name,
+            reward=load_reward(plan, place.run / "3-reward" / name)
+            if method.takes_reward
+            else None,
+            progress=sys.stderr.isatty(),
+        )
+    prompts = _draw_prompts(plan)
+    generated = {
+        name: _generate_or_read(
+            plan, prompts, partial(_load_policy, fits.get(name), method), place.unfinished, name
+        )
         for name in POLICIES
     }
 
@@ -57,130 +57,78 @@ def tuned_twice(work: Work, target: Path, unfinished: Path) -> tuple[Section, Pa
         for name, fit in fits.items():
             shutil.copytree(fit.model_folder, folder / name / "model")
             shutil.copy(fit.folder / "fit.json", folder / name)
-        asked = pa.nulls(work.recipe.generate.texts, pa.string()) if prompts is None else prompts
-        columns = {name: texts.texts for name, texts in written.items()}
+        asked = pa.nulls(plan.recipe.generate.texts, pa.string()) if prompts is None else prompts
+        columns = {name: written.texts for name, written in generated.items()}
         pq.write_table(pa.table({"prompt": asked} | columns), folder / "generations.parquet")
 
-    markers = work.recipe.evaluate.markers
-    return told(method, fits, written, prompts, markers, judge), payload
+    markers = plan.recipe.evaluate.markers
+    return compare_policies(method, fits, generated, prompts, markers, judge), payload
 
 
-def _started(
-    tuning: Tuning, train: Logs, unfinished: Path
-) -> tuple[dict[str, policy.PolicyFit], Any]:
+def _fit_start(
+    plan: Plan, method: PolicyMethod, unfinished: Path
+) -> tuple[dict[str, policy.PolicyFit], PolicyMethod]:
     """Fine-tune on the logged texts if asked; return that fit, and the method that goes on."""
-    if tuning.start is None:
-        return {}, tuning.method
-    fit = tuning.start.fit(train, unfinished / "start", progress=sys.stderr.isatty())
-    place = "model" if tuning.method.lora is None else "adapter"
-    return {"start": fit}, replace(tuning.method, **{place: str(fit.model_folder)})
+    if plan.start is None:
+        return {}, method
+    fit = policy.tune(plan.start, plan.train, unfinished / "start", progress=sys.stderr.isatty())
+    return {"start": fit}, method.continue_from(fit)
 
 
-def _source(work: Work, target: Path, name: str) -> _Source:
-    logs = work.train if name == "naive" else adjusted_logs(target)
-    return _Source(logs, _stored_reward(work, target, name))
-
-
-def _stored_reward(work: Work, target: Path, name: str) -> reward.RewardModel:
-    return replace(reward.RewardModel.load(target / "3-reward" / name), encoder=work.encoder)
-
-
-def _fitted(method: Any, source: _Source, work: Work, out: Path) -> policy.PolicyFit:
-    """Tune by what the method reads: rewards of logged texts, outcomes, or of what it writes."""
-    progress, logs = sys.stderr.isatty(), source.logs
-    if isinstance(method, policy.PPO | policy.GRPO | policy.RLOO):
-        return method.fit(_distinct(logs.prompts), out, reward=source.reward, progress=progress)
-    if isinstance(method, policy.CausalPreference):
-        model = None if method.objective == "weighted" else _cross_fitted(work, logs)
-        return method.fit(logs, out, outcome_model=model, progress=progress)
-    # A reward holds what any deconfounder did, weights too, and averages over the outcome's noise.
-    rewards = source.reward.head(vectors_of(work, logs))
-    scored = logs.with_outcome(rewards, "the reward of each text")
-    if isinstance(method, policy.DPO):
-        by = () if logs.roles.prompt is None else (logs.roles.prompt,)
-        steps, size = method.training.steps, method.training.batch_size
-        most = None if steps is None else steps * size
-        # The same rows meet whatever the reward: only who won can differ between both policies.
-        pairs = scored.matched_pairs(by, seed=work.recipe.seed, most=most)
-        return method.fit(pairs, out, progress=progress)
-    return method.fit(scored, out, progress=progress)
-
-
-def _cross_fitted(work: Work, logs: Logs) -> policy.CrossFitted:
-    """Fit the recipe's reward without each fold of the log, for the doubly robust correction."""
-    features, clusters = vectors_of(work, logs), logs.clusters
-    unit = logs.codes_of(logs.roles.completion) if clusters is None else clusters
-    fold = group_folds(unit, seed=work.recipe.seed)
-    models = []
-    for number in range(fold.max() + 1):
-        rest = fold != number
-        fit = fitted_reward(work, logs.take(rest, "all folds but one"), features[rest])
-        models.append(scoring(work, fit))
-    return policy.CrossFitted(tuple(models), fold)
-
-
-def _judge(work: Work, target: Path) -> Judge | None:
+def _choose_judge(plan: Plan, place: Place) -> HeldOutJudge | None:
     """Return a reward that training never saw: of experiments, else of the held-out rows.
 
     None where the held-out rows are too few to deconfound, or to fit a reward to.
     """
-    if (target / "3-reward" / "experimental").is_dir():
-        model = _stored_reward(work, target, "experimental")
-        return Judge("the reward of the experiments", model.units, model)
-    features = vectors_of(work, work.test)
+    experimental = place.run / "3-reward" / "experimental"
+    if experimental.is_dir():
+        model = load_reward(plan, experimental)
+        return HeldOutJudge("the reward of the experiments", model.units, model)
     try:
-        found = work.deconfounder.fit(work.test, text_features=features)
-        fit = fitted_reward(work, deconfound.adjusted(found, work.test), features)
+        adjusted, _ = deconfound.adjust_logs(plan.deconfounder, plan.test, plan.encoder)
+        fit = fit_reward(plan, adjusted, place.unfinished / "judge")
     except (InputError, NotIdentified):
         return None
-    return Judge("a deconfounded reward of the held-out rows", fit.units, scoring(work, fit))
+    return HeldOutJudge("a deconfounded reward of the held-out rows", fit.units, fit.model)
 
 
-def _prompts(work: Work) -> list[str] | None:
+def _draw_prompts(plan: Plan) -> list[str] | None:
     """Return held-out prompts, one for each text to write; None where logs have no prompts."""
-    known = _distinct(work.test.prompts)
-    if known is None:
+    if plan.test.prompts is None:
         return None
-    order = np.random.default_rng(work.recipe.seed).permutation(len(known))
-    return [known[row] for row in np.resize(order, work.recipe.generate.texts)]
+    distinct = list(dict.fromkeys(plan.test.prompts))
+    order = np.random.default_rng(plan.recipe.seed).permutation(len(distinct))
+    return [distinct[row] for row in np.resize(order, plan.recipe.generate.texts)]
 
 
-def _distinct(prompts: list[str] | None) -> list[str] | None:
-    return None if prompts is None else list(dict.fromkeys(prompts))
-
-
-def _opened(fit: policy.PolicyFit | None, method: Any) -> Any:
-    """Open a tuned policy, or the model that tuning started from."""
-    from causalign.policy.tuning import opened
-
+def _load_policy(fit: policy.PolicyFit | None, method: PolicyMethod) -> LanguageModel:
+    """Load a tuned policy, or the model that tuning started from."""
     if fit is None:
-        return opened(method)
+        return load_start(method)
     return fit.language_model("float32" if method.lora is None else method.training.precision)
 
 
-def _written(
-    work: Work,
+def _generate_or_read(
+    plan: Plan,
     prompts: list[str] | None,
-    open_model: Callable[[], Any],
+    load: Callable[[], LanguageModel],
     unfinished: Path,
     name: str,
-) -> Written:
+) -> Generated:
     """Let a policy write, or read what it wrote before the run was killed."""
-    from causalign.lm.generate import sample
-
-    kept, wanted = unfinished / f"{name}.json", work.recipe.generate
-    if not kept.exists():
-        assert work.tuning is not None
-        drawn = sample(
-            open_model(),
+    path, wanted = unfinished / f"{name}.json", plan.recipe.generate
+    if not path.exists():
+        assert plan.policy is not None
+        samples = sample(
+            load(),
             [None] * wanted.texts if prompts is None else prompts,
             max_new_tokens=wanted.max_new_tokens,
-            seed=work.recipe.seed,
+            seed=plan.recipe.seed,
             batch_size=TEXTS_AT_A_TIME,
-            chat=work.tuning.method.chat,
+            chat=plan.policy.chat,
             progress=sys.stderr.isatty(),
         )
-        cut = int(drawn.completions.cut.sum())
-        artifacts.write_json(kept, {"texts": drawn.texts, "cut": cut})
-    read: Mapping[str, Any] = artifacts.read_json(kept)
-    return Written(tuple(read["texts"]), read["cut"])
+        cut = int(samples.completions.cut.sum())
+        write_json(path, {"texts": samples.texts, "cut": cut})
+    record = read_json(path)
+    return Generated(tuple(record["texts"]), record["cut"])

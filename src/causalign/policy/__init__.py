@@ -1,43 +1,20 @@
-"""Tune language models on what a text caused. No deep-learning library is imported."""
+"""Tune language models on what a text caused. One method for each file."""
 
-from causalign.lm.language_model import Lora
-from causalign.lm.training import Training
-from causalign.policy.causal_preference import CausalPreference
-from causalign.policy.dpo import DPO
-from causalign.policy.fitted import PolicyFit
-from causalign.policy.grpo import GRPO, RLOO
-from causalign.policy.outcome_model import CrossFitted
-from causalign.policy.paired_preference import PairedDPO
-from causalign.policy.ppo import PPO
-from causalign.policy.propensity import log_propensities, uniform_design
-from causalign.policy.settings import FreshSamples, Weighting
-from causalign.policy.sft import SFT
+from causalign.config import Methods
+from causalign.namespaces import attach_stub
 
-methods = {
-    "sft": SFT,
-    "dpo": DPO,
-    "causal-preference": CausalPreference,
-    "ppo": PPO,
-    "grpo": GRPO,
-    "rloo": RLOO,
-    "paired-dpo": PairedDPO,
-}
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
 
-__all__ = [
-    "DPO",
-    "GRPO",
-    "PPO",
-    "RLOO",
-    "SFT",
-    "CausalPreference",
-    "CrossFitted",
-    "FreshSamples",
-    "Lora",
-    "PairedDPO",
-    "PolicyFit",
-    "Training",
-    "Weighting",
-    "log_propensities",
-    "methods",
-    "uniform_design",
-]
+METHODS = Methods(
+    __name__,
+    {
+        "sft": "SFT",
+        "dpo": "DPO",
+        "causal-preference": "CausalPreference",
+        "ppo": "PPO",
+        "grpo": "GRPO",
+        "rloo": "RLOO",
+        "paired-dpo": "PairedDPO",
+    },
+)
+__all__ = [*__all__, "METHODS"]

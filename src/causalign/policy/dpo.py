@@ -1,47 +1,71 @@
 """Direct preference optimisation on pairs, with margins and row weights."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from causalign.errors import InputError, SettingsError
-from causalign.lm.language_model import Lora
-from causalign.lm.training import Training
-from causalign.pairs import Pairs
-from causalign.policy.fitted import PolicyFit
-
-__all__ = ["DPO", "alternating"]
-
-_ASSUMPTION = (
-    "Preferences follow Bradley-Terry, and which side won was decided by the texts: pairs of an "
-    "experiment, or of deconfounded outcomes."
-)
+from causalign.errors import InputError, RoleNotDeclared, SettingsError
+from causalign.lm.completions import Completions
+from causalign.lm.language_model import LanguageModel
+from causalign.lm.layout import Batch
+from causalign.lm.reference import reference_logprobs
+from causalign.logs import Logs, Pairs, Roles
+from causalign.policy.fit import PolicyFit
+from causalign.policy.method import Data, ModelSettings, load_start
+from causalign.policy.rewards import Reward, replace_outcome
+from causalign.policy.rows import tokenize_texts, train_on_rows
 
 
-@dataclass(frozen=True, slots=True)
-class DPO:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DPO(ModelSettings):
     """Make chosen texts likelier than rejected ones, relative to the starting model.
 
     ``− v log σ(β [log π/π_ref (chosen) − log π/π_ref (rejected)] − γ m)``: weights v and margins m
-    are those of the pairs. ``margin_scale`` γ, in log-odds for each unit of outcome, asks for more
-    where the outcomes differ more.
+    are those of the pairs. The reference is the model at the start, with ``adapter`` if one is
+    given; its log-probabilities are computed once and stored in the cache.
 
-    The reference is the model at the start, with ``adapter`` if one is given; its
-    log-probabilities are computed once and kept in the cache. Reference: Rafailov et al. (2023),
-    arXiv 2305.18290.
+    Parameters
+    ----------
+    model : str
+        What to tune: ``"smollm2"``, a folder, or a name on a hub.
+    adapter : str, optional
+        A folder with an adapter to train further.
+    lora : Lora or None
+        The adapter to train; None trains all weights.
+    training : Training
+        How long, how fast and how precisely.
+    beta : float
+        β: how far the policy may move for a given preference; smaller moves further.
+    margin_scale : float
+        γ, in log-odds for each unit of outcome: asks for more where the outcomes differ more.
+    chat : bool
+        Put prompts into the chat template of the model.
+
+    Raises
+    ------
+    SettingsError
+        For a setting out of range.
+
+    Notes
+    -----
+    Assumption: preferences follow Bradley-Terry, and the winner was decided by the texts.
+
+    References
+    ----------
+    Rafailov et al. (2023), arXiv 2305.18290.
     """
 
-    model: str = "smollm2"
-    adapter: str | None = None
-    lora: Lora | None = field(default_factory=Lora)
-    training: Training = field(default_factory=lambda: Training(learning_rate=5e-5))
     beta: float = 0.1
     margin_scale: float = 0.0
-    chat: bool = False
 
     name: ClassVar[str] = "dpo"
+    reads: ClassVar[Literal["logs", "pairs", "prompts"]] = "pairs"
+    plotted_metric: ClassVar[str] = "reward_difference"
 
     def __post_init__(self) -> None:
         if not self.beta > 0 or self.margin_scale < 0:
@@ -50,55 +74,155 @@ class DPO:
                 f"{self.beta} and {self.margin_scale}."
             )
 
-    def fit(self, pairs: Pairs, out: str | Path, *, progress: bool = False) -> PolicyFit:
-        """Tune on the pairs; the model, its card and the log of training go to ``out``.
-
-        A killed fit goes on when it is called again. Raises ``InputError`` for pairs that cannot
-        be used, ``ArtifactError`` when ``out`` holds another run or cannot be written.
-        """
-        from causalign.lm.reference import reference_logprobs
-        from causalign.policy.fixed_run import run_on_fixed_rows
-        from causalign.policy.objectives.direct_preference import DirectPreference
-        from causalign.policy.tuning import opened
-
-        weight = checked_weights(pairs)
-        start = opened(self)
-        length = min(self.training.max_length, start.window)
-        texts = alternating(start.tokenizer, pairs, max_length=length, chat=self.chat)
-        before = reference_logprobs(start, texts, progress=progress)
-        with np.errstate(divide="ignore"):
-            log_weight = np.log(weight)
-        return run_on_fixed_rows(
-            self,
-            start,
-            DirectPreference(self.beta, self.margin_scale),
-            texts,
-            {
-                "reference_logprob": before.reshape(-1, 2),
-                "weight": weight / weight.mean(),
-                "margin": np.asarray(pairs.margin, dtype=np.float64),
-            },
-            Path(out),
-            log_weight=log_weight,
-            assumption=_ASSUMPTION,
-            drawn="reward_difference",
-            progress=progress,
+    @property
+    def assumption(self) -> str:
+        """On what the result rests."""
+        return (
+            "Preferences follow Bradley-Terry, and which side won was decided by the texts: pairs "
+            "of an experiment, or of deconfounded outcomes."
         )
 
+    def check_roles(self, roles: Roles, *, with_reward: bool = True) -> None:
+        """Ask for a reward or a group, to make pairs; see :meth:`PolicyMethod.check_roles`."""
+        if not with_reward:
+            require_group(self.name, roles)
 
-def alternating(tokenizer: Any, pairs: Pairs, *, max_length: int, chat: bool) -> Any:
+    def fit(
+        self,
+        data: Data,
+        out: str | Path,
+        *,
+        reward: Reward | None = None,
+        progress: bool = False,
+    ) -> PolicyFit:
+        """Tune on pairs; a killed fit goes on when it is called again.
+
+        Parameters
+        ----------
+        data : Pairs or Logs
+            Pairs; or logs, of whose rows pairs are made: within the role ``group`` by outcome, or,
+            with a reward, at random within a prompt, each row in one pair at most.
+        out : path
+            A folder for the model, its card and the log of training.
+        reward : callable, optional
+            ``(completions, prompts)`` to ``(n,)``; only for logs: the higher score is chosen.
+        progress : bool
+            Show bars of progress.
+
+        Returns
+        -------
+        PolicyFit
+
+        Raises
+        ------
+        InputError
+            For pairs that cannot be used, or where there are none.
+        RoleNotDeclared
+            For logs without a group and without a reward.
+        ArtifactError
+            When ``out`` holds another run or cannot be written.
+        """
+        return self._train(self._make_pairs(data, reward), out, progress)
+
+    def _train(self, pairs: Pairs, out: str | Path, progress: bool) -> PolicyFit:
+        weight = check_pairs(pairs)
+        start = load_start(self)
+        texts = tokenize_pairs(self, start, pairs)
+        reference = reference_logprobs(start, texts, progress=progress)
+        with np.errstate(divide="ignore"):
+            log_weight = np.log(weight)
+        objective = DirectPreference(self.beta, self.margin_scale)
+        columns = {
+            "reference_logprob": reference.reshape(-1, 2),
+            "weight": weight / weight.mean(),
+            "margin": np.asarray(pairs.margin, dtype=np.float64),
+        }
+        return train_on_rows(self, start, objective, texts, columns, log_weight, out, progress)
+
+    def _make_pairs(self, data: Data, reward: Reward | None) -> Pairs:
+        if isinstance(data, Pairs):
+            if reward is not None:
+                raise SettingsError("Pairs say who won; give a reward beside logs only.")
+            return data
+        if not isinstance(data, Logs):
+            raise InputError(f"{self.name} reads pairs or logs; found {type(data).__name__}.")
+        if reward is None:
+            return data.pairs()
+        by = () if data.roles.prompt is None else (data.roles.prompt,)
+        steps = self.training.steps
+        most = None if steps is None else steps * self.training.batch_size
+        # The same rows meet whatever the reward: only who won can differ.
+        scored = replace_outcome(data, reward)
+        return scored.matched_pairs(by, seed=self.training.seed, most=most)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectPreference:
+    """Minimise the Bradley-Terry loss of the policy's own reward.
+
+    ``L = − mean_i v_i log σ(β Δ_i − γ m_i)`` with
+    ``Δ = log π/π_ref (chosen) − log π/π_ref (rejected)``, row weights v, of mean one over the data,
+    and margins m in units of the outcome. γ asks for a larger difference where the outcomes differ
+    more; γ = 0 is DPO.
+
+    Columns: ``reference_logprob`` (2p,), ``weight`` (p,), ``margin`` (p,). Texts alternate:
+    chosen, rejected, chosen, ...
+
+    Parameters
+    ----------
+    beta : float
+        β.
+    margin_scale : float
+        γ, in log-odds for each unit of outcome.
+
+    Notes
+    -----
+    Assumption: preferences follow Bradley-Terry, and the winner was decided by the texts: pairs of
+    an experiment, or of deconfounded outcomes.
+
+    References
+    ----------
+    Rafailov et al. (2023), arXiv 2305.18290; the offset is that of Amini et al. (2024),
+    arXiv 2402.10571.
+    """
+
+    beta: float = 0.1
+    margin_scale: float = 0.0
+
+    def __call__(self, logprob: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss and its metrics; ``logprob`` is (2p,)."""
+        difference = self.beta * reward_difference(logprob, batch)  # (p,)
+        weight = batch["weight"].to(logprob)
+        logit = difference - self.margin_scale * batch["margin"].to(logprob)
+        loss = -(weight * torch.nn.functional.logsigmoid(logit)).mean()
+        return loss, {
+            "accuracy": (difference.detach() > 0).double().mean().item(),
+            "reward_difference": difference.detach().mean().item(),
+            "chosen_logprob": logprob.detach()[0::2].mean().item(),
+            "rejected_logprob": logprob.detach()[1::2].mean().item(),
+        }
+
+
+def reward_difference(logprob: Tensor, batch: Batch) -> Tensor:
+    """Return ``Δ`` of each pair, ``(p,)``, from log-probabilities of alternating texts (2p,)."""
+    ratio = logprob - batch["reference_logprob"].to(logprob)
+    return ratio[0::2] - ratio[1::2]
+
+
+def tokenize_pairs(method: ModelSettings, start: LanguageModel, pairs: Pairs) -> Completions:
     """Return the texts of pairs as completions ``(2p,)``: chosen, rejected, chosen, ..."""
-    from causalign.lm.completions import tokenized
-
     texts = [text for pair in zip(pairs.chosen, pairs.rejected, strict=True) for text in pair]
     prompts = None if pairs.prompt is None else [p for p in pairs.prompt for _ in range(2)]
-    return tokenized(tokenizer, prompts, texts, max_length=max_length, chat=chat)
+    return tokenize_texts(method, start, prompts, texts)
 
 
-def checked_weights(pairs: Pairs) -> np.ndarray:
-    """Return the weights ``(p,)``; raise ``InputError`` for pairs that say nothing."""
+def check_pairs(pairs: Pairs) -> NDArray[np.float64]:
+    """Return the weights ``(p,)``; raise `InputError` for pairs that say nothing."""
     if len(pairs) == 0:
-        raise InputError("There are no pairs. Make them from groups whose outcomes differ.")
+        raise InputError(
+            "There are no pairs: no two rows of a group differ in text and outcome. Make pairs "
+            "from groups whose outcomes differ."
+        )
     for name in ("weight", "margin"):
         values = np.asarray(getattr(pairs, name), dtype=np.float64)
         if not np.isfinite(values).all() or (values < 0).any():
@@ -109,5 +233,11 @@ def checked_weights(pairs: Pairs) -> np.ndarray:
             )
     weight = np.asarray(pairs.weight, dtype=np.float64)
     if weight.sum() == 0:
-        raise InputError("All pairs have weight 0, so none would teach. Correct the weights.")
+        raise InputError("All pairs have weight 0: there is nothing to learn. Correct the weights.")
     return weight
+
+
+def require_group(name: str, roles: Roles) -> None:
+    """Raise `RoleNotDeclared` unless the logs have groups, of whose rows pairs are made."""
+    if roles.group is None:
+        raise RoleNotDeclared(f"{name} compares texts of one group: one test, one day.", "group")

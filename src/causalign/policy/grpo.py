@@ -2,25 +2,38 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from causalign import artifacts
 from causalign.errors import ArtifactError, ExtraNotInstalled, SettingsError
-from causalign.lm.language_model import LanguageModel, Lora
-from causalign.lm.training import Training
-from causalign.policy.fitted import PolicyFit
-from causalign.policy.outcome_model import OutcomeModel, predicted
-from causalign.policy.ppo import checked_prompts
-
-__all__ = ["GRPO", "RLOO"]
+from causalign.lm.completions import start_of_text
+from causalign.lm.language_model import LanguageModel
+from causalign.lm.progress import silence_transformers
+from causalign.lm.trainer import (
+    WHOLE_OF_LIBRARY,
+    TrainingRun,
+    keep_random_state,
+    set_callbacks,
+    training_arguments,
+)
+from causalign.logs.outcome_model import predict_outcome
+from causalign.policy.findings import equal_groups, training_end
+from causalign.policy.fit import PolicyFit
+from causalign.policy.method import (
+    Data,
+    Numbers,
+    load_start,
+    open_reference,
+    prepare_for_training,
+    train_or_resume,
+)
+from causalign.policy.rewards import Reward
+from causalign.policy.rollout import WritingSettings, compare_with_start
+from causalign.results import Finding
 
 FAR = 100.0  # nats
-_ASSUMPTION = (
-    "The reward is right for every text that the policy comes to write, not only for texts like "
-    "those it was fitted to."
-)
 # What TRL logs, in our words.
 METRICS = {
     "loss": "loss",
@@ -37,160 +50,183 @@ METRICS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class GRPO:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSettings(WritingSettings):
+    """The settings and the run of methods that compare the texts of a group, with TRL's trainer."""
+
+    num_generations: int = 8
+    num_iterations: int = 1
+
+    plotted_metric: ClassVar[str] = "reward"
+    trainer: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        WritingSettings.__post_init__(self)
+        if self.num_generations < 2 or self.training.batch_size % self.num_generations:
+            raise SettingsError(
+                "A group needs at least 2 texts, and training.batch_size must be a multiple of "
+                f"num_generations; found {self.training.batch_size} and {self.num_generations}."
+            )
+        if self.num_iterations < 1:
+            raise SettingsError(f"num_iterations must be at least 1; found {self.num_iterations}.")
+
+    def fit(
+        self,
+        data: Data,
+        out: str | Path,
+        *,
+        reward: Reward | None = None,
+        progress: bool = False,
+    ) -> PolicyFit:
+        """Tune on texts written to prompts; a killed fit goes on from its last checkpoint.
+
+        Parameters
+        ----------
+        data : list of str, Logs or None
+            Prompts; of logs, the distinct ones. Without any the policy writes texts of their own:
+            give ``training.steps`` then.
+        out : path
+            A folder for the model, its card and the log of training.
+        reward : callable
+            ``(completions, prompts)`` to ``(n,)``, such as a `RewardModel`.
+        progress : bool
+            Show bars of progress.
+
+        Returns
+        -------
+        PolicyFit
+
+        Raises
+        ------
+        ExtraNotInstalled
+            Without TRL.
+        InputError
+            For prompts or rewards that cannot be used.
+        SettingsError
+            Without a reward, or when nothing says how long to train.
+        ArtifactError
+            When ``out`` holds another run or cannot be written.
+        """
+        return self._train(self.read_prompts(data), self.require_reward(reward), out, progress)
+
+    def _train(
+        self, prompts: list[str] | None, reward: Reward, out: str | Path, progress: bool
+    ) -> PolicyFit:
+        trainer = _load_trainer(self)
+        model = prepare_for_training(load_start(self, whole=True), self)
+        reference = open_reference(model, self)
+        texts = len(prompts or ()) * self.num_generations * self.num_iterations
+        steps = self.training.steps_for(texts)
+
+        def train_in(folder: Path) -> TrainingRun:
+            return _train(self, trainer, model, prompts, reward, steps, folder, progress)
+
+        def conclude(trained: TrainingRun) -> tuple[Numbers, tuple[Finding, ...]]:
+            numbers = {"steps": float(steps), "prompts": float(len(prompts or ()))}
+            compared, findings = compare_with_start(
+                self, model, reference, prompts, reward, far=FAR
+            )
+            equal = [entry["equal_share"] for entry in trained.curve]
+            groups = (equal_groups(sum(equal) / len(equal)),) if equal else ()
+            end = training_end(trained.stop_reason, trained.kept_step, steps)
+            return numbers | compared, (end, *findings, *groups)
+
+        data = artifacts.fingerprint(prompts)
+        return train_or_resume(self, model, train_in, data, conclude, Path(out))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GRPO(GroupSettings):
     """Raise the reward of texts above that of other texts for the same prompt, with TRL's trainer.
 
-    ``group`` texts are written for each prompt; the advantage of a text is its reward minus the
-    group's mean, in standard deviations of the group, the same for all of its tokens. They are
-    learned in ``passes`` by the clipped surrogate; ``kl`` is the price of a nat, in those standard
-    deviations. ``training.batch_size`` counts texts and is a multiple of ``group``. All else is
-    TRL's default, version 1.16.
+    The advantage of a text is its reward minus the mean of its group, in standard deviations of the
+    group, the same for all of its tokens. It is learned by the clipped surrogate. All that is not
+    named here is TRL's default, version 1.16. Dropout is off.
 
-    ``vllm`` is the address of a running ``trl vllm-serve``, which then writes the texts. Dropout is
-    off.
+    Parameters
+    ----------
+    model : str
+        What to tune: ``"smollm2"``, a folder, or a name on a hub.
+    adapter : str, optional
+        A folder with an adapter to train further.
+    lora : Lora or None
+        The adapter to train; None trains all weights.
+    training : Training
+        How long, how fast and how precisely; ``batch_size`` counts texts and is a multiple of
+        ``num_generations``.
+    num_generations : int
+        Texts written for each prompt: a group.
+    num_iterations : int
+        Updates on the same texts.
+    max_new_tokens : int
+        Longest text, in tokens.
+    kl_coef : float
+        Price of a nat, in standard deviations of a group.
+    clip_range : float
+        ε of the surrogate.
+    evaluation_texts : int
+        Texts that compare the start with the result; 0 for none.
+    vllm : str, optional
+        Address of a running ``trl vllm-serve``, which then writes the texts.
+    chat : bool
+        Put prompts into the chat template of the model.
 
-    Assumption: the reward is right for whatever the policy comes to write. Reference: Shao et al.
-    (2024), arXiv 2402.03300.
+    Raises
+    ------
+    SettingsError
+        For a setting out of range.
+
+    Notes
+    -----
+    Assumption: the reward is right for whatever the policy comes to write.
+
+    References
+    ----------
+    Shao et al. (2024), arXiv 2402.03300.
     """
 
-    model: str = "smollm2"
-    adapter: str | None = None
-    lora: Lora | None = field(default_factory=Lora)
-    training: Training = field(default_factory=lambda: Training(learning_rate=5e-5))
-    group: int = 8
-    passes: int = 1
-    max_new_tokens: int = 64
-    kl: float = 0.0
-    clip: float = 0.2
-    measured: int = 64
-    vllm: str | None = None
-    chat: bool = False
+    kl_coef: float = 0.0
 
     name: ClassVar[str] = "grpo"
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def fit(
-        self,
-        prompts: Sequence[str] | None,
-        out: str | Path,
-        *,
-        reward: OutcomeModel,
-        progress: bool = False,
-    ) -> PolicyFit:
-        """Tune on texts written to the prompts; model, card and log of training go to ``out``.
-
-        ``reward`` (prompts, completions) → (n,), such as a ``RewardModel``. A killed fit goes on
-        from its last checkpoint. Raises ``ExtraNotInstalled`` without TRL, and else as ``PPO.fit``.
-        """
-        return _fitted(self, prompts, Path(out), reward, progress)
+    trainer: ClassVar[str] = "GRPO"
 
 
-@dataclass(frozen=True, slots=True)
-class RLOO:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RLOO(GroupSettings):
     """Raise the reward of texts above that of the others in their group, with TRL's trainer.
 
-    As :class:`GRPO`, but the advantage of a text is its reward minus the mean of the *other* texts
-    of its prompt, in units of the reward, so its gradient is unbiased; and ``kl``, in units of the
-    reward for each nat, is paid within the reward.
+    The advantage of a text is its reward minus the mean of the *other* texts of its prompt, in
+    units of the reward, so its gradient is unbiased; and the divergence is paid within the reward.
 
-    Assumption: the reward is right for whatever the policy comes to write. Reference: Ahmadian et
-    al. (2024), arXiv 2402.14740.
+    Parameters
+    ----------
+    kl_coef : float
+        Price of a nat, in units of the reward.
+    model, adapter, lora, training, num_generations, num_iterations, max_new_tokens, clip_range
+        As for `GRPO`.
+    evaluation_texts, vllm, chat
+        As for `GRPO`.
+
+    Raises
+    ------
+    SettingsError
+        For a setting out of range.
+
+    Notes
+    -----
+    Assumption: the reward is right for whatever the policy comes to write.
+
+    References
+    ----------
+    Ahmadian et al. (2024), arXiv 2402.14740.
     """
 
-    model: str = "smollm2"
-    adapter: str | None = None
-    lora: Lora | None = field(default_factory=Lora)
-    training: Training = field(default_factory=lambda: Training(learning_rate=5e-5))
-    group: int = 8
-    passes: int = 1
-    max_new_tokens: int = 64
-    kl: float = 0.05
-    clip: float = 0.2
-    measured: int = 64
-    vllm: str | None = None
-    chat: bool = False
-
     name: ClassVar[str] = "rloo"
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    def fit(
-        self,
-        prompts: Sequence[str] | None,
-        out: str | Path,
-        *,
-        reward: OutcomeModel,
-        progress: bool = False,
-    ) -> PolicyFit:
-        """Tune on texts written to the prompts; see :meth:`GRPO.fit`."""
-        return _fitted(self, prompts, Path(out), reward, progress)
+    trainer: ClassVar[str] = "RLOO"
 
 
-def _check(method: GRPO | RLOO) -> None:
-    if method.group < 2 or method.training.batch_size % method.group:
-        raise SettingsError(
-            "A group needs at least 2 texts, and training.batch_size must be a multiple of it; "
-            f"found group={method.group} and batch_size={method.training.batch_size}."
-        )
-    if min(method.passes, method.max_new_tokens) < 1 or not method.clip > 0:
-        raise SettingsError(
-            "passes and max_new_tokens must be at least 1 and clip above 0; found "
-            f"{method.passes}, {method.max_new_tokens} and {method.clip}."
-        )
-    if method.kl < 0 or method.measured < 0 or method.measured == 1:
-        raise SettingsError(
-            "kl must not be negative, and measured must be 0 or at least 2; found "
-            f"{method.kl} and {method.measured}."
-        )
-
-
-def _fitted(
-    method: GRPO | RLOO,
-    prompts: Sequence[str] | None,
-    out: Path,
-    reward: OutcomeModel,
-    progress: bool,
-) -> PolicyFit:
-    asked = checked_prompts(prompts, method.training)
-    trainer = _trainer_class(method)
-    from causalign.policy.findings import stopped
-    from causalign.policy.tuning import adapted, kept, opened, reference_of, require_whole_weights
-    from causalign.policy.writing_findings import equal_groups
-    from causalign.policy.written import before_and_after
-
-    require_whole_weights(method)
-    model = adapted(opened(method), method)
-    reference = reference_of(model, method)
-    steps = method.training.steps_for(len(asked or ()) * method.group * method.passes)
-
-    def trained(folder: Path) -> Any:
-        return _trained(method, trainer, model, asked, reward, steps, folder, progress)
-
-    def finish(trained: Any) -> Any:
-        numbers = {"steps": float(steps), "prompts": float(len(asked or ()))}
-        measured, found = before_and_after(method, model, reference, asked, reward, far=FAR)
-        equal = [entry["equal_share"] for entry in trained.curve]
-        groups = (equal_groups(sum(equal) / len(equal)),) if equal else ()
-        ended = stopped(trained.trouble, trained.kept_step, steps)
-        return numbers | measured, (ended, *found, *groups)
-
-    return kept(
-        method,
-        model,
-        trained,
-        out,
-        data=artifacts.fingerprint(asked),
-        finish=finish,
-        assumption=_ASSUMPTION,
-        drawn="reward",
-    )
-
-
-def _trainer_class(method: GRPO | RLOO) -> tuple[Any, Any]:
+def _load_trainer(method: GroupSettings) -> tuple[Any, Any]:
+    """Return TRL's trainer and the class of its settings."""
     try:
         import trl
     except ImportError as missing:
@@ -198,65 +234,53 @@ def _trainer_class(method: GRPO | RLOO) -> tuple[Any, Any]:
             f"{type(method).__name__} needs {missing.name or 'trl'}, which is not installed: "
             "`pip install 'causalign[lm,rl]'`."
         ) from missing
-    if isinstance(method, GRPO):
-        return trl.GRPOTrainer, trl.GRPOConfig
-    return trl.RLOOTrainer, trl.RLOOConfig
+    return getattr(trl, f"{method.trainer}Trainer"), getattr(trl, f"{method.trainer}Config")
 
 
-def _trained(
-    method: GRPO | RLOO,
+def _train(
+    method: GroupSettings,
     trainer_class: tuple[Any, Any],
     model: LanguageModel,
     prompts: list[str] | None,
-    reward: OutcomeModel,
+    reward: Reward,
     steps: int,
     folder: Path,
     progress: bool,
-) -> Any:
+) -> TrainingRun:
     """Let TRL train the network in place; return what our own trainer returns."""
     import datasets
 
-    from causalign.lm.quiet import quiet_transformers
-    from causalign.lm.trainer import (
-        Trained,
-        random_state_kept,
-        training_arguments,
-        with_our_callbacks,
-    )
-
     make, config = trainer_class
     folder.mkdir(parents=True, exist_ok=True)
-    with random_state_kept(), quiet_transformers():
-        trainer = _made(
+    with keep_random_state(), silence_transformers():
+        trainer = _make_trainer(
             make,
             model=model.model,
             reward_funcs=_reward_function(reward, prompts is not None),
             args=config(
                 **training_arguments(model, method.training, steps, folder)
-                | _words_of_trl(method)
+                | _trl_settings(method)
                 | {"disable_tqdm": not progress}
             ),
             train_dataset=datasets.Dataset.from_list(_rows(method, model, prompts)),
             processing_class=model.tokenizer,
         )
-        _train(with_our_callbacks(trainer), folder)
+        _run_trainer(set_callbacks(trainer), folder)
     for name in set(getattr(model.model, "peft_config", ())) - {"default"}:
         model.model.delete_adapter(name)  # TRL's copy of the reference
     model.model.eval()
-    return Trained(_curve(trainer), None, int(trainer.state.global_step))
+    return TrainingRun(_curve(trainer), None, int(trainer.state.global_step))
 
 
-def _made(make: Any, **arguments: Any) -> Any:
+def _make_trainer(make: Any, **arguments: Any) -> Any:
     try:
         return make(**arguments)
     except ImportError as missing:  # vllm, where a server is to write the texts
         raise ExtraNotInstalled(f"TRL needs more than is installed: {missing}") from missing
 
 
-def _train(trainer: Any, folder: Path) -> None:
+def _run_trainer(trainer: Any, folder: Path) -> None:
     """Train from the newest checkpoint; the library writes the trainer's state at its end."""
-    from causalign.lm.newest_checkpoint import WHOLE_OF_LIBRARY
-
     whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE_OF_LIBRARY}")]
     last = max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
     try:
@@ -277,14 +301,14 @@ def _curve(trainer: Any) -> list[dict[str, float]]:
     ]
 
 
-def _words_of_trl(method: GRPO | RLOO) -> dict[str, Any]:
+def _trl_settings(method: GroupSettings) -> dict[str, Any]:
     server = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": method.vllm}
     return {
-        "num_generations": method.group,
-        "num_iterations": method.passes,
+        "num_generations": method.num_generations,
+        "num_iterations": method.num_iterations,
         "max_completion_length": method.max_new_tokens,
-        "beta": method.kl,
-        "epsilon": method.clip,
+        "beta": method.kl_coef,
+        "epsilon": method.clip_range,
         "temperature": 1.0,
         "top_p": 1.0,
         "top_k": 0,
@@ -293,20 +317,18 @@ def _words_of_trl(method: GRPO | RLOO) -> dict[str, Any]:
 
 
 def _rows(
-    method: GRPO | RLOO, model: LanguageModel, prompts: list[str] | None
+    method: GroupSettings, model: LanguageModel, prompts: list[str] | None
 ) -> list[dict[str, Any]]:
     """Return what TRL asks: at least the prompts of one batch; ``asked`` is for the reward."""
-    from causalign.lm.completions import start_of_text
-
     start = model.tokenizer.decode([start_of_text(model.tokenizer)])
     rows = [
         {"prompt": [{"role": "user", "content": p}] if method.chat else p, "asked": p}
         for p in prompts or ()
     ] or [{"prompt": start, "asked": ""}]
-    return rows * math.ceil(method.training.batch_size / method.group / len(rows))
+    return rows * math.ceil(method.training.batch_size / method.num_generations / len(rows))
 
 
-def _reward_function(reward: OutcomeModel, reads_prompt: bool) -> Callable[..., list[float]]:
+def _reward_function(reward: Reward, reads_prompt: bool) -> Callable[..., list[float]]:
     """Return the reward in the shape of TRL's: keywords in, a list out."""
 
     def causalign_reward(
@@ -314,6 +336,7 @@ def _reward_function(reward: OutcomeModel, reads_prompt: bool) -> Callable[..., 
     ) -> list[float]:
         del columns  # the ids, and the trainer's state
         texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-        return predicted(reward, list(asked) if reads_prompt else None, texts).tolist()
+        scores = predict_outcome(reward, texts, list(asked) if reads_prompt else None)
+        return [float(score) for score in scores]
 
     return causalign_reward

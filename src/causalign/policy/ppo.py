@@ -1,121 +1,249 @@
-"""Proximal policy optimisation: write, let a reward judge, improve a little, write again."""
+"""Proximal policy optimisation: write, score with a reward, improve a little, write again."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from causalign.errors import InputError, SettingsError
-from causalign.lm.language_model import Lora
-from causalign.lm.training import Training
-from causalign.policy.fitted import PolicyFit
-from causalign.policy.outcome_model import OutcomeModel
+import numpy as np
 
-__all__ = ["PPO", "checked_prompts"]
+from causalign import artifacts
+from causalign.errors import SettingsError
+from causalign.lm.language_model import LanguageModel, shares_prompts
+from causalign.lm.trainer import TrainingRun
+from causalign.lm.value_head import add_value_head, remove_value_head
+from causalign.lm.vllm_server import VllmServer
+from causalign.policy.findings import clipped_ratios, training_end, value_head
+from causalign.policy.fit import PolicyFit
+from causalign.policy.method import (
+    Data,
+    Numbers,
+    OpenReference,
+    load_start,
+    open_reference,
+    prepare_for_training,
+    train_on_task,
+)
+from causalign.policy.ppo_task import ProximalPolicy, ProximalTask
+from causalign.policy.rewards import Reward
+from causalign.policy.rollout import (
+    Rollout,
+    WritingSettings,
+    compare_with_start,
+    draw_prompts,
+    write_evaluation,
+    write_rollout,
+)
+from causalign.policy.rows import shuffle_passes
+from causalign.results import Finding
+
+# Keeps the texts that rank checkpoints apart from whatever else draws under the same seed.
+VALIDATION_STREAM = 0x3D6E
 
 
-@dataclass(frozen=True, slots=True)
-class PPO:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PPO(WritingSettings):
     """Raise the mean reward of what the policy writes, at a price for leaving the starting model.
 
-    The policy writes ``rollout`` texts. Each token is paid ``−kl log π/π_ref``, the last one also
-    the reward of the text; a value head predicts what is still to come, and generalised advantage
-    estimation (``discount`` γ, ``trace`` λ) says how much better each token did than predicted.
-    These advantages, whitened over the rollout, are learned in ``passes`` over the texts, in
-    batches of ``training.batch_size``, by the clipped surrogate of
-    :class:`causalign.policy.objectives.ProximalPolicy`. Then the policy writes again.
+    The policy writes ``rollout_size`` texts. Each token is paid ``−kl_coef log π/π_ref``, the last
+    one also the reward of the text; a value head predicts what is still to come, and generalised
+    advantage estimation says how much better each token did than predicted. These advantages,
+    whitened over the rollout, are learned in ``num_ppo_epochs`` passes over the texts, in batches
+    of ``training.batch_size``, by the clipped surrogate of `ProximalPolicy`. Then the policy
+    writes again. Dropout is off throughout, also that of the adapter.
 
-    ``kl`` is in units of the reward for each nat. ``measured`` texts, written at each checkpoint,
-    rank the models; 0 keeps the last one. Training stops when a text is on average more than
-    ``stop_kl`` nats likelier than under the starting model, or when all texts are empty. Dropout is
-    off throughout, also that of the adapter. ``vllm`` is the address of a running vLLM server,
-    which then writes the rollouts; the policy scores them.
+    Training stops when a text is on average more than ``stop_kl`` nats likelier than under the
+    starting model, or when all texts are empty.
 
-    Assumption: the reward is right for whatever the policy comes to write. Reference: Schulman et
-    al. (2017), arXiv 1707.06347; for language models Ouyang et al. (2022), arXiv 2203.02155.
+    Parameters
+    ----------
+    model : str
+        What to tune: ``"smollm2"``, a folder, or a name on a hub.
+    adapter : str, optional
+        A folder with an adapter to train further.
+    lora : Lora or None
+        The adapter to train; None trains all weights.
+    training : Training
+        How long, how fast and how precisely.
+    rollout_size : int
+        Texts of a rollout, a multiple of ``training.batch_size``.
+    num_ppo_epochs : int
+        Passes over a rollout.
+    max_new_tokens : int
+        Longest text, in tokens.
+    kl_coef : float
+        κ, in units of the reward for each nat.
+    clip_range : float
+        ε: how far the probability of a token may move on one rollout.
+    clip_range_value : float
+        The same for the value head, in units of its own.
+    vf_coef : float
+        Weight of the value head in the loss.
+    gamma : float
+        Discount γ of later tokens.
+    gae_lambda : float
+        λ trades bias for variance: 1 is the return that followed, 0 one step of it.
+    evaluation_texts : int
+        Texts, written at each checkpoint, that rank the models; 0 keeps the last one.
+    stop_kl : float
+        Divergence in nats at which training stops.
+    vllm : str, optional
+        Address of a running vLLM server, which then writes the rollouts; the policy scores them.
+    chat : bool
+        Put prompts into the chat template of the model.
+
+    Raises
+    ------
+    SettingsError
+        For a setting out of range.
+
+    Notes
+    -----
+    Assumption: the reward is right for whatever the policy comes to write.
+
+    References
+    ----------
+    Schulman et al. (2017), arXiv 1707.06347; for language models Ouyang et al. (2022),
+    arXiv 2203.02155.
     """
 
-    model: str = "smollm2"
-    adapter: str | None = None
-    lora: Lora | None = field(default_factory=Lora)
-    training: Training = field(default_factory=lambda: Training(learning_rate=5e-5))
-    rollout: int = 64
-    passes: int = 4
-    max_new_tokens: int = 64
-    kl: float = 0.05
-    clip: float = 0.2
-    value_clip: float = 0.2
-    value_weight: float = 0.5
-    discount: float = 1.0
-    trace: float = 0.95
-    measured: int = 64
+    rollout_size: int = 64
+    num_ppo_epochs: int = 4
+    clip_range_value: float = 0.2
+    vf_coef: float = 0.5
+    gamma: float = 1.0
+    gae_lambda: float = 0.95
     stop_kl: float = 100.0
-    vllm: str | None = None
-    chat: bool = False
 
     name: ClassVar[str] = "ppo"
-    assumption: ClassVar[str] = (
-        "The reward is right for every text that the policy comes to write, not only for texts "
-        "like those it was fitted to."
-    )
+    plotted_metric: ClassVar[str] = "reward"
 
     def __post_init__(self) -> None:
-        for name in ("rollout", "passes", "max_new_tokens", "clip", "value_clip", "stop_kl"):
+        WritingSettings.__post_init__(self)
+        for name in ("rollout_size", "num_ppo_epochs", "clip_range_value", "stop_kl"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"{name} must be above 0; found {getattr(self, name)}.")
-        for name in ("kl", "value_weight", "measured"):
-            if getattr(self, name) < 0:
-                raise SettingsError(f"{name} must not be negative; found {getattr(self, name)}.")
-        if self.measured == 1:
-            raise SettingsError("measured must be 0 or at least 2; one text has no spread.")
-        for name in ("discount", "trace"):
+        if self.vf_coef < 0:
+            raise SettingsError(f"vf_coef must not be negative; found {self.vf_coef}.")
+        for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name} must lie in [0, 1]; found {getattr(self, name)}.")
-        if self.rollout % self.training.batch_size:
+        if self.rollout_size % self.training.batch_size:
             raise SettingsError(
-                "rollout must be a multiple of training.batch_size, so that each pass reads every "
-                f"text once; found {self.rollout} and {self.training.batch_size}."
+                "rollout_size must be a multiple of training.batch_size, so that each pass reads "
+                f"every text once; found {self.rollout_size} and {self.training.batch_size}."
             )
 
     def fit(
         self,
-        prompts: Sequence[str] | None,
+        data: Data,
         out: str | Path,
         *,
-        reward: OutcomeModel,
+        reward: Reward | None = None,
         progress: bool = False,
     ) -> PolicyFit:
-        """Tune on texts written to the prompts; model, card and log of training go to ``out``.
+        """Tune on texts written to prompts; a killed fit goes on when it is called again.
 
-        ``reward`` (prompts, completions) → (n,), such as a ``RewardModel``. Without prompts the
-        policy writes texts of their own; give ``training.steps`` then. Without ``training.steps``
-        ``training.epochs`` counts how often each prompt is asked, on average. A killed fit goes on
-        when it is called again.
+        Parameters
+        ----------
+        data : list of str, Logs or None
+            Prompts; of logs, the distinct ones. Without any the policy writes texts of their own:
+            give ``training.steps`` then. Without ``training.steps``, ``training.epochs`` counts
+            how often each prompt is asked, on average.
+        out : path
+            A folder for the model, its card and the log of training.
+        reward : callable
+            ``(completions, prompts)`` to ``(n,)``, such as a `RewardModel`.
+        progress : bool
+            Show bars of progress.
 
-        Raises ``InputError`` for prompts or rewards that cannot be used, ``SettingsError`` when
-        nothing says how long to train, ``ArtifactError`` as the other methods.
+        Returns
+        -------
+        PolicyFit
+
+        Raises
+        ------
+        InputError
+            For prompts or rewards that cannot be used.
+        SettingsError
+            Without a reward, or when nothing says how long to train.
+        ArtifactError
+            When ``out`` holds another run or cannot be written.
         """
-        asked = checked_prompts(prompts, self.training)
-        from causalign.policy.proximal_run import run
+        return self._train(self.read_prompts(data), self.require_reward(reward), out, progress)
 
-        return run(self, asked, reward, Path(out), progress)
+    def _train(
+        self, prompts: list[str] | None, reward: Reward, out: str | Path, progress: bool
+    ) -> PolicyFit:
+        model = prepare_for_training(load_start(self, whole=True), self)
+        reference = open_reference(model, self)
+        task = self._make_task(model, reference, prompts, reward)
+        steps = len(task.order) // self.training.batch_size
 
-
-def checked_prompts(prompts: Sequence[str] | None, training: Training) -> list[str] | None:
-    """Return the prompts as a list; raise if one is no text, or nothing says how long to train."""
-    if prompts is None:
-        if training.steps is None:
-            raise SettingsError(
-                "Without prompts nothing says how long to train. Set Training(steps=...)."
+        def conclude(trained: TrainingRun) -> tuple[Numbers, tuple[Finding, ...]]:
+            remove_value_head(model)
+            numbers = {"steps": float(steps), "prompts": float(len(prompts or ()))}
+            compared, findings = compare_with_start(
+                self, model, reference, prompts, reward, far=self.stop_kl
             )
-        return None
-    found: list[Any] = list(prompts)
-    if not found:
-        raise InputError("There are no prompts. Give some, or None for texts of their own.")
-    for row, prompt in enumerate(found):
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise InputError(
-                f"The prompt in row {row} is {prompt!r}. Every prompt needs a text; remove the row "
-                "or fill it in."
+            end = training_end(trained.stop_reason, trained.kept_step, steps)
+            curve = _check_curve(trained.curve, self.clip_range)
+            return numbers | compared, (end, *findings, *curve)
+
+        return train_on_task(
+            self, model, task, artifacts.fingerprint(prompts), conclude, out, progress
+        )
+
+    def _make_task(
+        self,
+        model: LanguageModel,
+        reference: OpenReference,
+        prompts: list[str] | None,
+        reward: Reward,
+    ) -> ProximalTask:
+        training, head = self.training, add_value_head(model)
+        texts = len(prompts or ()) * self.num_ppo_epochs
+        rows = training.steps_for(texts) * training.batch_size
+        server = None if self.vllm is None else VllmServer(model, self.vllm, self.max_new_tokens)
+
+        def write(step: int) -> Rollout:
+            generator = np.random.default_rng([training.seed, step])
+            return write_rollout(
+                model,
+                reference,
+                draw_prompts(prompts, self.rollout_size, generator),
+                reward,
+                max_new_tokens=self.max_new_tokens,
+                seed=int(generator.integers(2**31)),
+                chat=self.chat,
+                writer=server,
             )
-    return found
+
+        def evaluate() -> Rollout:
+            return write_evaluation(self, model, reference, prompts, reward, VALIDATION_STREAM)
+
+        return ProximalTask(
+            language_model=model,
+            head=head,
+            objective=ProximalPolicy(self.clip_range, self.clip_range_value, self.vf_coef),
+            kl_coef=self.kl_coef,
+            gamma=self.gamma,
+            gae_lambda=self.gae_lambda,
+            stop_kl=self.stop_kl,
+            write=write,
+            evaluate=evaluate if self.evaluation_texts else None,
+            order=shuffle_passes(self.rollout_size, rows, training.seed),
+            updates=self.num_ppo_epochs * self.rollout_size // training.batch_size,
+            share_prompts=shares_prompts(model.model),
+        )
+
+
+def _check_curve(curve: list[dict[str, float]], clip_range: float) -> tuple[Finding, ...]:
+    """Return the findings of the last quarter of training; none where no step was made."""
+    if not curve:
+        return ()
+    last = curve[-max(1, len(curve) // 4) :]
+    share = float(np.mean([entry["clip_share"] for entry in last]))
+    explained = np.array([entry["explained_variance"] for entry in last])
+    known = explained[~np.isnan(explained)]
+    mean = float(known.mean()) if len(known) else np.nan
+    return clipped_ratios(share, clip_range), value_head(mean)

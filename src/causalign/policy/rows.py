@@ -1,7 +1,8 @@
-"""What the methods train on: fixed rows with their columns, one or two texts for each row."""
+"""Training on rows that do not change: one or two texts for each row, with columns of numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,24 +10,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from causalign.lm.completions import Completions
-from causalign.lm.layout import Batch, laid_out
+from causalign.checks.weights import SupportLimits, effective_rows
+from causalign.lm.completions import Completions, tokenize
+from causalign.lm.language_model import LanguageModel, shares_prompts
+from causalign.lm.layout import Batch, lay_out, order_rows
 from causalign.lm.logprob import sequence_logprobs
-
-__all__ = ["FixedRows", "passes_over", "tensors"]
+from causalign.lm.trainer import Metrics, TrainingRun
+from causalign.policy.findings import cut_texts, training_end
+from causalign.policy.fit import PolicyFit
+from causalign.policy.method import ModelSettings, Numbers, prepare_for_training, train_on_task
+from causalign.results import Finding
+from causalign.stats.importance_weights import diagnose_weights
 
 Columns = Mapping[str, NDArray[Any]]
+Network = torch.nn.Module
+Objective = Callable[[Tensor, Batch], tuple[Tensor, Metrics]]
+# Keeps the orders of passes apart from whatever else draws under the same seed.
+ORDER_STREAM = 0x9905
 
 
 @dataclass(slots=True)
 class FixedRows:
-    """Train on rows that do not change: texts, columns and an objective.
+    """A task on n rows: texts, columns and an objective.
 
     Row i owns the completions ``i * texts_in_row`` onwards. ``columns`` are (n,) or, for numbers
     that belong to texts, (n, texts_in_row).
     """
 
-    objective: Any
+    objective: Objective
     completions: Completions
     columns: Columns
     order: NDArray[np.int64]
@@ -40,7 +51,7 @@ class FixedRows:
         ``mean_length`` is that of the texts of the whole batch, of which these may be a part.
         """
         rows = self.order[positions]
-        batch = laid_out(self.completions.take(self._texts(rows)), share_prompts=self.share_prompts)
+        batch = lay_out(self.completions.take(self._texts(rows)), share_prompts=self.share_prompts)
         columns = {name: value[rows] for name, value in self.columns.items()}
         first = positions[0] // self.batch_size * self.batch_size
         whole = self._texts(self.order[first : first + self.batch_size])
@@ -50,24 +61,86 @@ class FixedRows:
     def _texts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return (rows[:, None] * self.texts_in_row + np.arange(self.texts_in_row)).ravel()
 
-    def loss(self, model: Any, batch: Batch) -> tuple[Tensor, Mapping[str, float]]:
+    def loss(self, model: Network, batch: Batch) -> tuple[Tensor, Metrics]:
         """Return the objective on the batch."""
         return self.objective(sequence_logprobs(model, batch), batch)
 
-    def trouble(self) -> str | None:
+    def stop_reason(self) -> str | None:
         """Return None: nothing here can go wrong between steps."""
         return None
 
-    def standing(self) -> float | None:
-        """Return None: the last model is kept."""
+    def validation_score(self) -> float | None:
+        """Return None: the last model is the one to keep."""
         return None
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return nothing to remember."""
         return {}
 
-    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+    def restore(self, state: Columns) -> None:
         """Take up nothing."""
+
+
+def train_on_rows(
+    method: ModelSettings,
+    start: LanguageModel,
+    objective: Objective,
+    texts: Completions,
+    columns: Columns,
+    log_weight: NDArray[np.float64],
+    out: str | Path,
+    progress: bool,
+) -> PolicyFit:
+    """Train ``objective`` on n rows, each of as many texts as there are for each weight.
+
+    ``log_weight`` (n,) are the rows' weights, for the findings.
+    """
+    training = method.training
+    each = len(texts) // len(log_weight)
+    steps = training.steps_for(len(log_weight))
+    order = order_rows(
+        texts.sizes.reshape(-1, each).sum(axis=1),
+        batch_size=training.batch_size,
+        steps=steps,
+        seed=training.seed,
+    )
+    share = shares_prompts(start.model)
+    task = FixedRows(objective, texts, columns, order, training.batch_size, share, each)
+
+    def conclude(trained: TrainingRun) -> tuple[Numbers, tuple[Finding, ...]]:
+        weights = diagnose_weights(log_weight)
+        numbers = {
+            "rows": float(len(log_weight)),
+            "steps": float(len(trained.curve)),
+            "effective_rows": weights.effective_sample_size,
+        }
+        return numbers, (
+            cut_texts(texts.cut, training.max_length),
+            # Rows of equal weight are worth their number, however few they are.
+            *([effective_rows(weights, SupportLimits())] if np.ptp(log_weight) else []),
+            training_end(trained.stop_reason, trained.kept_step, steps),
+        )
+
+    # What the model itself computed may differ in its last bits on another day.
+    read = {name: value for name, value in columns.items() if name != "reference_logprob"}
+    model = prepare_for_training(start, method)
+    return train_on_task(method, model, task, texts.hash(read)[:16], conclude, out, progress)
+
+
+def tokenize_texts(
+    method: ModelSettings,
+    start: LanguageModel,
+    prompts: list[str] | None,
+    completions: list[str],
+) -> Completions:
+    """Return the token ids of texts, cut to the window of the method and of its model."""
+    return tokenize(
+        start.tokenizer,
+        prompts,
+        completions,
+        max_length=min(method.training.max_length, start.window),
+        chat=method.chat,
+    )
 
 
 def tensors(columns: Columns) -> Batch:
@@ -75,8 +148,8 @@ def tensors(columns: Columns) -> Batch:
     return {name: torch.from_numpy(np.ravel(value)) for name, value in columns.items()}
 
 
-def passes_over(size: int, rows: int, seed: int) -> NDArray[np.int64]:
+def shuffle_passes(size: int, rows: int, seed: int) -> NDArray[np.int64]:
     """Return so many ``rows`` to read: pass after pass over ``size`` texts, each in a new order."""
-    generator = np.random.default_rng([seed, 0x9905])
+    generator = np.random.default_rng([seed, ORDER_STREAM])
     passes = [generator.permutation(size) for _ in range(-(-rows // size))]
     return np.concatenate(passes)[:rows]

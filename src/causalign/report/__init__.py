@@ -1,5 +1,5 @@
 """Turn the sections of a run into one page to read: HTML that needs nothing else, and Markdown."""
 
-from causalign.report.build import Report, build
+import lazy_loader
 
-__all__ = ["Report", "build"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,39 +1,50 @@
 """Gather the sections of a run into a report and write it as a page and as Markdown."""
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+import pyarrow as pa
 
 from causalign.errors import ArtifactError, SettingsError
+from causalign.files import write_whole
 from causalign.report import render
-from causalign.results import Finding, Section, Verdict, worst
-
-__all__ = ["Report", "build"]
+from causalign.results import Finding, Section, Verdict, card, html_card, worst
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
-    """Hold what a reader is told: a verdict, an answer in plain words, one section a stage.
+    """The report of a run: a verdict, an answer in plain words, one section a stage.
 
-    ``provenance`` says what made the report (command, versions, seed, hash of the input); it is
-    printed at the end, ``command`` first. The same report gives the same bytes.
+    The same report gives the same bytes.
+
+    Parameters
+    ----------
+    title : str
+        The heading.
+    verdict : Verdict
+        The gravest of the findings.
+    answer : str
+        What came out, in plain words.
+    sections : tuple of Section
+        One for each stage.
+    provenance : mapping
+        What made the report (command, versions, seed, hash of the input); it is printed at the
+        end, ``command`` first.
     """
 
     title: str
     verdict: Verdict
     answer: str
     sections: tuple[Section, ...]
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Return the findings of all sections, in their order."""
+        """The findings of all sections, in their order."""
         return tuple(finding for section in self.sections for finding in section.findings)
 
-    def failed(self) -> bool:
+    def has_failed(self) -> bool:
         """Return whether a finding failed or a part of the report cannot be shown."""
         return self.verdict is Verdict.FAIL or bool(self._page().unshown)
 
@@ -46,52 +57,78 @@ class Report:
         return render.markdown(self._page())
 
     def write(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write ``report.html`` and ``report.md`` into the folder; return their paths.
+        """Write ``report.html`` and ``report.md`` into a folder, each whole or not at all.
 
-        Each file appears whole or not at all. Raises `ArtifactError` if the folder cannot be
-        written.
+        Parameters
+        ----------
+        folder : str or Path
+            Made when it is not there.
+
+        Returns
+        -------
+        (Path, Path)
+            The page and its Markdown.
+
+        Raises
+        ------
+        ArtifactError
+            When the folder cannot be written.
         """
         target = Path(folder)
         pages = {"report.html": self.to_html(), "report.md": self.to_markdown()}
         try:
-            target.mkdir(parents=True, exist_ok=True)
-            page, text = (_write_whole(target / name, content) for name, content in pages.items())
+            for name, content in pages.items():
+                with write_whole(target / name) as partial:
+                    partial.write_text(content, encoding="utf-8", newline="\n")
         except OSError as error:
             raise ArtifactError(
                 f"The report cannot be written to {str(target)!r}: {error.strerror or error}. "
                 "Name a folder that can be written."
             ) from error
-        return page, text
+        return target / "report.html", target / "report.md"
+
+    def table(self) -> pa.Table:
+        """Return one row for each section: its stage, question, answer and gravest finding."""
+        names = ("stage", "question", "answer")
+        rows = {name: [getattr(section, name) for section in self.sections] for name in names}
+        return pa.table(rows | {"verdict": [worst(s.findings).value for s in self.sections]})
+
+    def __repr__(self) -> str:
+        return card(f"Report: {self.title}", (self.verdict.value, self.answer), self.findings)
+
+    def _repr_html_(self) -> str:
+        title = f"Report: {self.title}"
+        return html_card(title, (self.verdict.value, self.answer), self.table(), self.findings)
 
     def _page(self) -> render.Page:
-        return render.page(
+        return render.lay_out(
             self.title, self.verdict, self.answer, self.sections, dict(self.provenance)
         )
 
 
-def build(
-    sections: Iterable[Section], *, title: str, answer: str, provenance: Mapping[str, Any]
+def build_report(
+    sections: Iterable[Section], *, title: str, answer: str, provenance: Mapping[str, object]
 ) -> Report:
     """Return the report of these sections; its verdict is the gravest of their findings.
 
-    Raises `SettingsError` if there is no section to report on.
+    Parameters
+    ----------
+    sections : iterable of Section
+        In the order in which they are shown.
+    title, answer, provenance
+        As in `Report`.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    SettingsError
+        When there is no section to report on.
     """
-    kept = tuple(sections)
-    if not kept:
+    shown = tuple(sections)
+    if not shown:
         raise SettingsError("A report needs at least one section; there are none. Run a stage.")
-    findings = tuple(finding for section in kept for finding in section.findings)
-    return Report(title, worst(findings), answer, kept, dict(provenance))
-
-
-def _write_whole(path: Path, content: str) -> Path:
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(content)
-        # Drafts are private by default; the finished page is as readable as any new file.
-        os.chmod(draft, 0o644)
-        os.replace(draft, path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-    return path
+    findings = tuple(finding for section in shown for finding in section.findings)
+    return Report(title, worst(findings), answer, shown, dict(provenance))

@@ -12,8 +12,6 @@ from html import escape
 
 from causalign.errors import InputError
 
-__all__ = ["admit"]
-
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
 ELEMENTS = frozenset({"svg", "g", "defs", "clipPath", "path", "rect", "circle", "use", "text"})
@@ -46,13 +44,13 @@ def admit(svg: str, prefix: str, alt: str) -> str:
         raise InputError(f"The figure is not well-formed SVG: {error}.") from error
     if root.tag != f"{SVG}svg":
         raise InputError(f"The figure is not an SVG picture; it begins with {root.tag!r}.")
-    names = {name: f"{prefix}-{place}" for place, name in enumerate(_referenced(root))}
+    names = {name: f"{prefix}-{place}" for place, name in enumerate(_find_references(root))}
     name = escape(alt, quote=True)
     opening = f'<svg role="img" aria-label="{name}" focusable="false"'
-    return _written(root, names).replace("<svg", opening, 1)
+    return _write(root, names).replace("<svg", opening, 1)
 
 
-def _referenced(root: ElementTree.Element) -> list[str]:
+def _find_references(root: ElementTree.Element) -> list[str]:
     names: dict[str, None] = {}
     for element in root.iter():
         for key, value in element.attrib.items():
@@ -63,43 +61,43 @@ def _referenced(root: ElementTree.Element) -> list[str]:
     return [name for name in names if name in present]
 
 
-def _written(element: ElementTree.Element, names: dict[str, str]) -> str:
+def _write(element: ElementTree.Element, names: dict[str, str]) -> str:
     tag = str(element.tag).removeprefix(SVG)
     if tag not in ELEMENTS:
         raise InputError(f"The figure holds the element {tag!r}, which our figures never do.")
     attributes = _attributes(element, names)
     opening = " ".join([tag, *(f'{key}="{escape(value)}"' for key, value in attributes.items())])
     inside = escape(element.text or "", quote=False) if tag == "text" else ""
-    inside += "".join(_written(child, names) for child in element)
+    inside += "".join(_write(child, names) for child in element)
     return f"<{opening}>{inside}</{tag}>"
 
 
 def _attributes(element: ElementTree.Element, names: dict[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     for key, value in element.attrib.items():
         if key == "id" and value in names:
-            found["id"] = names[value]
+            attributes["id"] = names[value]
         elif key in ("href", f"{XLINK}href"):
-            found["href"] = f"#{_known(value.removeprefix('#'), value, names)}"
+            attributes["href"] = f"#{_resolve(value.removeprefix('#'), value, names)}"
         elif key == "style":
             for declaration in filter(str.strip, value.split(";")):
                 name, _, setting = declaration.partition(":")
-                found[name.strip()] = _checked(name.strip(), setting.strip(), names, PAINT)
+                attributes[name.strip()] = _check_value(name.strip(), setting.strip(), names, PAINT)
         elif key not in DROPPED:
-            found[key] = _checked(key, value, names, GEOMETRY | PAINT)
-    return found
+            attributes[key] = _check_value(key, value, names, GEOMETRY | PAINT)
+    return attributes
 
 
-def _checked(key: str, value: str, names: dict[str, str], allowed: frozenset[str]) -> str:
+def _check_value(key: str, value: str, names: dict[str, str], allowed: frozenset[str]) -> str:
     if key not in allowed or not VALUE.fullmatch(value):
         raise InputError(f"The figure holds {key}={value[:60]!r}, which our figures never do.")
     if "url" not in value.lower():
         return value
-    found = REFERENCE.fullmatch(value)
-    return f"url(#{_known(found[1] if found else '', value, names)})"
+    reference = REFERENCE.fullmatch(value)
+    return f"url(#{_resolve(reference[1] if reference else '', value, names)})"
 
 
-def _known(name: str, value: str, names: dict[str, str]) -> str:
+def _resolve(name: str, value: str, names: dict[str, str]) -> str:
     if name not in names or value not in (f"#{name}", f"url(#{name})"):
         raise InputError(f"The figure refers to {value[:60]!r}, which lies outside it.")
     return names[name]

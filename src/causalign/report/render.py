@@ -13,19 +13,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jinja2
 import pyarrow as pa
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from causalign.checks.finding_pages import codes, explain
 from causalign.figures import printable
 from causalign.report import wording
-from causalign.report.glossary import Meaning, meanings
 from causalign.report.pictures import admit
 from causalign.results import Figure, Finding, Section, Verdict, file_stem
-
-__all__ = ["Page", "html", "markdown", "page"]
 
 MAX_ROWS = 20
 MAX_COLUMNS = 12
@@ -49,13 +48,7 @@ MARKS = {Verdict.FAIL: "✕", Verdict.WARN: "!", Verdict.PASS: "✓", Verdict.NO
 NAMES = {Verdict.NOT_APPLICABLE: "none"}
 
 Shown = TypeVar("Shown")
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """Pair words with formatted values."""
-
-    pairs: tuple[tuple[str, str], ...]
+Numbers = tuple[tuple[str, str], ...]  # words and formatted values
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +90,7 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ReportPart:
     """Show one section, or why it cannot be shown."""
 
     anchor: str
@@ -106,7 +99,7 @@ class Part:
     verdict: Verdict = Verdict.NOT_APPLICABLE
     answer: tuple[str, ...] = ()
     assumption: tuple[str, ...] = ()
-    numbers: Numbers = Numbers(())
+    numbers: Numbers = ()
     pictures: tuple[Picture, ...] = ()
     grids: tuple[Grid, ...] = ()
     notes: tuple[Note, ...] = ()
@@ -125,6 +118,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Meaning:
+    """The page of one code: its title, and what it says as HTML and as Markdown."""
+
+    code: str
+    title: str
+    html: Markup
+    markdown: Markup
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Hold everything that both forms of the report say."""
 
@@ -133,7 +136,7 @@ class Page:
     headline: str
     answer: tuple[str, ...]
     counts: str
-    parts: tuple[Part, ...]
+    parts: tuple[ReportPart, ...]
     provenance: tuple[tuple[str, str], ...]
     command: str
     glossary: tuple[Meaning, ...]
@@ -151,33 +154,50 @@ class Page:
         return sorted(grave, key=lambda note: ORDER.index(note.verdict))
 
 
-def page(
+def lay_out(
     title: str,
     verdict: Verdict,
     answer: str,
     sections: Iterable[Section],
-    provenance: Mapping[str, Any],
+    provenance: Mapping[str, object],
 ) -> Page:
     """Return the page; what cannot be laid out becomes a failure in its place."""
     parts = tuple(_part_or_failure(place, section) for place, section in enumerate(sections, 1))
     notes = [note for part in parts for note in part.notes]
     counts = {kind: sum(note.verdict is kind for note in notes) for kind in ORDER}
-    told = [f"{count} {COUNTED[kind][count != 1]}" for kind, count in counts.items() if count]
+    counted = [f"{count} {COUNTED[kind][count != 1]}" for kind, count in counts.items() if count]
     applied = sum(counts.values()) - counts[Verdict.NOT_APPLICABLE]
     shown = verdict if applied or verdict is Verdict.FAIL else Verdict.NOT_APPLICABLE
-    kept = dict(provenance)
-    command = printable(kept.pop("command", ""), 600)
+    rest = dict(provenance)
+    command = printable(rest.pop("command", ""), 600)
     return Page(
         printable(title, 200),
         shown,
         HEADLINES[shown],
         wording.paragraphs(answer),
-        f"{wording.listed(told)}." if told else "No check was made.",
+        f"{wording.join_words(counted)}." if counted else "No check was made.",
         parts,
-        tuple((wording.label(str(name)), wording.cell(value, 400)) for name, value in kept.items()),
+        tuple((wording.label(str(name)), wording.cell(value, 400)) for name, value in rest.items()),
         command,
         meanings(note.code for note in notes),
     )
+
+
+def meanings(wanted: Iterable[str]) -> tuple[Meaning, ...]:
+    """Return the pages of these codes, each once and in order; a code without a page has none.
+
+    Pages come with the library, not from a log; HTML in them is shown as text all the same.
+    """
+    known = set(wanted)
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    pages = []
+    for code in filter(known.__contains__, codes()):
+        head, _, linked = explain(code, linked=known).partition("\n")
+        plain = explain(code).partition("\n")[2].strip()
+        title = head.removeprefix(f"# {code}: ")
+        # The library's own words, rendered without raw HTML: safe to be taken as they are.
+        pages.append(Meaning(code, title, Markup(reader.render(linked)), Markup(plain)))
+    return tuple(pages)
 
 
 def html(content: Page) -> str:
@@ -201,14 +221,14 @@ def markdown(content: Page) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def _part_or_failure(place: int, section: Section) -> Part:
+def _part_or_failure(place: int, section: Section) -> ReportPart:
     stage = wording.label(str(getattr(section, "stage", "section")))
     slug = re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")[:40] or "section"
     anchor = f"part-{place}-{slug}"
     question = printable(getattr(section, "question", stage), 300) or stage
     return _attempt(
         lambda: _part(anchor, stage, question, section),
-        lambda failure: Part(anchor, stage, question, Verdict.FAIL, failure=failure),
+        lambda failure: ReportPart(anchor, stage, question, Verdict.FAIL, failure=failure),
     )
 
 
@@ -220,11 +240,11 @@ def _attempt(show: Callable[[], Shown], otherwise: Callable[[str], Shown]) -> Sh
         return otherwise(f"{type(error).__name__}: {printable(error, 500)}")
 
 
-def _part(anchor: str, stage: str, question: str, section: Section) -> Part:
+def _part(anchor: str, stage: str, question: str, section: Section) -> ReportPart:
     notes = sorted(section.findings, key=lambda finding: ORDER.index(finding.verdict))
     details = dict(section.details)
     command = printable(details.pop("command", ""), 600)
-    return Part(
+    return ReportPart(
         anchor,
         stage,
         question,
@@ -246,9 +266,7 @@ def _part(anchor: str, stage: str, question: str, section: Section) -> Part:
 
 
 def _numbers(numbers: Mapping[str, object]) -> Numbers:
-    return Numbers(
-        tuple((wording.label(name), wording.cell(value, 80)) for name, value in numbers.items())
-    )
+    return tuple((wording.label(name), wording.cell(value, 80)) for name, value in numbers.items())
 
 
 def _note(anchor: str, finding: Finding) -> Note:
@@ -291,7 +309,7 @@ def _grid(file_name: str, words: str, table: pa.Table) -> Grid:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def _rest(file_name: str, table: pa.Table, shown: pa.Table) -> str:
@@ -301,20 +319,20 @@ def _rest(file_name: str, table: pa.Table, shown: pa.Table) -> str:
     if shown.num_columns < table.num_columns:
         cut.append(f"{shown.num_columns} of {wording.number(table.num_columns)} columns")
     where = f"{file_stem(file_name)}.csv"
-    return f"The first {wording.listed(cut)}; the whole table is in {where}." if cut else ""
+    return f"The first {wording.join_words(cut)}; the whole table is in {where}." if cut else ""
 
 
-def _settings(details: Mapping[str, Any]) -> str:
+def _settings(details: Mapping[str, object]) -> str:
     if not details:
         return ""
     text = json.dumps(details, indent=2, default=str, ensure_ascii=False)
-    whole = "\n".join(_indented(line) for line in text.splitlines())
+    whole = "\n".join(_indent(line) for line in text.splitlines())
     if len(whole) <= SETTINGS_LENGTH:
         return whole
     return whole[:SETTINGS_LENGTH].rpartition("\n")[0] + "\n…  (the rest is in result.json)"
 
 
-def _indented(line: str) -> str:
+def _indent(line: str) -> str:
     return " " * (len(line) - len(line.lstrip(" "))) + printable(line, 200)
 
 
@@ -322,7 +340,7 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _markdown_escaped(value: object) -> Markup:
+def _escape_markdown(value: object) -> Markup:
     return value if isinstance(value, Markup) else Markup(wording.markdown(str(value)))
 
 
@@ -341,7 +359,7 @@ def _environment(form: str) -> jinja2.Environment:
         loader=jinja2.PackageLoader("causalign.report", "templates"),
         undefined=jinja2.StrictUndefined,
         autoescape=True,
-        finalize=None if form == "html" else _markdown_escaped,
+        finalize=None if form == "html" else _escape_markdown,
         trim_blocks=True,
         lstrip_blocks=True,
     )

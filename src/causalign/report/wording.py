@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from causalign.figures import printable
 
-__all__ = ["cell", "column", "label", "markdown", "number", "paragraphs"]
-
 DIGITS = 4
 MISSING = "–"
 CELL_LENGTH = 160
@@ -22,22 +20,22 @@ WIDEST = 1000.0
 def number(value: float) -> str:
     """Return the number with four significant digits, ``≈ 0`` where only rounding is left."""
     if isinstance(value, numbers.Integral):
-        return _signed(f"{value:,}")
+        return _true_minus(f"{value:,}")
     value = float(value)
     size = abs(value)
     if math.isnan(value):
         return MISSING
     if math.isinf(value):
-        return _signed("∞" if value > 0 else "-∞")
+        return _true_minus("∞" if value > 0 else "-∞")
     if size == 0.0:
         return "0"
     if size < 1e-12:
         return "≈ 0"
     if size >= 1e15 or size < 1e-4:
-        return _signed(f"{value:.{DIGITS - 1}e}")
+        return _true_minus(f"{value:.{DIGITS - 1}e}")
     if size >= 10 ** (DIGITS - 1):
-        return _signed(f"{value:,.0f}")
-    return _signed(f"{value:.{DIGITS}g}")
+        return _true_minus(f"{value:,.0f}")
+    return _true_minus(f"{value:.{DIGITS}g}")
 
 
 def cell(value: object, limit: int = CELL_LENGTH) -> str:
@@ -58,7 +56,7 @@ def column(values: Sequence[object]) -> list[str]:
     whole = [abs(v) for v in values if isinstance(v, int)]
     if whole and max(whole) < 10_000:
         # Years and small counts in a column read better without separators.
-        return [_signed(str(v)) if type(v) is int else cell(v) for v in values]
+        return [_true_minus(str(v)) if type(v) is int else cell(v) for v in values]
     sizes = [abs(v) for v in values if isinstance(v, float) and 1e-12 <= abs(v) < math.inf]
     if not sizes or max(sizes) > WIDEST * min(sizes) or max(sizes) >= 1e6:
         return [cell(v) for v in values]
@@ -67,7 +65,7 @@ def column(values: Sequence[object]) -> list[str]:
     if needed > MOST_DECIMALS:
         return [cell(v) for v in values]
     return [
-        _signed(f"{v:,.{max(needed, 0)}f}")
+        _true_minus(f"{v:,.{max(needed, 0)}f}")
         if isinstance(v, float) and abs(v) < math.inf and round(v, max(needed, 0))
         else cell(v)
         for v in values
@@ -92,12 +90,12 @@ def markdown(text: str) -> str:
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # GitHub turns bare addresses into links.
     line = line.replace("://", ":\\//")
-    line = re.sub(r"(?i)\bwww\.", lambda found: found[0][:-1] + "\\.", line)
+    line = re.sub(r"(?i)\bwww\.", lambda match: match[0][:-1] + "\\.", line)
     line = re.sub(r"^([-+=])", r"\\\1", line)
     return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line)
 
 
-def listed(items: Iterable[str]) -> str:
+def join_words(items: Iterable[str]) -> str:
     """Return ``a, b and c``."""
     *first, last = list(items) or [""]
     return f"{', '.join(first)} and {last}" if first else last
@@ -107,7 +105,7 @@ def _decimals(sizes: Sequence[float]) -> int:
     return max(len(f"{size:.6f}".rstrip("0").partition(".")[2]) for size in sizes)
 
 
-def _signed(text: str) -> str:
+def _true_minus(text: str) -> str:
     if not any(digit in text for digit in "123456789∞"):
         return text.removeprefix("-")
     return text.replace("-", "−", 1) if text.startswith("-") else text

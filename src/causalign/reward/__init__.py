@@ -1,85 +1,68 @@
-"""Reward models: what outcome a text is expected to earn. No deep-learning library is imported."""
+"""Reward models: what outcome a text is expected to earn. One family of methods a file."""
 
-from causalign.reward.class_head import ClassHead
-from causalign.reward.compare import compare
-from causalign.reward.confounder_in_text import ConfounderInText
-from causalign.reward.diagnostics import (
-    Diagnostics,
-    diagnose,
-    diagnose_pairs,
-    with_diagnostics,
-)
-from causalign.reward.ensemble import Member, fit_together
-from causalign.reward.examples import Examples
-from causalign.reward.findings import truncated_texts
-from causalign.reward.fitted import RewardFit
-from causalign.reward.head import LinearHead
-from causalign.reward.heads import Head
-from causalign.reward.language_model_fit import LanguageModelFit
-from causalign.reward.language_model_reward import LanguageModelReward
-from causalign.reward.model import RewardModel, reward_texts
-from causalign.reward.network_fit import NetworkFit
-from causalign.reward.network_head import NetworkHead
-from causalign.reward.networks.base_objective import BaseObjective
-from causalign.reward.networks.confounder_in_layer import ConfounderInLayer
-from causalign.reward.networks.multihead import Adversarial, Multihead
-from causalign.reward.networks.objectives import ObjectiveHeads
-from causalign.reward.networks.odin import Odin
-from causalign.reward.networks.perceptron import Perceptron
-from causalign.reward.pairwise import PairwiseReward
-from causalign.reward.ridge import RidgeReward
-from causalign.reward.scoring import ScoredLogs, score_logs
-from causalign.reward.training import Training
-from causalign.reward.trl_reward import trl_reward_function
+from causalign.config import Methods
+from causalign.namespaces import attach_stub
 
-pointwise_methods = {"ridge": RidgeReward}
-methods = {
-    "ridge": RidgeReward,
-    "pairwise": PairwiseReward,
-    "perceptron": Perceptron,
-    "confounder-in-layer": ConfounderInLayer,
-    "confounder-in-text": ConfounderInText,
-    "odin": Odin,
-    "base": BaseObjective,
-    "multihead": Multihead,
-    "adversarial": Adversarial,
-    "language-model": LanguageModelReward,
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
+
+_PERCEPTRON = "Perceptron"
+_METHODS = {
+    "ridge": (
+        "Ridge",
+        "a straight line from vector to outcome; the place to start. Needs nothing more; "
+        "`--set choose=ranking` also reads `--confounder`.",
+    ),
+    "pairwise": (
+        "Pairwise",
+        "which of two competing texts wins, linear; for experiments. Needs `--group`.",
+    ),
+    "perceptron": (
+        _PERCEPTRON,
+        "like ridge, but any curve: a small network. Networks need torch.",
+    ),
+    "confounder-in-layer": (
+        "ConfounderInLayer",
+        "a network that also reads the confounder and then holds it at its mean; a baseline for "
+        "`causalign deconfound`. Needs `--confounder`.",
+    ),
+    "confounder-in-text": (
+        "ConfounderInText",
+        "ridge on texts with the confounder written in front; a baseline. Needs `--confounder`, a "
+        "number.",
+    ),
+    "odin": (
+        "Odin",
+        "a network with one head for the text and one for the confounder; a baseline. Needs one "
+        "`--confounder` and, unless `--set loss=squared-error`, `--group`.",
+    ),
+    "base": (
+        "BaseObjective",
+        "one network told by which objective a row was judged. Needs `--objective` and, unless "
+        "`--set loss=squared-error`, `--group`.",
+    ),
+    "multihead": (
+        "Multihead",
+        "one reward for each objective, on shared layers. Needs what base needs.",
+    ),
+    "adversarial": (
+        "Adversarial",
+        "multihead whose shared layers must not tell the objective. Needs what base needs.",
+    ),
+    "language-model": (
+        "LanguageModelReward",
+        "tune a language model itself (LoRA): hours, not seconds; `--encoder` is not used. With "
+        "`--set loss=bradley-terry` on pairs, which needs `--group`.",
+    ),
 }
-
-__all__ = [
-    "Adversarial",
-    "BaseObjective",
-    "ClassHead",
-    "ConfounderInLayer",
-    "ConfounderInText",
-    "Diagnostics",
-    "Examples",
-    "Head",
-    "LanguageModelFit",
-    "LanguageModelReward",
-    "LinearHead",
-    "Member",
-    "Multihead",
-    "NetworkFit",
-    "NetworkHead",
-    "ObjectiveHeads",
-    "Odin",
-    "PairwiseReward",
-    "Perceptron",
-    "RewardFit",
-    "RewardModel",
-    "RidgeReward",
-    "ScoredLogs",
-    "Training",
-    "compare",
-    "diagnose",
-    "diagnose_pairs",
-    "fit_together",
-    "methods",
-    "pointwise_methods",
-    "reward_texts",
-    "score_logs",
-    "trl_reward_function",
-    "truncated_texts",
-    "with_diagnostics",
-]
+# What a newcomer looks for is the kind of outcome: these are perceptrons with the loss so named.
+_KINDS = {
+    "logistic": (_PERCEPTRON, "a network for outcomes between 0 and 1: bought or not, a share."),
+    "multi-class": (
+        _PERCEPTRON,
+        "a network for outcomes that are classes, scored by their expected value.",
+    ),
+    "ordinal": (_PERCEPTRON, "a network for levels, such as one to five stars."),
+}
+METHODS = Methods(__name__, _METHODS)
+CHOICES = Methods(__name__, _METHODS | _KINDS)
+__all__ = [*__all__, "METHODS", "CHOICES"]

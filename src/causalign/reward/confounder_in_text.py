@@ -1,41 +1,89 @@
 """The confounder written into the text that the encoder reads: a baseline that hopes it is read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from causalign.errors import InputError, SettingsError
-
-__all__ = ["ConfounderInText"]
+from causalign.lm.embeddings import Embeddings, embed_texts
+from causalign.lm.encoder import Encoder
+from causalign.lm.prefixed_encoder import PrefixedEncoder
+from causalign.logs import Logs, Roles
+from causalign.logs.covariates import design
+from causalign.reward.estimates import LinearHeadFit
+from causalign.reward.from_logs import LearningRows, Vectors, require_confounder
+from causalign.reward.ridge import Ridge
+from causalign.reward.vector_method import VectorMethod
 
 
 @dataclass(frozen=True, slots=True)
-class ConfounderInText:
-    """Write confounders in front of texts: ``price: 4.50. The text``.
+class ConfounderInText(VectorMethod):
+    """Ridge on texts with their confounders written in front: ``price: 4.50. The text``.
 
-    Encode what :meth:`write` returns and fit any head on it; then encode what :meth:`neutral`
-    returns, with the confounders at one value for all texts, and score that. ``names`` are the
-    confounders, ``digits`` the decimals of numbers.
+    New texts are scored with the confounders at their mean in front.
 
     Assumption: the encoder turns the written number into vectors that the head can subtract, and
     given the text the confounder is as good as random. In arXiv 2506.00152, table 2, the
     correlation with the truth is .84 where text and confounder are orthogonal, -.26 where they are
     entangled.
+
+    Parameters
+    ----------
+    names : tuple of str
+        What the confounders are called in the texts; in logs their columns, unless given.
+    digits : int
+        Decimals of numbers.
     """
 
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
     digits: int = 2
 
+    name: ClassVar[str] = "confounder-in-text"
+
     def __post_init__(self) -> None:
-        if not self.names or self.digits < 0:
-            raise SettingsError("Name at least one confounder, and write 0 or more digits.")
+        if self.digits < 0:
+            raise SettingsError(f"digits must not be negative; found {self.digits}.")
+
+    def check_roles(self, roles: Roles) -> None:
+        """Raise ``RoleNotDeclared`` if there is no confounder."""
+        require_confounder(self.name, roles)
+
+    def _embed(
+        self, logs: Logs, encoder: str | Encoder | None, progress: bool
+    ) -> tuple[Embeddings, Encoder]:
+        categorical = [c.name for c in logs.confounders if c.is_categorical]
+        if categorical:
+            raise InputError(
+                f"{self.name!r} writes numbers; {', '.join(map(repr, categorical))} holds names. "
+                "Use 'confounder-in-layer'."
+            )
+        values, columns = design(logs.confounders)
+        writer = replace(self, names=self.names or columns)
+        embeddings = embed_texts(writer.write(logs.texts, values), encoder, progress=progress)
+        before = writer.neutral([""], values)[0]
+        return embeddings, PrefixedEncoder(before, embeddings.encoder)
+
+    def _fit_rows(self, rows: LearningRows, vectors: Vectors) -> LinearHeadFit:
+        return Ridge().fit_arrays(
+            vectors, rows.logs.outcome, groups=rows.groups, weights=rows.weights
+        )
 
     def write(self, texts: Sequence[str], confounders: ArrayLike) -> list[str]:
-        """Return texts with their confounders ``(n,)`` or ``(n, k)`` in front.
+        """Return texts with their confounders in front.
 
-        Raises ``InputError`` if shapes do not fit or numbers are not finite.
+        Parameters
+        ----------
+        texts : n strings
+        confounders : (n,) or (n, k) array
+            One column for each of ``names``.
+
+        Raises
+        ------
+        InputError
+            If shapes do not fit or numbers are not finite.
         """
         values = np.asarray(confounders, dtype=np.float64)
         values = values[:, None] if values.ndim == 1 else values
@@ -44,15 +92,22 @@ class ConfounderInText:
                 f"{len(texts)} texts need finite confounders ({len(texts)}, {len(self.names)}); "
                 f"their shape is {values.shape}."
             )
-        return [self._written(row, text) for row, text in zip(values, texts, strict=True)]
+        return [self._in_front(row, text) for row, text in zip(values, texts, strict=True)]
 
     def neutral(self, texts: Sequence[str], confounders: ArrayLike) -> list[str]:
-        """Return texts with the mean of ``confounders`` in front of every one."""
+        """Return texts with the mean of the confounders in front of every one.
+
+        Parameters
+        ----------
+        texts : m strings
+        confounders : (n,) or (n, k) array
+            One column for each of ``names``.
+        """
         values = np.asarray(confounders, dtype=np.float64)
         mean = np.atleast_1d(values.mean(axis=0))
         return self.write(texts, np.tile(mean, (len(texts), 1)))
 
-    def _written(self, row: Sequence[float], text: str) -> str:
+    def _in_front(self, row: Sequence[float], text: str) -> str:
         stated = (
             f"{name}: {value:.{self.digits}f}." for name, value in zip(self.names, row, strict=True)
         )

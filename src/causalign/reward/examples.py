@@ -5,21 +5,39 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causalign.errors import InputError, nearest
-
-__all__ = ["Examples"]
+from causalign.errors import InputError, SettingsError, nearest
 
 Array = NDArray[np.float64]
+
+EVENT_ODDS = "log-odds of the event"
+UNITS = {
+    "bradley-terry": "log-odds",
+    "logistic": EVENT_ODDS,
+    "squared-error": "units of the outcome",
+    "multi-class": "units of the classes",
+    "ordinal": "units of the levels",
+}
+
+_MOST_CLASSES = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
     """Hold n examples that share the vectors of t texts; make one with the two constructors.
 
-    ``features`` is ``(t, d)``; ``sides`` ``(n, s)`` the positions of the texts of an example, one
-    for outcomes and two for pairs; ``target`` ``(n,)`` the outcome, or the probability that the
-    first side is preferred; ``objective`` ``(n,)`` codes into ``objectives``; ``confounders``
-    ``(n, s, k)``. Pairs with identical sides have weight 0 and are counted in ``identical``.
+    Attributes
+    ----------
+    features : (t, d) array
+        The vectors of the texts.
+    sides : (n, s) integers
+        Positions of the texts of an example: one for outcomes, two for pairs.
+    target : (n,) array
+        The outcome, or the probability that the first side is preferred.
+    weight, margin, groups : (n,) arrays
+        Pairs with identical sides have weight 0 and are counted in ``identical``.
+    objective : (n,) integers, optional
+        Codes into ``objectives``.
+    confounders : (n, s, k) array, optional
     """
 
     features: NDArray[np.float32]
@@ -39,7 +57,13 @@ class Examples:
     @property
     def are_pairs(self) -> bool:
         """Return whether an example compares two texts."""
-        return self.sides.shape[1] == 2
+        return bool(self.sides.shape[1] == 2)
+
+    def target_scale(self, rows: NDArray[np.int64]) -> tuple[float, float]:
+        """Return mean and standard deviation of the outcome in some rows, weighted."""
+        y, w = self.target[rows], self.weight[rows]
+        mean = float(np.average(y, weights=w))
+        return mean, float(np.sqrt(np.average((y - mean) ** 2, weights=w)))
 
     @staticmethod
     def of_outcomes(
@@ -51,11 +75,23 @@ class Examples:
         confounders: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> "Examples":
-        """Return one example for each row of features ``(n, d)`` with its outcome ``(n,)``.
+        """Return one example for each row of features with its outcome.
 
-        ``objectives`` ``(n,)`` says by which objective the outcome was given; ``confounders`` is
-        ``(n,)`` or ``(n, k)``; rows of one of ``groups`` are never parted by validation. Raises
-        ``InputError`` for shapes or values that do not fit.
+        Parameters
+        ----------
+        features : (n, d) array
+        outcome : (n,) array
+        weights : (n,) array, optional
+        objectives : (n,) array, optional
+            By which objective the outcome was given.
+        confounders : (n,) or (n, k) array, optional
+        groups : (n,) array, optional
+            Rows of one group are never parted by validation.
+
+        Raises
+        ------
+        InputError
+            For shapes or values that do not fit.
         """
         X = _features(features)
         sides = np.arange(len(X))[:, None]
@@ -76,13 +112,29 @@ class Examples:
         confounders: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> "Examples":
-        """Return one example for each pair of rows ``first`` and ``second`` ``(n,)`` of features.
+        """Return one example for each pair of rows of features.
 
-        ``labels`` ``(n,)`` is the probability that the first side is preferred (default: always).
-        ``margins`` ``(n,)`` ask the preferred side to win by that many log-odds. ``confounders``
-        is ``(n,)`` or ``(n, k)`` if both sides share them, else ``(n, 2, k)``.
-        Raises ``InputError`` for shapes or values that do not fit, or if no pair has two different
-        sides.
+        Parameters
+        ----------
+        features : (t, d) array
+        first, second : (n,) integers
+            Positions in the features.
+        labels : (n,) array, optional
+            Probability that the first side is preferred; always, unless given.
+        weights : (n,) array, optional
+        margins : (n,) array, optional
+            The preferred side is asked to win by that many log-odds.
+        objectives : (n,) array, optional
+            By which objective the pair was labelled.
+        confounders : (n,), (n, k) or (n, 2, k) array, optional
+            The sides share them, unless there are three axes.
+        groups : (n,) array, optional
+            Pairs of one group are never parted by validation.
+
+        Raises
+        ------
+        InputError
+            For shapes or values that do not fit, or if no pair has two different sides.
         """
         X = _features(features)
         sides = np.stack([_positions("first", first, X), _positions("second", second, X)], axis=1)
@@ -91,14 +143,6 @@ class Examples:
             raise InputError("Labels must be probabilities in [0, 1] that the first side wins.")
         confounded = _confounders(confounders, sides)
         return _examples(X, sides, target, weights, margins, objectives, confounded, groups)
-
-    def code_of(self, objective: str) -> int:
-        """Return the code of an objective; raise ``InputError`` for one that was never seen."""
-        if objective not in self.objectives:
-            raise InputError(
-                f"No example has the objective {objective!r}; {nearest(objective, self.objectives)}"
-            )
-        return self.objectives.index(objective)
 
 
 def _examples(
@@ -172,12 +216,12 @@ def _positions(name: str, positions: ArrayLike, X: NDArray[np.float32]) -> NDArr
 
 
 def _numbers(name: str, values: ArrayLike, size: int) -> Array:
-    found = np.array(values, dtype=np.float64)  # a copy: Arrow's arrays cannot be written
-    if found.shape != (size,):
-        raise InputError(f"{name} must have shape ({size},); the shape is {found.shape}.")
-    if not np.isfinite(found).all():
-        raise InputError(f"{name} has {(~np.isfinite(found)).sum()} values that are not finite.")
-    return found
+    array = np.array(values, dtype=np.float64)  # a copy: Arrow's arrays cannot be written
+    if array.shape != (size,):
+        raise InputError(f"{name} must have shape ({size},); the shape is {array.shape}.")
+    if not np.isfinite(array).all():
+        raise InputError(f"{name} has {(~np.isfinite(array)).sum()} values that are not finite.")
+    return array
 
 
 def _codes(
@@ -185,10 +229,10 @@ def _codes(
 ) -> tuple[tuple[str, ...], NDArray[np.int64] | None]:
     if objectives is None:
         return (), None
-    found = np.asarray(objectives)
-    if found.shape != (size,):
-        raise InputError(f"objectives must have shape ({size},); the shape is {found.shape}.")
-    names, codes = np.unique(found.astype(str), return_inverse=True)
+    labels = np.asarray(objectives)
+    if labels.shape != (size,):
+        raise InputError(f"objectives must have shape ({size},); the shape is {labels.shape}.")
+    names, codes = np.unique(labels.astype(str), return_inverse=True)
     return tuple(names.tolist()), codes.astype(np.int64)
 
 
@@ -196,14 +240,46 @@ def _confounders(values: ArrayLike | None, sides: NDArray[np.int64]) -> Array | 
     if values is None:
         return None
     size, count = sides.shape
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim == 1:
-        found = found[:, None]
-    if found.ndim == 2:
-        found = np.repeat(found[:, None, :], count, axis=1)
-    if found.ndim != 3 or found.shape[:2] != (size, count) or not np.isfinite(found).all():
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim == 2:
+        array = np.repeat(array[:, None, :], count, axis=1)
+    if array.ndim != 3 or array.shape[:2] != (size, count) or not np.isfinite(array).all():
         raise InputError(
             f"Confounders must be finite, ({size},), ({size}, k) or ({size}, {count}, k); their "
             f"shape is {np.shape(values)}."
         )
-    return found
+    return array
+
+
+def check_loss(loss: str, examples: Examples, allowed: tuple[str, ...] = tuple(UNITS)) -> None:
+    """Raise ``SettingsError`` for an unknown loss, ``InputError`` for examples it cannot use."""
+    if loss not in allowed:
+        raise SettingsError(f"There is no loss {loss!r} here; {nearest(loss, allowed)}")
+    if examples.are_pairs != (loss == "bradley-terry"):
+        these, other = ("pairs", "of_outcomes") if examples.are_pairs else ("outcomes", "of_pairs")
+        raise InputError(f"The loss {loss!r} does not fit {these}; use Examples.{other}.")
+    if loss == "logistic":
+        share = examples.target
+        if ((share < 0) | (share > 1)).any():
+            raise InputError("A logistic loss needs outcomes in [0, 1]; use 'squared-error'.")
+    if loss in ("logistic", "squared-error", "multi-class", "ordinal"):
+        counted = examples.target[examples.weight > 0]
+        if (counted == counted[0]).all():
+            raise InputError(
+                f"The outcome is {counted[0]:g} in every example; there is nothing to learn."
+            )
+    if loss in ("multi-class", "ordinal"):
+        class_values(examples)
+
+
+def class_values(examples: Examples) -> NDArray[np.float64]:
+    """Return the distinct values of the outcome, ascending; raise ``InputError`` for too many."""
+    values = np.unique(examples.target)
+    if len(values) > _MOST_CLASSES:
+        raise InputError(
+            f"The outcome has {len(values)} distinct values, more than the {_MOST_CLASSES} classes "
+            "that are allowed; it is a quantity. Use 'squared-error'."
+        )
+    return values

@@ -1,267 +1,396 @@
-"""A reward model: an encoder and a head that together score texts; saved and loaded safely."""
+"""What a reward method is, what its fit returns, and the model that then scores texts."""
 
-import hashlib
-import json
-import os
-import re
-import shutil
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 from scipy.special import expit
 
-from causalign.errors import ArtifactError, InputError, SettingsError
+from causalign import config
+from causalign.errors import InputError, SettingsError
+from causalign.figures import Drawing
+from causalign.files import to_json
 from causalign.lm.cache import EmbeddingCache
-from causalign.lm.embed import Embeddings, embed
-from causalign.lm.encoder import Encoder, Storable, load_encoder
-from causalign.reward.heads import Head, built_head
-from causalign.reward.networks.outcome_kinds import EVENT_ODDS
+from causalign.lm.embeddings import Embeddings, embed
+from causalign.lm.encoder import Encoder
+from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
+from causalign.lm.prefixed_encoder import PrefixedEncoder
+from causalign.logs import CrossFitted, Logs, Roles
+from causalign.logs.table import join_prompts
+from causalign.results import Finding, Result, Section, card
+from causalign.reward import CHOICES, METHODS
+from causalign.reward.estimates import LanguageModelFit, LinearHeadFit, NetworkFit
+from causalign.reward.examples import EVENT_ODDS
+from causalign.reward.findings import texts_read_whole
+from causalign.reward.from_logs import unit_codes
+from causalign.reward.heads import ObjectiveHeads, Settings
+from causalign.reward.saved_model import SavedModel
+from causalign.stats.folds import group_folds
 
-__all__ = ["RewardModel", "reward_texts"]
-
-_DESCRIPTION = "reward_model.json"
-_FORMAT = "causalign-reward-model"
-_VERSION = 2
-
-
-def reward_texts(prompts: Sequence[str] | None, completions: Sequence[str]) -> list[str]:
-    """Return what the encoder reads: the completion, below its prompt if there is one."""
-    if prompts is None:
-        return list(completions)
-    if len(prompts) != len(completions):
-        raise InputError(f"There are {len(prompts)} prompts for {len(completions)} completions.")
-    return [
-        f"{prompt}\n\n{completion}" for prompt, completion in zip(prompts, completions, strict=True)
-    ]
+Texts = Sequence[str]
+Estimate = LinearHeadFit | NetworkFit | LanguageModelFit
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RewardModel:
-    """Score completions: ``r(prompt, completion) = head(encode(text))``.
+class RewardMethod(Protocol):
+    """Learn from logs what outcome a text is expected to earn.
 
-    ``units`` says what a difference of one means. ``reads_prompt`` must be what the head was fitted
-    with: vectors of :func:`reward_texts` with prompts, or of completions alone. Without ``encoder``
-    the named one is loaded when texts are first scored; its revision must be
-    ``encoder_revision``, if that is recorded. The head is any that keeps to
-    :class:`causalign.reward.heads.Head`.
+    A method is a frozen dataclass of settings. ``name`` is its name on the command line;
+    ``reads_vectors`` is False for a method that brings its own encoder.
     """
 
-    encoder_name: str
-    head: Head
-    units: str = "units of the outcome"
-    reads_prompt: bool = False
-    encoder_revision: str | None = None
-    encoder: Encoder | None = None
+    name: ClassVar[str]
+    reads_vectors: ClassVar[bool]
 
-    def __post_init__(self) -> None:
-        if self.encoder is None:
-            return
-        if self.encoder.dimension != self.head.dimension:
-            raise SettingsError(
-                f"The encoder {self.encoder.name!r} gives vectors of length "
-                f"{self.encoder.dimension}; the head was fitted on {self.head.dimension}."
-            )
-        if self.encoder_revision not in (None, self.encoder.revision):
-            raise SettingsError(
-                f"The reward was fitted with revision {self.encoder_revision} of the encoder "
-                f"{self.encoder_name!r}; this is {self.encoder.revision}, whose vectors differ. "
-                "Load that revision, or fit the reward again."
-            )
+    @property
+    def compares(self) -> bool:
+        """Whether it learns from pairs of rows of a group, rather than from outcomes."""
+        ...
+
+    def check_roles(self, roles: Roles) -> None:
+        """Raise ``RoleNotDeclared`` or ``SettingsError`` for roles that the method cannot use."""
+        ...
+
+    def fit(
+        self,
+        logs: Logs,
+        encoder: str | Encoder | None = None,
+        *,
+        out: str | Path | None = None,
+        progress: bool = False,
+    ) -> RewardFit:
+        """Fit on logs, whose pairs, groups, weights, confounders and objectives it takes.
+
+        Parameters
+        ----------
+        logs : Logs
+            Their outcome is learned as it is: deconfound first.
+        encoder : str or Encoder, optional
+            What turns texts into vectors; "minilm" unless given.
+        out : path, optional
+            Folder for the checkpoints of a long training, which only language models need.
+        progress : bool
+            Show a bar.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RewardModel(SavedModel):
+    """Score completions: ``r(prompt, completion) = head(encode(text))``.
+
+    Parameters
+    ----------
+    encoder_name : str
+        What :func:`causalign.lm.load_encoder` loads when texts are first scored, unless ``encoder``
+        is given.
+    head : Head
+        What turns vectors into numbers.
+    units : str
+        What a difference of one means.
+    reads_prompt : bool
+        Whether the head was fitted on texts below their prompts.
+    encoder_revision : str, optional
+        The revision that the head was fitted with.
+    encoder : Encoder, optional
+        Raises ``SettingsError`` unless its vectors are those that the head was fitted on.
+    settings : mapping, optional
+        How the model was fitted: the name under ``method``, and the settings.
+    """
+
+    def __repr__(self) -> str:
+        by = "" if self.settings is None else f", fitted by {self.settings['method']}"
+        what = "prompts and texts" if self.reads_prompt else "texts"
+        line = f"scores {what} in {self.units}: {self.encoder_name}, a {self.head.kind} head{by}"
+        return card("RewardModel", (line,))
+
+    @property
+    def method(self) -> RewardMethod | None:
+        """The method that fitted the model, or None if that is not recorded."""
+        return None if self.settings is None else choose(self.settings)
 
     def __call__(
-        self,
-        prompts: Sequence[str] | None,
-        completions: Sequence[str],
-        cache: EmbeddingCache | None = None,
+        self, completions: Texts, prompts: Texts | None = None, cache: EmbeddingCache | None = None
     ) -> NDArray[np.float64]:
         """Return the reward ``(n,)`` of each completion, in ``units``.
 
-        Raises ``InputError`` if the model reads prompts and none are given, or their number
-        differs from that of the completions.
-        """
-        return self.scored(prompts, completions, cache)[0]
+        Parameters
+        ----------
+        completions : n strings
+        prompts : n strings, optional
+            What each text answers; read where the model was fitted with prompts.
+        cache : EmbeddingCache, optional
+            Where vectors are kept between calls.
 
-    def scored(
-        self,
-        prompts: Sequence[str] | None,
-        completions: Sequence[str],
-        cache: EmbeddingCache | None = None,
+        Raises
+        ------
+        InputError
+            If the model reads prompts and none are given, or their number differs.
+        """
+        return self.score(completions, prompts, cache)[0]
+
+    predict = __call__
+
+    def score(
+        self, completions: Texts, prompts: Texts | None = None, cache: EmbeddingCache | None = None
     ) -> tuple[NDArray[np.float64], Embeddings]:
         """Return the rewards ``(n,)`` and how the texts were read; see :meth:`__call__`."""
         if self.reads_prompt and prompts is None:
             raise InputError("This reward model reads prompts; give one for each completion.")
-        texts = reward_texts(prompts if self.reads_prompt else None, completions)
-        if self.encoder is None:
-            ready = replace(self, encoder=_encoder(self.encoder_name))
-            return ready.scored(prompts, completions, cache)
-        found = embed(texts, self.encoder, cache)
-        return self.head(found.vectors), found
+        texts = join_prompts(completions, prompts if self.reads_prompt else None)
+        embeddings = embed(texts, self.load_encoder(), cache)
+        return self.head(embeddings.vectors), embeddings
 
     def expected_outcome(
-        self, prompts: Sequence[str] | None, completions: Sequence[str]
+        self, completions: Texts, prompts: Texts | None = None
     ) -> NDArray[np.float64]:
         """Return ``E[Y | T]`` ``(n,)`` in units of the outcome: what policies ask of a model.
 
         The log-odds r of an event become its probability ``1 / (1 + e^{-r})``; classes and levels
-        are at their expected value already. Raises ``InputError`` for a reward of comparisons, of
-        which only differences mean something.
+        are at their expected value already. Texts are given as to :meth:`__call__`.
+
+        Raises
+        ------
+        InputError
+            For a reward of comparisons, of which only differences mean something.
         """
         if self.units == "log-odds":
             raise InputError(
                 "This reward was fitted on comparisons: its differences are log-odds of winning, "
                 "and it predicts no outcome. Fit one on outcomes."
             )
-        found = self(prompts, completions)
-        return expit(found) if self.units == EVENT_ODDS else found
+        rewards = self(completions, prompts)
+        return np.asarray(expit(rewards)) if self.units == EVENT_ODDS else rewards
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the head as safetensors and the rest as JSON; return the folder.
+    def preference(
+        self, first: Texts, second: Texts, prompts: Texts | None = None
+    ) -> NDArray[np.float64]:
+        """Return the probability ``(n,)`` that the first wins, ``σ(r(first) - r(second))``.
 
-        A reader sees the old model or the new one, never a mixture: the description, which is
-        replaced last, names the weights by their hash. Raises ``ArtifactError`` if the folder
-        cannot be written.
+        Both sides answer the same prompts and are given as to :meth:`__call__`.
+
+        Raises
+        ------
+        InputError
+            Unless the model was fitted on comparisons, so that differences are log-odds.
         """
-        target = Path(folder)
-        tensors = {name: np.ascontiguousarray(t) for name, t in self.head.tensors().items()}
-        weights = save_tensors(tensors)
-        digest = hashlib.sha256(weights).hexdigest()
-        kept = {f"head-{digest[:16]}.safetensors"}
-        try:
-            target.mkdir(parents=True, exist_ok=True)
-            _replace(target / f"head-{digest[:16]}.safetensors", weights)
-            if isinstance(self.encoder, Storable):
-                kept.add(f"encoder-{self.encoder.revision}")
-                self.encoder.save(target / f"encoder-{self.encoder.revision}")
-            _replace(target / _DESCRIPTION, self._described(digest).encode())
-            _remove_others(target, kept)
-        except OSError as failure:
-            raise ArtifactError(
-                f"The reward model cannot be saved in {target}: {failure}."
-            ) from failure
-        return target
+        if self.units != "log-odds":
+            raise InputError(
+                f"This reward is in {self.units}: its differences are no log-odds of winning. Fit "
+                "one on comparisons, such as Pairwise."
+            )
+        return np.asarray(expit(self(first, prompts) - self(second, prompts)))
 
-    def _described(self, digest: str) -> str:
-        revision = self.encoder.revision if self.encoder else self.encoder_revision
-        description = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "encoder": {
-                "name": self.encoder.name if self.encoder else self.encoder_name,
-                "revision": revision,
-                "stored": isinstance(self.encoder, Storable),
-            },
-            "head": {"kind": self.head.kind, "settings": dict(self.head.settings)},
-            "units": self.units,
-            "reads_prompt": self.reads_prompt,
-            "weights": f"head-{digest[:16]}.safetensors",
-            "sha256": digest,
-        }
-        return json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+    def cross_fit(
+        self, logs: Logs, *, folds: int = 5, seed: int = 0, out: str | Path | None = None
+    ) -> CrossFitted:
+        """Fit the method again without each fold of the logs.
+
+        Parameters
+        ----------
+        logs, folds, seed, out
+            As in :func:`cross_fit`.
+
+        Raises
+        ------
+        SettingsError
+            If the model does not record how it was fitted.
+        """
+        method = self.method
+        if method is None:
+            raise SettingsError(
+                "This reward model does not record the method that fitted it, so it cannot be "
+                "fitted again without a fold. Use causalign.reward.cross_fit."
+            )
+        encoder = self.load_encoder()
+        if isinstance(encoder, PrefixedEncoder):
+            encoder = encoder.encoder  # the method writes its own words in front
+        given = encoder if method.reads_vectors else None
+        return cross_fit(method, logs, given, folds=folds, seed=seed, out=out)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RewardFit(Result):
+    """A reward that was fitted on logs, and how well it predicts rows that it did not see.
+
+    Attributes
+    ----------
+    method : RewardMethod
+    models : mapping from str to RewardModel
+        By the folder in which :meth:`save` writes them: ``model``, or ``model/OBJECTIVE`` where the
+        method learns a reward for each objective.
+    estimate : LinearHeadFit, NetworkFit or LanguageModelFit
+        What the fit on arrays returned.
+    """
+
+    method: RewardMethod
+    models: Mapping[str, RewardModel]
+    estimate: Estimate
+    findings: tuple[Finding, ...] = field(default=())
 
     @classmethod
-    def load(cls, folder: str | Path, encoder: Encoder | None = None) -> "RewardModel":
-        """Read a saved model; nothing in the folder is executed.
+    def of(
+        cls,
+        method: RewardMethod,
+        estimate: LinearHeadFit | NetworkFit,
+        embeddings: Embeddings,
+        encoder: Encoder | None = None,
+        *,
+        reads_prompt: bool,
+    ) -> RewardFit:
+        """Make models of the heads of a fit on arrays.
 
-        Raises ``ArtifactError`` if files are missing or altered, or the format is another version.
+        Parameters
+        ----------
+        method, estimate, embeddings
+            Who fitted what, and on which vectors.
+        encoder : Encoder, optional
+            What new texts are scored with; the one that embedded, unless given.
+        reads_prompt : bool
         """
-        source = Path(folder)
-        description = _description(source)
-        head = _head(source, description)
-        try:
-            used = description["encoder"]
-            if used["stored"] and encoder is None:
-                encoder = load_encoder(source / f"encoder-{Path(str(used['revision'])).name}")
-            return cls(
-                encoder_name=str(used["name"]),
-                head=head,
-                units=str(description["units"]),
-                reads_prompt=bool(description["reads_prompt"]),
-                encoder_revision=used["revision"],
-                encoder=encoder,
+        used, head = encoder or embeddings.encoder, estimate.head
+        heads = head.by_folder() if isinstance(head, ObjectiveHeads) else {"": head}
+        models = {
+            f"model{place}": RewardModel(
+                used.name,
+                head,
+                units=estimate.units,
+                reads_prompt=reads_prompt,
+                encoder=used,
+                settings=settings_of(method),
             )
-        except (KeyError, TypeError) as missing:
-            raise ArtifactError(
-                f"{source / _DESCRIPTION} is incomplete: {missing}. Save the model again."
-            ) from missing
+            for place, head in heads.items()
+        }
+        read = texts_read_whole(embeddings.truncated, len(embeddings.vectors))
+        return cls(method, models, estimate, (*estimate.findings, read))
+
+    @property
+    def model(self) -> RewardModel:
+        """The fitted model; raises ``SettingsError`` where there is one for each objective."""
+        if len(self.models) > 1:
+            raise SettingsError(
+                f"This fit has a reward for each objective: {', '.join(self.models)}. Take one of "
+                "`.models`."
+            )
+        return next(iter(self.models.values()))
+
+    @property
+    def units(self) -> str:
+        """What a difference of one in the reward means."""
+        return self.estimate.units
+
+    @property
+    def out_of_fold(self) -> NDArray[np.float64] | None:
+        """Predictions of each row, or pair, by fits that did not see it; None for networks."""
+        return self.estimate.out_of_fold if isinstance(self.estimate, LinearHeadFit) else None
+
+    def predict(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
+        """Return the reward ``(n,)`` of each completion, as :meth:`RewardModel.predict` does."""
+        return self.model(completions, prompts)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write each model into its folder below ``folder``; return ``folder``."""
+        for place, model in self.models.items():
+            model.save(Path(folder) / place)
+        return Path(folder)
+
+    def answer(self) -> str:
+        """Return in one sentence how well the reward predicts."""
+        return self.estimate.answer()
+
+    def details(self) -> Sequence[str]:
+        """Return the assumption as a line of the summary."""
+        return self.estimate.details()
+
+    def table(self) -> pa.Table:
+        """Return one row for each penalty, epoch or step that was compared."""
+        return self.estimate.table()
+
+    def drawing(self) -> Drawing | None:
+        """Return the picture of the fit, or None when there is nothing to draw."""
+        return self.estimate.drawing()
+
+    def section(self) -> Section:
+        """Return the fit as a section of a run folder and of the report."""
+        return replace(self.estimate.section(), findings=self.findings)
 
 
-@lru_cache(maxsize=2)
-def _encoder(name: str) -> Encoder:
-    """Load an encoder once, not for every batch that is scored."""
-    return load_encoder(name)
+def choose(settings: Settings, where: str = "reward") -> RewardMethod:
+    """Build the method that ``settings["method"]`` names.
+
+    Parameters
+    ----------
+    settings : mapping
+        The name of one of ``METHODS``, or the kind of an outcome (``logistic``, ``multi-class``,
+        ``ordinal``), which means a perceptron with that loss; further keys are its settings.
+    where : str
+        What messages call the settings.
+
+    Raises
+    ------
+    SettingsError
+        For an unknown method or setting, naming the nearest right one.
+    """
+    name = settings.get("method")
+    if name in CHOICES and name not in METHODS:
+        settings = {"loss": name, **settings}
+    return config.choose(CHOICES, settings, where)
 
 
-def _description(source: Path) -> dict[str, Any]:
-    path = source / _DESCRIPTION
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(
-            f"There is no reward model in {source}: it holds no {_DESCRIPTION}."
-        ) from None
-    except (OSError, ValueError) as damage:
-        raise ArtifactError(f"{path} cannot be read: {damage}. Save the model again.") from damage
-    if not isinstance(found, dict) or found.get("format") != _FORMAT:
-        raise ArtifactError(f"{path} does not describe a reward model of causalign.")
-    if found.get("version") != _VERSION:
-        raise ArtifactError(
-            f"{path} has format version {found.get('version')!r}; this causalign reads version "
-            f"{_VERSION}. Install the causalign that wrote it, or fit the reward again."
+def settings_of(method: RewardMethod) -> Settings | None:
+    """Return what :func:`choose` makes the method of; None for one that is not in ``METHODS``."""
+    known = method.name in METHODS and METHODS[method.name] is type(method)
+    if not known or not is_dataclass(method) or isinstance(method, type):
+        return None
+    return {"method": method.name, **to_json(asdict(method))}
+
+
+def cross_fit(
+    method: RewardMethod,
+    logs: Logs,
+    encoder: str | Encoder | None = None,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> CrossFitted:
+    """Fit a method without each fold of the logs, for doubly robust estimates.
+
+    Parameters
+    ----------
+    method : RewardMethod
+        One that learns from outcomes.
+    logs : Logs
+        Clusters, or else rows of the same text, share a fold.
+    encoder : str or Encoder, optional
+        As in ``method.fit``.
+    folds, seed : int
+        How many folds, and the seed of the cut.
+    out : path, optional
+        Folder for the checkpoints of a long training.
+
+    Raises
+    ------
+    SettingsError
+        If the method compares texts, so that it predicts no outcome.
+    """
+    if method.compares:
+        raise SettingsError(
+            f"The method {method.name!r} compares texts and predicts no outcome; cross-fit one "
+            "that learns from outcomes."
         )
-    return found
-
-
-def _head(source: Path, description: dict[str, Any]) -> Head:
-    path = source / Path(str(description.get("weights"))).name
-    try:
-        data = path.read_bytes()
-    except OSError as failure:
-        raise ArtifactError(
-            f"The weights {path} cannot be read: {failure}. Save the model again."
-        ) from failure
-    if hashlib.sha256(data).hexdigest() != description.get("sha256"):
-        raise ArtifactError(
-            f"The weights {path} are not those that were saved: their SHA-256 differs from the one "
-            f"in {_DESCRIPTION}. Copy the folder again, or save the model again."
-        )
-    described = description.get("head")
-    if not isinstance(described, dict):
-        raise ArtifactError(f"{source / _DESCRIPTION} is incomplete: it describes no head.")
-    try:
-        tensors = load_tensors(data)
-    except Exception as damage:  # the library raises errors of its own, KeyError and ValueError
-        raise ArtifactError(f"The weights {path} cannot be read: {damage}.") from damage
-    return built_head(str(described.get("kind")), described.get("settings") or {}, tensors)
-
-
-def _remove_others(target: Path, kept: set[str]) -> None:
-    """Remove the weights and encoders of models that were saved here before."""
-    for old in target.iterdir():
-        if old.name in kept:
-            continue
-        if re.fullmatch(r"head-[0-9a-f]{16}\.safetensors", old.name):
-            old.unlink(missing_ok=True)
-        elif re.fullmatch(r"encoder-[0-9a-f]{32}", old.name):
-            shutil.rmtree(old)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that it is whole or absent, also when the process is killed."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    method.check_roles(logs.roles)
+    if method.reads_vectors and (encoder is None or isinstance(encoder, str)):
+        encoder = load_encoder(encoder or DEFAULT_ENCODER, training_texts=logs.texts)
+    fold = group_folds(unit_codes(logs), folds, seed)
+    models = []
+    for number in range(folds):
+        rest = logs.take(fold != number, f"left out fold {number + 1} of {folds}")
+        place = None if out is None else Path(out) / f"fold-{number + 1}"
+        models.append(method.fit(rest, encoder, out=place).model.expected_outcome)
+    return CrossFitted(tuple(models), fold)

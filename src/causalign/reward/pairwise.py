@@ -1,6 +1,5 @@
 """Fit a reward to preferences between two texts by Bradley-Terry logistic regression."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,14 +7,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError
-from causalign.reward.findings import check_chooser, dropped_pairs, no_signal, penalty_at_edge
-from causalign.reward.fitted import RewardFit, path_table
-from causalign.reward.head import LinearHead
+from causalign.lm.embeddings import embed_texts
+from causalign.lm.encoder import Encoder
+from causalign.logs import Pairs
+from causalign.logs.table import join_prompts
+from causalign.reward.estimates import LinearHeadFit
+from causalign.reward.findings import dropped_pairs, no_signal, penalty_at_edge
+from causalign.reward.from_logs import LearningRows, Vectors
+from causalign.reward.heads import LinearHead
+from causalign.reward.model import RewardFit
+from causalign.reward.vector_method import LinearMethod, path_numbers, path_table
 from causalign.stats.folds import group_folds
 from causalign.stats.logistic_path import LogisticPath, logistic_path
-from causalign.stats.penalties import check_penalties
-
-__all__ = ["PairwiseReward"]
 
 _ASSUMPTION = (
     "Preferences follow Bradley-Terry with a reward linear in the features; it is the effect of "
@@ -24,32 +27,69 @@ _ASSUMPTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class PairwiseReward:
+class Pairwise(LinearMethod):
     """Fit ``P(chosen ≻ rejected) = σ((x_c - x_r)'b)`` with penalty ``½ λ‖b‖²``, λ by validation.
 
-    ``penalties`` are the λ to try (default: 33 scaled to the data); ``choose`` takes the one with
-    the smallest cross-validated loss, or the largest within one standard error of it. The reward
-    has no zero: only differences of it mean something, in log-odds.
+    The reward has no zero: only differences of it mean something, in log-odds.
 
     Assumption: Bradley-Terry given the features; pairs of different groups are independent.
 
-    Raises ``SettingsError`` for settings out of range. Reference: Bradley and Terry (1952),
-    Biometrika 39; used as the experimental benchmark by arXiv 2506.00152.
+    Parameters
+    ----------
+    penalties : sequence of floats, optional
+        The λ to try; 33 that are scaled to the data, unless given.
+    folds : int
+    choose : {"minimum", "one-standard-error"}
+        Take the λ with the smallest cross-validated loss, or the largest within one standard error
+        of it.
+    seed : int
+        Of the cut into folds.
+
+    Raises
+    ------
+    SettingsError
+        For settings out of range.
+
+    References
+    ----------
+    Bradley and Terry (1952), Biometrika 39; used as the experimental benchmark by
+    arXiv 2506.00152.
     """
 
-    penalties: Sequence[float] | None = None
-    folds: int = 5
     choose: Literal["minimum", "one-standard-error"] = "minimum"
-    seed: int = 0
 
     name: ClassVar[str] = "pairwise"
 
-    def __post_init__(self) -> None:
-        check_chooser(self.choose)
-        if self.penalties is not None:
-            check_penalties(self.penalties)
+    @property
+    def compares(self) -> bool:
+        """Whether it learns from pairs: always."""
+        return True
 
-    def fit(
+    def _fit_rows(self, rows: LearningRows, vectors: Vectors) -> LinearHeadFit:
+        return self.fit_arrays(*rows.vectors(vectors), groups=rows.groups, weights=rows.weights)
+
+    def fit_pairs(
+        self, pairs: Pairs, encoder: str | Encoder | None = None, *, progress: bool = False
+    ) -> RewardFit:
+        """Fit on pairs that were read or made elsewhere; their groups and weights count.
+
+        Parameters
+        ----------
+        pairs : Pairs
+            Sides that met the same conditions.
+        encoder : str or Encoder, optional
+            What turns texts into vectors; "minilm" unless given.
+        progress : bool
+            Show a bar.
+        """
+        sides = (pairs.chosen, pairs.rejected)
+        texts = [text for side in sides for text in join_prompts(side, pairs.prompt)]
+        embeddings = embed_texts(texts, encoder, progress=progress)
+        chosen, rejected = np.split(embeddings.vectors.astype(np.float64), 2)
+        estimate = self.fit_arrays(chosen, rejected, groups=pairs.group, weights=pairs.weight)
+        return RewardFit.of(self, estimate, embeddings, reads_prompt=pairs.prompt is not None)
+
+    def fit_arrays(
         self,
         chosen_features: ArrayLike,
         rejected_features: ArrayLike,
@@ -57,13 +97,23 @@ class PairwiseReward:
         groups: ArrayLike | None = None,
         weights: ArrayLike | None = None,
         margins: ArrayLike | None = None,
-    ) -> RewardFit:
-        """Fit on features ``(n, d)`` of the chosen and the rejected side; groups share a fold.
+    ) -> LinearHeadFit:
+        """Fit on vectors of the chosen and the rejected side of pairs.
 
-        ``weights`` and ``margins`` are ``(n,)``; a margin asks the chosen side to win by that many
-        log-odds. Pairs with identical sides are dropped and counted in finding RM104; their
-        ``out_of_fold`` difference is 0. Raises ``InputError`` if shapes or values do not fit, or no
-        pair is left.
+        Pairs with identical sides are dropped and counted (RM104); their difference is 0.
+
+        Parameters
+        ----------
+        chosen_features, rejected_features : (n, d) arrays
+        groups : (n,) array, optional
+            Pairs of one group share a fold.
+        weights, margins : (n,) arrays, optional
+            With a margin the chosen side is asked to win by that many log-odds.
+
+        Raises
+        ------
+        InputError
+            If shapes or values do not fit, or no pair is left.
         """
         chosen = np.asarray(chosen_features, dtype=np.float64)
         rejected = np.asarray(rejected_features, dtype=np.float64)
@@ -74,62 +124,58 @@ class PairwiseReward:
             )
         D = chosen - rejected
         # NaN differs from 0, so that missing values stay and are refused below.
-        kept = (D != 0).any(axis=1)
-        if not kept.any():
+        differs = (D != 0).any(axis=1)
+        if not differs.any():
             raise InputError("No pair has two different sides; nothing can be learned.")
-        given = {"groups": groups, "weights": weights, "margins": margins}
-        rows = {name: _rows(name, values, kept) for name, values in given.items()}
-        labels = rows["groups"]
-        cut = group_folds(int(kept.sum()) if labels is None else labels, self.folds, self.seed)
+        labels = _rows("groups", groups, differs)
         path = logistic_path(
-            D[kept],
-            folds=cut,
+            D[differs],
+            folds=group_folds(
+                int(differs.sum()) if labels is None else labels, self.folds, self.seed
+            ),
             penalties=self.penalties,
-            weights=rows["weights"],
-            margins=rows["margins"],
+            weights=_rows("weights", weights, differs),
+            margins=_rows("margins", margins, differs),
         )
         index = path.best if self.choose == "minimum" else path.one_standard_error
-        return _result(D, kept, path, index)
+        return _fit_of_path(D, differs, path, index)
 
 
-def _rows(name: str, values: ArrayLike | None, kept: NDArray[np.bool_]) -> NDArray | None:
+def _rows(
+    name: str, values: ArrayLike | None, differs: NDArray[np.bool_]
+) -> NDArray[np.generic] | None:
     if values is None:
         return None
     given = np.asarray(values)
-    if given.shape != kept.shape:
-        raise InputError(f"{name} must have shape {kept.shape}; its shape is {given.shape}.")
-    return given[kept]
+    if given.shape != differs.shape:
+        raise InputError(f"{name} must have shape {differs.shape}; its shape is {given.shape}.")
+    return given[differs]
 
 
-def _result(
-    D: NDArray[np.float64], kept: NDArray[np.bool_], path: LogisticPath, index: int
-) -> RewardFit:
+def _fit_of_path(
+    D: NDArray[np.float64], differs: NDArray[np.bool_], path: LogisticPath, index: int
+) -> LinearHeadFit:
     held_out = np.zeros(len(D))
     best = index == path.best
-    held_out[kept] = path.out_of_fold if best else path.out_of_fold_at(D[kept], index)
-    r2 = 1 - float(path.cv_error[index]) / path.null_error
-    accuracy = float(np.mean((held_out > 0) + 0.5 * (held_out == 0)))
-    return RewardFit(
-        method=PairwiseReward.name,
+    held_out[differs] = path.out_of_fold if best else path.out_of_fold_at(D[differs], index)
+    numbers = path_numbers(path, index)
+    return LinearHeadFit(
+        method=Pairwise.name,
         head=LinearHead(path.coefficients[index]),
-        penalty=float(path.penalties[index]),
-        path=path_table(path.penalties, path.cv_error, path.cv_standard_error, index),
+        penalty=numbers["penalty"],
+        path=path_table(path, index),
         error_name="negative log-likelihood",
         units="log-odds",
         assumption=_ASSUMPTION,
         out_of_fold=held_out,
         numbers={
-            "pairs": float(kept.sum()),
-            "features": float(D.shape[1]),
-            "penalty": float(path.penalties[index]),
-            "best_penalty": float(path.penalties[path.best]),
-            "cv_error": float(path.cv_error[index]),
-            "cv_r2": r2,
-            "cv_accuracy": accuracy,
+            "pairs": float(differs.sum()),
+            **numbers,
+            "cv_accuracy": float(np.mean((held_out > 0) + 0.5 * (held_out == 0))),
         },
         findings=(
             penalty_at_edge(path.penalties, path.best),
-            no_signal(r2, "the share of log-likelihood explained (McFadden's R²)"),
-            dropped_pairs(int((~kept).sum()), len(D)),
+            no_signal(numbers["cv_r2"], "the share of log-likelihood explained (McFadden's R²)"),
+            dropped_pairs(int((~differs).sum()), len(D)),
         ),
     )

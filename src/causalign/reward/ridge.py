@@ -1,21 +1,23 @@
 """Fit a reward to outcomes by ridge regression on vectors of the texts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from causalign.errors import InputError, RoleNotDeclared
+from causalign.logs import Roles
+from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.findings import no_signal, penalty_at_edge
-from causalign.reward.fitted import RewardFit, path_table
-from causalign.reward.head import LinearHead
-from causalign.reward.selection import Choice, PenaltyRule, check_rule, choose_from_path
+from causalign.reward.from_logs import LearningRows, Vectors, environment_codes
+from causalign.reward.heads import LinearHead
+from causalign.reward.vector_method import LinearMethod, path_numbers, path_table
 from causalign.stats.folds import group_folds
-from causalign.stats.penalties import check_penalties
 from causalign.stats.ridge_path import RidgePath, ridge_path
+from causalign.stats.strata import ranking_path
 
-__all__ = ["RidgeReward"]
+PenaltyRule = Literal["minimum", "one-standard-error", "ranking"]
 
 _ASSUMPTION = (
     "The outcome given the text is linear in the features; it is the effect of the text only as "
@@ -24,33 +26,55 @@ _ASSUMPTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class RidgeReward:
+class Ridge(LinearMethod):
     """Fit ``r(x) = a + x'b`` by least squares with penalty ``λ‖b‖²``, λ by cross-validation.
-
-    ``penalties`` are the λ to try (default: 33 scaled to the data); ``choose`` takes the one with
-    the smallest cross-validated error ("minimum"), the largest within one standard error of it
-    ("one-standard-error"), or the one that best ranks unseen rows of equal conditions ("ranking"),
-    which stays right when the outcome is still confounded.
 
     Assumption: the outcome, deconfounded, is the effect of the text plus noise independent of it.
 
-    Raises ``SettingsError`` for settings out of range. Reference: Hoerl and Kennard (1970),
-    Technometrics 12; used as a causal reward by arXiv 2506.00152.
+    Parameters
+    ----------
+    penalties : sequence of floats, optional
+        The λ to try; 33 that are scaled to the data, unless given.
+    folds : int
+    choose : {"minimum", "one-standard-error", "ranking"}
+        Take the λ with the smallest cross-validated error, the largest within one standard error of
+        it, or the one that best ranks unseen rows of equal conditions, which stays right when the
+        outcome is still confounded. No rule sees an experiment.
+    seed : int
+        Of the cut into folds.
+
+    Raises
+    ------
+    SettingsError
+        For settings out of range.
+
+    References
+    ----------
+    Hoerl and Kennard (1970), Technometrics 12; used as a causal reward by arXiv 2506.00152.
     """
 
-    penalties: Sequence[float] | None = None
-    folds: int = 5
     choose: PenaltyRule = "minimum"
-    seed: int = 0
 
     name: ClassVar[str] = "ridge"
+    rules: ClassVar[tuple[str, ...]] = ("minimum", "one-standard-error", "ranking")
 
-    def __post_init__(self) -> None:
-        check_rule(self.choose)
-        if self.penalties is not None:
-            check_penalties(self.penalties)
+    def check_roles(self, roles: Roles) -> None:
+        """Raise ``RoleNotDeclared`` if conditions are compared and no confounder tells them."""
+        if self.choose == "ranking" and not roles.confounders:
+            raise RoleNotDeclared(
+                "choose='ranking' compares rows of equal conditions.", "confounders"
+            )
 
-    def fit(
+    def _fit_rows(self, rows: LearningRows, vectors: Vectors) -> LinearHeadFit:
+        return self.fit_arrays(
+            vectors,
+            rows.logs.outcome,
+            groups=rows.groups,
+            weights=rows.weights,
+            environment=environment_codes(rows.logs),
+        )
+
+    def fit_arrays(
         self,
         features: ArrayLike,
         outcome: ArrayLike,
@@ -58,47 +82,75 @@ class RidgeReward:
         groups: ArrayLike | None = None,
         weights: ArrayLike | None = None,
         environment: ArrayLike | None = None,
-    ) -> RewardFit:
-        """Fit on features ``(n, d)`` and outcome ``(n,)``; rows of a group share a fold.
+    ) -> LinearHeadFit:
+        """Fit on vectors of texts.
 
-        Put into one group what must not be in training and validation at once: the same text,
-        test or user. ``environment`` ``(n,)`` says which rows had equal conditions (the same week,
-        the same place); only ``choose="ranking"`` reads it. Raises ``InputError`` if shapes or
-        values do not fit, ``NotIdentified`` if the features do not vary, or no rows of one
-        environment can be ranked.
+        Parameters
+        ----------
+        features : (n, d) array
+        outcome : (n,) array
+        groups : (n,) array, optional
+            Rows of one group share a fold: put into it what must not be in training and validation
+            at once, such as the same text, test or user.
+        weights : (n,) array, optional
+        environment : (n,) array, optional
+            Which rows had equal conditions (the same week, the same place); only
+            ``choose="ranking"`` reads it.
+
+        Raises
+        ------
+        InputError
+            If shapes or values do not fit.
+        NotIdentified
+            If the features do not vary, or no rows of one environment can be ranked.
         """
         X = np.asarray(features, dtype=np.float64)
         cut = group_folds(len(X) if groups is None else groups, self.folds, self.seed)
         path = ridge_path(X, outcome, folds=cut, penalties=self.penalties, weights=weights)
-        choice = choose_from_path(path, X, outcome, self.choose, environment)
-        return _result(X, path, choice)
+        index, ranking = _choose_penalty(path, X, outcome, self.choose, environment)
+        return _fit_of_path(X, path, index, ranking)
 
 
-def _result(X: np.ndarray, path: RidgePath, choice: Choice) -> RewardFit:
-    index, best = choice.index, choice.index == path.best
-    r2 = 1 - float(path.cv_error[index]) / path.null_error if path.null_error > 0 else 0.0
-    table = path_table(path.penalties, path.cv_error, path.cv_standard_error, index)
-    if choice.ranking is not None:
-        table = table.append_column("rank_correlation", [choice.ranking])
-    return RewardFit(
-        method=RidgeReward.name,
+def _choose_penalty(
+    path: RidgePath,
+    X: NDArray[np.float64],
+    outcome: ArrayLike,
+    rule: PenaltyRule,
+    environment: ArrayLike | None,
+) -> tuple[int, NDArray[np.float64] | None]:
+    """Return the index of the penalty, and the rank correlations ``(L,)`` if they chose it."""
+    if rule != "ranking":
+        return (path.best if rule == "minimum" else path.one_standard_error), None
+    if environment is None:
+        raise InputError(
+            "choose='ranking' compares rows of equal conditions. Pass environment, one code for "
+            "each row: the week, the place, or whatever else moved the outcome of all texts."
+        )
+    steps = range(len(path.penalties))
+    unseen = np.column_stack([path.out_of_fold_at(X, step) for step in steps])
+    ranking = ranking_path(unseen, outcome, environment)
+    return ranking.best, ranking.correlation
+
+
+def _fit_of_path(
+    X: NDArray[np.float64], path: RidgePath, index: int, ranking: NDArray[np.float64] | None
+) -> LinearHeadFit:
+    table = path_table(path, index)
+    if ranking is not None:
+        table = table.append_column("rank_correlation", [ranking])
+    numbers = path_numbers(path, index)
+    return LinearHeadFit(
+        method=Ridge.name,
         head=LinearHead(path.coefficients[index], float(path.intercepts[index])),
-        penalty=float(path.penalties[index]),
+        penalty=numbers["penalty"],
         path=table,
         error_name="mean squared error",
         units="units of the outcome",
         assumption=_ASSUMPTION,
-        out_of_fold=path.out_of_fold if best else path.out_of_fold_at(X, index),
-        numbers={
-            "rows": float(len(X)),
-            "features": float(X.shape[1]),
-            "penalty": float(path.penalties[index]),
-            "best_penalty": float(path.penalties[path.best]),
-            "cv_error": float(path.cv_error[index]),
-            "cv_r2": r2,
-        },
+        out_of_fold=path.out_of_fold if index == path.best else path.out_of_fold_at(X, index),
+        numbers={"rows": float(len(X))} | numbers,
         findings=(
-            penalty_at_edge(path.penalties, choice.optimum),
-            no_signal(r2, "the share of variance explained (R²)"),
+            penalty_at_edge(path.penalties, path.best if ranking is None else index),
+            no_signal(numbers["cv_r2"], "the share of variance explained (R²)"),
         ),
     )

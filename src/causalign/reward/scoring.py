@@ -8,10 +8,11 @@ that are missing.
 import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -28,13 +29,12 @@ from causalign.errors import (
     UnreadableFile,
     nearest,
 )
-from causalign.lm.progress import progress_of
-from causalign.lm.threads import compute_threads, use_threads
-from causalign.results import Finding
+from causalign.files import read_json, write_json, write_whole
+from causalign.lm.processes import set_threads, thread_count
+from causalign.lm.progress import show_progress
+from causalign.results import Finding, Result, Section
 from causalign.reward.findings import texts_read_whole
 from causalign.reward.model import RewardModel
-
-__all__ = ["Engine", "ScoredLogs", "score_logs"]
 
 Engine = Literal["batches", "ray"]
 
@@ -43,12 +43,18 @@ _PLAN = "_plan.json"  # what reads a folder of Parquet passes over such a name
 _TRUNCATED = b"causalign.truncated"
 
 
-@dataclass(frozen=True, slots=True)
-class ScoredLogs:
-    """Say where the scored rows lie and how they were read.
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ScoredLogs(Result):
+    """Where the scored rows lie, and how they were read.
 
-    ``rows`` counts all rows, ``without_text`` those whose text is missing and whose reward is
-    therefore missing, ``truncated`` those whose end the encoder did not read.
+    Attributes
+    ----------
+    folder : Path
+    rows, parts : int
+    without_text : int
+        Rows whose text, and therefore whose reward, is missing.
+    truncated : int
+        Texts whose end the encoder did not read.
     """
 
     folder: Path
@@ -59,8 +65,29 @@ class ScoredLogs:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Return whether all texts were read to their end."""
+        """Whether all texts were read to their end."""
         return (texts_read_whole(self.truncated, self.rows - self.without_text),)
+
+    def answer(self) -> str:
+        """Return how many rows were scored, and where they lie."""
+        without = f"; {self.without_text:,} have no text and no reward" * bool(self.without_text)
+        return f"Scored {self.rows:,} rows in {self.parts:,} parts: {self.folder}{without}"
+
+    def table(self) -> pa.Table:
+        """Return the counts in one row: rows, parts, without_text, truncated."""
+        names = ("rows", "parts", "without_text", "truncated")
+        return pa.table({name: [getattr(self, name)] for name in names})
+
+    def section(self) -> Section:
+        """Return the counts as a section of the report."""
+        numbers = {name: float(count) for name, count in self.table().to_pylist()[0].items()}
+        return Section(
+            stage="reward-scores",
+            question="Were all rows scored?",
+            answer=self.answer(),
+            numbers=numbers,
+            findings=self.findings,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +121,32 @@ def score_logs(
     rows_in_part: int = _ROWS_IN_PART,
     progress: bool = False,
 ) -> ScoredLogs:
-    """Write ``logs``, a Parquet file or folder, to the folder ``out`` with a column of rewards.
+    """Write logs with one more column, the reward of each row.
 
-    All columns are kept and rows stay in order; memory holds ``rows_in_part`` rows at a time. The
-    cache of embeddings is not used: it would grow with the logs. ``engine='ray'`` spreads the parts
-    over Ray's workers, which must see the same files; the numbers are the same. A run that was
-    killed continues; a finished one is not repeated.
+    All columns are kept and rows stay in order. The cache of embeddings is not used: it would grow
+    with the logs. A run that was killed continues; a finished one is not repeated.
 
-    Raises ``InputError`` if a column is missing or no text, ``UnreadableFile`` for files that are
-    no Parquet, ``ArtifactError`` if ``out`` belongs to another run, ``ExtraNotInstalled`` without
-    Ray.
+    Parameters
+    ----------
+    model : path
+        Folder of a reward model.
+    logs : path
+        A Parquet file, or a folder of them.
+    out : path
+        Folder for the scored parts.
+    completion, prompt, column : str
+        Columns that are read, and the one that is added.
+    engine : {"batches", "ray"}
+        "ray" spreads the parts over Ray's workers, which must see the same files; the numbers are
+        the same.
+    rows_in_part : int
+        How many rows memory holds at a time.
+    progress : bool
+
+    Raises
+    ------
+    InputError, UnreadableFile, ArtifactError
+        If a column is missing or no text, a file is no Parquet, or ``out`` is of another run.
     """
     if engine not in ("batches", "ray"):
         raise SettingsError(f"engine must be 'batches' or 'ray'; found {engine!r}.")
@@ -114,16 +157,16 @@ def score_logs(
     sources = _sources(Path(logs))
     for source in sources:
         _check_columns(source, names)
-    folder = artifacts.open_run(out)
-    with artifacts.locked(folder):
+    folder = artifacts.open_run(Path(out))
+    with artifacts.lock(folder):
         parts = _parts(sources, folder, rows_in_part)
         _agree_on_plan(folder, Path(model), sources, names, rows_in_part)
-        for left in folder.glob(".part-*.partial"):
-            left.unlink()  # by a process that was killed; the lock says that none is writing
+        for left in folder.glob(".part-*.partial-*"):
+            shutil.rmtree(left)  # by a process that was killed; the lock says that none is writing
         missing = [part for part in parts if not Path(part.target).is_file()]
         run = _by_ray if engine == "ray" else _in_batches
         rows = sum(part.stop - part.start for part in missing)
-        with progress_of("Scoring logs", rows, progress) as advance:
+        with show_progress("Scoring logs", rows, progress) as advance:
             for count in run(missing, Path(model), names):
                 advance(count)
         return _summary(folder, parts, names)
@@ -142,16 +185,16 @@ def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
     except ImportError:
         raise ExtraNotInstalled(
             "The engine 'ray' needs ray, which is not installed: `pip install 'causalign[ray]'`; "
-            "or leave out --engine."
+            "or use 'batches'."
         ) from None
-    threads = compute_threads()
+    threads = thread_count()
 
     class Scorer:
         def __init__(self) -> None:
-            use_threads(threads)
+            set_threads(threads)
             self.model = RewardModel.load(model)
 
-        def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
             done = [_score_part(self.model, parts[int(i)], names) for i in batch["part"]]
             return {"rows": np.array(done)}
 
@@ -160,7 +203,8 @@ def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    workers = max(1, min(len(parts), int(ray.cluster_resources().get("CPU", 1)) // threads))
+    available = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+    workers = max(1, min(len(parts), available // threads))
     ray.data.DataContext.get_current().enable_progress_bars = False
     # One block for each part: to cut blocks later would need processors that the actors hold.
     jobs = ray.data.from_items(
@@ -183,17 +227,17 @@ def _score_part(model: RewardModel, part: _Part, names: _Columns) -> int:
         for i, text in enumerate(texts)
         if text is not None and (prompts is None or prompts[i] is not None)
     ]
-    rewards, read = model.scored(
-        None if prompts is None else [prompts[i] for i in known],  # type: ignore[misc]
+    rewards, read = model.score(
         [texts[i] for i in known],  # type: ignore[misc]
+        None if prompts is None else [prompts[i] for i in known],  # type: ignore[misc]
     )
     scores = np.full(len(texts), np.nan)
     scores[known] = rewards
     missing = np.ones(len(texts), dtype=bool)
     missing[known] = False
     scored = table.append_column(names.reward, pa.array(scores, mask=missing))
-    kept = dict(table.schema.metadata or {}) | {_TRUNCATED: str(read.truncated).encode()}
-    _write(scored.replace_schema_metadata(kept), Path(part.target))
+    metadata = dict(table.schema.metadata or {}) | {_TRUNCATED: str(read.truncated).encode()}
+    _write(scored.replace_schema_metadata(metadata), Path(part.target))
     return len(texts)
 
 
@@ -206,24 +250,25 @@ def _read_part(part: _Part) -> pa.Table:
     groups = [
         i for i in range(file.num_row_groups) if edges[i] < part.stop and edges[i + 1] > part.start
     ]
-    position, kept = int(edges[groups[0]]) if groups else 0, []
+    position, batches = int(edges[groups[0]]) if groups else 0, []
     try:
         for batch in file.iter_batches(batch_size=_ROWS_IN_PART, row_groups=groups):
             start, stop = max(part.start - position, 0), min(part.stop - position, len(batch))
             if start < stop:
                 # A slice would keep the whole batch in memory.
-                kept.append(batch.take(pa.array(np.arange(start, stop))))
+                batches.append(batch.take(pa.array(np.arange(start, stop))))
             position += len(batch)
             if position >= part.stop:
                 break
     except (OSError, pa.ArrowException) as damage:
         raise UnreadableFile(f"The file {part.source!r} cannot be read: {damage}.") from damage
-    return pa.Table.from_batches(kept, schema=file.schema_arrow)
+    return pa.Table.from_batches(batches, schema=file.schema_arrow)
 
 
 def _texts(table: pa.Table, name: str, part: _Part) -> list[str | None]:
     try:
-        return table[name].cast(pa.large_string()).to_pylist()
+        texts: list[str | None] = table[name].cast(pa.large_string()).to_pylist()
+        return texts
     except (pa.ArrowException, UnicodeDecodeError) as damage:
         raise InputError(
             f"The column {name!r} of {part.source!r} holds something that is no text: {damage}."
@@ -231,21 +276,18 @@ def _texts(table: pa.Table, name: str, part: _Part) -> list[str | None]:
 
 
 def _write(table: pa.Table, target: Path) -> None:
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        pq.write_table(table, partial)
-        os.replace(partial, target)
+        with write_whole(target) as partial:
+            pq.write_table(table, partial)
     except OSError as failure:
         raise ArtifactError(f"{target} cannot be written: {failure}. Free space.") from failure
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _sources(logs: Path) -> list[Path]:
-    found = sorted(logs.rglob("*.parquet")) if logs.is_dir() else [logs]
-    if not found:
+    files = sorted(logs.rglob("*.parquet")) if logs.is_dir() else [logs]
+    if not files:
         raise UnreadableFile(f"The folder {str(logs)!r} holds no Parquet file.")
-    return found
+    return files
 
 
 def _open(source: Path) -> pq.ParquetFile:
@@ -273,8 +315,8 @@ def _check_columns(source: Path, names: _Columns) -> None:
             raise InputError(f"The column {name!r} of {str(source)!r} holds {kind}, no text.")
     if names.reward in schema.names:
         raise InputError(
-            f"{str(source)!r} already has a column {names.reward!r}. Choose another name with "
-            "--column."
+            f"{str(source)!r} already has a column {names.reward!r}. Choose another name "
+            "for the new column."
         )
 
 
@@ -301,8 +343,8 @@ def _agree_on_plan(
             raise ArtifactError(
                 f"The output folder {str(folder)!r} holds other files. Choose an empty one."
             )
-        artifacts.write_json(stored, plan)
-    elif artifacts.read_json(stored) != plan:
+        write_json(stored, plan)
+    elif read_json(stored) != plan:
         raise ArtifactError(
             f"{str(folder)!r} holds the scores of another model or of other logs. Choose another "
             "output folder."

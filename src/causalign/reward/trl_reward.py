@@ -1,4 +1,4 @@
-"""Let a reward model judge completions inside TRL's trainers."""
+"""Let a reward model score completions inside TRL's trainers."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,8 +6,6 @@ from typing import Any
 from causalign.errors import InputError
 from causalign.lm.cache import EmbeddingCache
 from causalign.reward.model import RewardModel
-
-__all__ = ["trl_reward_function"]
 
 Message = Mapping[str, Any]
 Text = str | Sequence[Message]
@@ -20,19 +18,31 @@ def trl_reward_function(
 
     TRL gives prompts and completions as texts or as conversations; a conversation is read as the
     contents of its messages, a blank line between them, without system messages, which logs do not
-    hold. Further columns of the data set are ignored. The function's name, under which TRL logs it,
-    is ``causalign_reward``. A ``cache`` helps only where texts repeat.
+    hold. Further columns of the data set are ignored. TRL logs it as ``causalign_reward``.
 
-    Raises ``InputError`` for a message that holds something other than text. Reference: TRL's
-    documentation of ``GRPOTrainer``, version 1.16.
+    Parameters
+    ----------
+    model : RewardModel
+    cache : EmbeddingCache, optional
+        Helps only where texts repeat.
+
+    Returns
+    -------
+    callable
+        It raises ``InputError`` for a message that holds something other than text.
+
+    References
+    ----------
+    TRL's documentation of ``GRPOTrainer``, version 1.16.
     """
 
     def causalign_reward(
-        prompts: Sequence[Text], completions: Sequence[Text], **columns: Any
+        prompts: Sequence[Text], completions: Sequence[Text], **columns: object
     ) -> list[float]:
         del columns  # what else the data set holds, and the trainer's state
         asked = [_text(prompt) for prompt in prompts] if model.reads_prompt else None
-        return model(asked, [_text(completion) for completion in completions], cache).tolist()
+        texts = [_text(completion) for completion in completions]
+        return [float(r) for r in model(texts, asked, cache)]
 
     return causalign_reward
 
@@ -51,5 +61,5 @@ def _content(message: Message) -> str:
         return content
     kinds = [part.get("type") for part in content]
     if any(kind != "text" for kind in kinds):
-        raise InputError(f"A reward of texts cannot judge a message that holds {kinds}.")
+        raise InputError(f"A reward of texts cannot score a message that holds {kinds}.")
     return "".join(part["text"] for part in content)

@@ -8,10 +8,8 @@ import pyarrow as pa
 
 from causalign.errors import InputError
 from causalign.logs import Logs
-from causalign.roles import Roles
+from causalign.logs.roles import Roles
 from causalign.simulate.simulated import SimulatedDesign
-
-__all__ = ["POPULARITY_OF", "EntangledNews"]
 
 POPULARITY_OF = {"West": 1.0, "Central": 2.0, "East": 3.0}
 
@@ -29,6 +27,19 @@ class EntangledNews:
 
     Equations 3 to 5 of arXiv:2506.00152 with its constants (its N(0, ·) read as standard
     deviations, which it does not say).
+
+    Parameters
+    ----------
+    entangled : bool
+        Whether sad news are popular.
+    slope : float
+        The effect of one unit of popularity on the outcome.
+    tone : float
+        What the sentiment of the abstract adds to popularity.
+    popularity_noise, noise : float
+        Standard deviations of popularity and outcome.
+    seed : int
+        Of all draws.
     """
 
     entangled: bool = True
@@ -48,11 +59,28 @@ class EntangledNews:
     ) -> SimulatedDesign:
         """Draw the popularity and the outcome of n texts.
 
-        ``sentiment (n,)`` is s(T); ``teams`` says for each team which texts name it, ``(n,)`` of 0
-        and 1; ``divisions`` maps each team to West, Central or East; ``abstract_sentiment (n,)``
-        defaults to ``sentiment``. The logs hold ``text``, ``outcome``, ``popularity`` and one
-        instrument ``names <team>`` for each team. Raises `InputError` for shapes and divisions
-        that do not fit.
+        Parameters
+        ----------
+        texts : n strings
+            The titles.
+        sentiment : (n,) array
+            s(T).
+        teams : mapping of str to (n,) arrays
+            For each team which texts name it, 0 and 1.
+        divisions : mapping of str to str
+            West, Central or East for each team.
+        abstract_sentiment : (n,) array, optional
+            By default ``sentiment``.
+
+        Returns
+        -------
+        SimulatedDesign
+            Logs with text, outcome, popularity and one instrument ``names <team>`` for each team.
+
+        Raises
+        ------
+        InputError
+            For shapes and divisions that do not fit.
         """
         n, score = len(texts), np.asarray(sentiment, dtype=np.float64)
         tone = score if abstract_sentiment is None else np.asarray(abstract_sentiment, np.float64)
@@ -60,30 +88,33 @@ class EntangledNews:
         if score.shape != (n,) or tone.shape != (n,):
             raise InputError(f"There are {n} texts; the sentiments must have shape ({n},).")
         generator = np.random.default_rng(self.seed)
-        popularity = generator.normal(0, self.popularity_noise, n)
+        popularity = self._draw_popularity(generator, mentions, divisions, tone)
+        shift = self.slope * popularity
+        outcome = score + shift + generator.normal(0, self.noise, n)
+        columns = {f"names {team}": flags.astype(float) for team, flags in mentions.items()}
+        table = {"text": list(texts), "outcome": outcome, "popularity": popularity, **columns}
+        roles = Roles("text", "outcome", confounders=("popularity",), instruments=tuple(columns))
+        return SimulatedDesign(Logs.of(pa.table(table), roles), self.slope, score, shift)
+
+    def _draw_popularity(
+        self,
+        generator: np.random.Generator,
+        mentions: Mapping[str, np.ndarray],
+        divisions: Mapping[str, str],
+        tone: np.ndarray,
+    ) -> np.ndarray:
+        popularity = generator.normal(0, self.popularity_noise, len(tone))
         for division, value in POPULARITY_OF.items():
             named = [mentions[team] for team in mentions if divisions[team] == division]
             popularity += value * np.any(named, axis=0) if named else 0.0
-        if self.entangled:
-            popularity += self.tone * tone
-        shift = self.slope * popularity
-        outcome = score + shift + generator.normal(0, self.noise, n)
-        columns = {f"names {team}": found.astype(float) for team, found in mentions.items()}
-        table = {"text": list(texts), "outcome": outcome, "popularity": popularity, **columns}
-        roles = Roles("text", "outcome", confounders=("popularity",), instruments=tuple(columns))
-        return SimulatedDesign(
-            logs=Logs.of(pa.table(table), roles),
-            coefficient=self.slope,
-            text_effect=score,
-            confounder_effect=shift,
-        )
+        return popularity + self.tone * tone if self.entangled else popularity
 
 
 def _mentions(
     teams: Mapping[str, np.ndarray], divisions: Mapping[str, str], n: int
 ) -> dict[str, np.ndarray]:
     """Return which texts name each team, as booleans ``(n,)``."""
-    found = {}
+    mentions = {}
     for team, named in teams.items():
         flags = np.asarray(named)
         if flags.shape != (n,) or not np.isin(flags, (0, 1)).all():
@@ -93,7 +124,7 @@ def _mentions(
                 f"Team {team!r} has division {divisions.get(team)!r}; "
                 f"it must be one of {', '.join(POPULARITY_OF)}."
             )
-        found[team] = flags.astype(bool)
-    if not found:
+        mentions[team] = flags.astype(bool)
+    if not mentions:
         raise InputError("There are no teams: pass who names which, as {team: (n,) of 0 and 1}.")
-    return found
+    return mentions

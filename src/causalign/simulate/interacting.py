@@ -7,10 +7,8 @@ import pyarrow as pa
 
 from causalign.errors import SettingsError
 from causalign.logs import Logs
-from causalign.roles import Roles
-from causalign.simulate.simulated import Simulated, duels
-
-__all__ = ["Interacting"]
+from causalign.logs.roles import Roles
+from causalign.simulate.simulated import Simulated, pair_up
 
 # How much better a text does for each unit of warmth, and how well on a day of average weather.
 GOODS = (
@@ -49,6 +47,21 @@ class Interacting:
 
     After the motivation of permutation weighting, Arbour, Dimmery and Sondhi (2021),
     arXiv:1901.01230: effects that are not additive in treatment and covariates.
+
+    Parameters
+    ----------
+    rows, pairs : int
+        How many mails, and how many comparisons in the experiment.
+    choice : float
+        How strongly texts are chosen for the weather.
+    at_random : float
+        The share of mails whose text is drawn at random.
+    confounder_slope : float
+        h, the effect of one unit of warmth.
+    noise : float
+        Standard deviation of the outcome.
+    seed : int
+        Of all draws.
     """
 
     rows: int = 4000
@@ -90,7 +103,7 @@ class Interacting:
             logs=Logs.of(pa.table(table), roles),
             text_effect=effect,
             confounder_effect=shift,
-            experiment=duels(sides[0], sides[1]),
+            experiment=pair_up(sides[0], sides[1]),
             spurious=("sun cream", "snow shovels"),
             causal=("coffee mugs", "notebooks"),
         )

@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from causalign.errors import SettingsError
 from causalign.logs import Logs
-from causalign.pairs import Pairs
-from causalign.roles import Roles
-from causalign.simulate.simulated import Simulated, duels
+from causalign.logs.pairs import Pairs
+from causalign.logs.roles import Roles
+from causalign.simulate.simulated import Simulated, pair_up
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 DAY_EFFECTS = np.array([1.6, 0.4, 0.2, 0.0, -0.2, -0.9, -1.1])
@@ -48,6 +48,19 @@ class Newsletter:
     weekday hides most of what they add. ε ~ N(0, ``noise``²). The experiment has ``pairs``
     comparisons of two random mails sent to halves of the same day's readers, greeting and offer
     drawn at random.
+
+    Parameters
+    ----------
+    rows, pairs : int
+        How many mails, and how many comparisons in the experiment.
+    marker_on_monday, marker_otherwise : float
+        How many mails open with "Happy Monday!", on Mondays and on other days.
+    offer_on_weekend, offer_otherwise : float
+        How many mails offer free returns, on weekends and on other days.
+    noise : float
+        Standard deviation of the outcome.
+    seed : int
+        Of all draws.
     """
 
     rows: int = 4000
@@ -115,4 +128,4 @@ class Newsletter:
         ]
         noise = generator.normal(0, self.noise * np.sqrt(2) / 4, self.pairs)
         (first, value), second = sides
-        return duels((first, value + noise), second)
+        return pair_up((first, value + noise), second)

@@ -5,14 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-import pyarrow as pa
 
 from causalign.errors import SettingsError, nearest
-from causalign.logs import Logs
-from causalign.roles import Roles
-from causalign.simulate.simulated import SimulatedDesign
-
-__all__ = ["NonlinearInstruments"]
+from causalign.simulate.simulated import SimulatedDesign, draw_up_logs
 
 Curve = Callable[[np.ndarray], np.ndarray]
 CURVES: Mapping[str, Curve] = MappingProxyType(
@@ -38,6 +33,17 @@ class NonlinearInstruments:
     is taken out. ``coefficient`` of the result is NaN: there is no single one.
 
     After Dikkala et al. (2020), arXiv:2006.07201, the experiments' second design.
+
+    Parameters
+    ----------
+    curve : str
+        The name of h.
+    rows : int
+        How many rows.
+    strength : float
+        γ, from 0 to 1.
+    seed : int
+        Of all draws.
     """
 
     curve: str = "abs"
@@ -60,17 +66,13 @@ class NonlinearInstruments:
         effect = CURVES[self.curve](price)
         outcome = effect + 2 * hidden + generator.normal(0, 0.1, self.rows)
         centre, scale = outcome.mean(), outcome.std()
-        table = pa.table(
-            {
-                "text": [f"text {i}" for i in range(self.rows)],
-                "outcome": (outcome - centre) / scale,
-                "price": price,
-                "cost": cost,
-            }
-        )
-        roles = Roles("text", "outcome", confounders=("price",), instruments=("cost",))
         return SimulatedDesign(
-            logs=Logs.of(table, roles),
+            logs=draw_up_logs(
+                (outcome - centre) / scale,
+                {"price": price, "cost": cost},
+                confounders=("price",),
+                instruments=("cost",),
+            ),
             coefficient=float("nan"),
             text_effect=2 * hidden / scale,
             confounder_effect=(effect - centre) / scale,

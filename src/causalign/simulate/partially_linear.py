@@ -3,16 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from scipy.linalg import toeplitz
 from scipy.special import expit
 
 from causalign.errors import SettingsError
-from causalign.logs import Logs
-from causalign.roles import Roles
-from causalign.simulate.simulated import SimulatedDesign
-
-__all__ = ["PartiallyLinear"]
+from causalign.simulate.simulated import SimulatedDesign, draw_up_logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +19,15 @@ class PartiallyLinear:
 
     Model: Robinson (1988); functions: Chernozhukov et al. (2018), as in DoubleML's
     ``make_plr_CCDDHNR2018``.
+
+    Parameters
+    ----------
+    rows, features : int
+        How many rows, and how many features describe a text.
+    coefficient : float
+        The effect of one unit of the confounder.
+    seed : int
+        Of all draws.
     """
 
     rows: int = 500
@@ -43,12 +47,10 @@ class PartiallyLinear:
         dose = X[:, 0] + 0.25 * expit(X[:, 2]) + generator.normal(size=self.rows)
         effect = expit(X[:, 0]) + 0.25 * X[:, 2]
         outcome = self.coefficient * dose + effect + generator.normal(size=self.rows)
-        names = tuple(f"x{j}" for j in range(self.features))
-        table = {"text": [f"text {i}" for i in range(self.rows)], "outcome": outcome, "dose": dose}
-        table |= dict(zip(names, X.T, strict=True))
-        roles = Roles("text", "outcome", confounders=("dose",), features=names)
+        columns = {"dose": dose} | {f"x{j}": column for j, column in enumerate(X.T)}
+        features = tuple(columns)[1:]
         return SimulatedDesign(
-            logs=Logs.of(pa.table(table), roles),
+            logs=draw_up_logs(outcome, columns, confounders=("dose",), features=features),
             coefficient=self.coefficient,
             text_effect=effect,
             confounder_effect=self.coefficient * dose,

@@ -7,10 +7,8 @@ import pyarrow as pa
 
 from causalign.errors import SettingsError
 from causalign.logs import Logs
-from causalign.roles import Roles
-from causalign.simulate.simulated import Simulated, duels
-
-__all__ = ["Pricing"]
+from causalign.logs.roles import Roles
+from causalign.simulate.simulated import Simulated, pair_up
 
 # A word's effect on sales, and the price at which the shop likes to use it.
 TONES = (
@@ -36,6 +34,21 @@ class Pricing:
     squares is right. ε ~ N(0, ``noise``²).
 
     After Wright (1928), *The Tariff on Animal and Vegetable Oils*, appendix B.
+
+    Parameters
+    ----------
+    rows, pairs : int
+        How many products, and how many comparisons in the experiment.
+    slope : float
+        The effect of the price on sales.
+    pass_through : float
+        How much of the wholesale cost is in the price.
+    demand : float
+        The effect of the demand on sales.
+    noise : float
+        Standard deviation of sales.
+    seed : int
+        Of all draws.
     """
 
     rows: int = 4000
@@ -72,7 +85,7 @@ class Pricing:
             logs=Logs.of(table, roles),
             text_effect=effect,
             confounder_effect=shift,
-            experiment=duels(sides[0], sides[1]),
+            experiment=pair_up(sides[0], sides[1]),
             spurious=("affordable", "premium"),
             causal=("repaired for free", "made to last"),
         )

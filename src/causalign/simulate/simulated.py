@@ -1,27 +1,37 @@
 """What a simulator returns."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from causalign.files import write_whole
 from causalign.logs import Logs
-from causalign.pairs import Pairs
+from causalign.logs.pairs import Pairs
+from causalign.logs.roles import Roles
 
-__all__ = ["Simulated", "SimulatedDesign", "duels"]
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Simulated:
     """Hold simulated logs with what a real log never tells.
 
-    ``text_effect`` ``(n,)`` is g(T), the outcome's part that the text caused; ``confounder_effect``
-    ``(n,)`` is h(C), both in units of the outcome; ``experiment`` holds pairs of texts that were
-    shown under the same confounder, so that only the text can explain who won. ``spurious`` and
-    ``causal`` are markers: words that travel with the outcome, and words that move it.
+    Parameters
+    ----------
+    logs : Logs
+        The simulated logs.
+    text_effect : (n,) array
+        g(T), the outcome's part that the text caused, in units of the outcome.
+    confounder_effect : (n,) array
+        h(C), in units of the outcome.
+    experiment : Pairs
+        Texts that were shown under the same confounder, so that only the text can explain who won.
+    spurious, causal : tuple of str
+        Words that travel with the outcome, and words that move it.
     """
 
     logs: Logs
@@ -32,9 +42,14 @@ class Simulated:
     causal: tuple[str, ...]
 
     def write(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``logs.parquet`` (with the truth beside it) and ``experiment.parquet``."""
+        """Write ``logs.parquet``, with the truth beside it, and ``experiment.parquet``.
+
+        Parameters
+        ----------
+        folder : path
+            Made if it is not there.
+        """
         path = Path(folder)
-        path.mkdir(parents=True, exist_ok=True)
         table = self.logs.data.append_column("true_text_effect", pa.array(self.text_effect))
         table = table.append_column("true_confounder_effect", pa.array(self.confounder_effect))
         pairs = {
@@ -44,18 +59,32 @@ class Simulated:
             "group": self.experiment.group,
         }
         for name, content in (("logs", table), ("experiment", pa.table(pairs))):
-            partial = path / f".{name}.partial"
-            pq.write_table(content, partial)
-            os.replace(partial, path / f"{name}.parquet")
+            with write_whole(path / f"{name}.parquet") as partial:
+                pq.write_table(content, partial)
+
+
+class Simulator(Protocol):
+    """A design with an experiment; its settings are the fields of a dataclass."""
+
+    def simulate(self) -> Simulated:
+        """Draw the logs, their truth and an experiment."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimulatedDesign:
     """Hold simulated logs for estimators of h(C): nothing in them reads like a text.
 
-    ``coefficient`` is the effect of one unit of the confounder; ``text_effect`` ``(n,)`` g(T) and
-    ``confounder_effect`` ``(n,)`` h(C) are in units of the outcome; ``text_features`` ``(n, p)``
-    describe the texts, where the design knows such features.
+    Parameters
+    ----------
+    logs : Logs
+        The simulated logs.
+    coefficient : float
+        The effect of one unit of the confounder.
+    text_effect, confounder_effect : (n,) arrays
+        g(T) and h(C), in units of the outcome.
+    text_features : (n, p) array, optional
+        What describes the texts, where the design knows such features.
     """
 
     logs: Logs
@@ -65,7 +94,23 @@ class SimulatedDesign:
     text_features: np.ndarray | None = None
 
 
-def duels(first: tuple[list[str], np.ndarray], second: tuple[list[str], np.ndarray]) -> Pairs:
+def draw_up_logs(
+    outcome: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+    confounders: tuple[str, ...],
+    instruments: tuple[str, ...] = (),
+    features: tuple[str, ...] = (),
+) -> Logs:
+    """Return logs of these columns, some of them with a role, and of texts that say nothing."""
+    texts = [f"text {i}" for i in range(len(outcome))]
+    table = pa.table({"text": texts, "outcome": outcome, **columns})
+    roles = Roles(
+        "text", "outcome", confounders=confounders, instruments=instruments, features=features
+    )
+    return Logs.of(table, roles)
+
+
+def pair_up(first: tuple[list[str], np.ndarray], second: tuple[list[str], np.ndarray]) -> Pairs:
     """Return pairs of texts ``(texts, outcomes)``: of each two, the better one is chosen."""
     difference = first[1] - second[1]
     won = difference > 0

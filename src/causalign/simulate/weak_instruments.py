@@ -3,14 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from causalign.errors import SettingsError
-from causalign.logs import Logs
-from causalign.roles import Roles
-from causalign.simulate.simulated import SimulatedDesign
-
-__all__ = ["WeakInstruments"]
+from causalign.simulate.simulated import SimulatedDesign, draw_up_logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +18,19 @@ class WeakInstruments:
     squares is off by.
 
     After Staiger and Stock (1997), weak-instrument asymptotics.
+
+    Parameters
+    ----------
+    rows, instruments : int
+        How many of each.
+    strength : float
+        About the first-stage F, less 1.
+    endogeneity : float
+        The correlation of e and v.
+    coefficient : float
+        The effect of one unit of the confounder.
+    seed : int
+        Of all draws.
     """
 
     rows: int = 500
@@ -46,16 +54,11 @@ class WeakInstruments:
         price = np.sqrt(self.strength / self.rows) * Z.sum(axis=1) + moved
         effect = self.endogeneity * moved
         own = np.sqrt(1 - self.endogeneity**2) * generator.normal(size=self.rows)
-        names = tuple(f"z{j}" for j in range(self.instruments))
-        table = {
-            "text": [f"text {i}" for i in range(self.rows)],
-            "outcome": self.coefficient * price + effect + own,
-            "price": price,
-        }
-        table |= dict(zip(names, Z.T, strict=True))
-        roles = Roles("text", "outcome", confounders=("price",), instruments=names)
+        outcome = self.coefficient * price + effect + own
+        columns = {"price": price} | {f"z{j}": column for j, column in enumerate(Z.T)}
+        costs = tuple(columns)[1:]
         return SimulatedDesign(
-            logs=Logs.of(pa.table(table), roles),
+            logs=draw_up_logs(outcome, columns, confounders=("price",), instruments=costs),
             coefficient=self.coefficient,
             text_effect=effect,
             confounder_effect=self.coefficient * price,

@@ -16,9 +16,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from causalign.errors import InputError, NotIdentified
 from causalign.stats.least_squares import LinearFit
-from causalign.stats.sandwich import Correction, factors, group_rows, summed
-
-__all__ = ["Absorber", "absorb", "degrees_of_freedom", "level_covariance", "singletons"]
+from causalign.stats.sandwich import Correction, factors, group_rows, sum_groups
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -61,7 +59,7 @@ class Absorber:
         others = self._solve_rest(ordered[first:] - self._cross.T @ mean)
         solved = np.empty_like(ordered)
         solved[place] = np.vstack([mean - self._cross @ others / self._totals[:, None], others])
-        return solved
+        return np.asarray(solved)
 
     def effects(self, values: ArrayLike) -> Floats:
         """Return the least-squares effects of all levels, ``(L,)`` or ``(L, p)``.
@@ -71,16 +69,17 @@ class Absorber:
         """
         columns = _as_columns(values, len(self.weights))
         indicator = self.indicators()
-        found = self.solve(indicator.T @ (columns * self.weights[:, None]))
+        solution = self.solve(indicator.T @ (columns * self.weights[:, None]))
         if self._inverse is not None:
             # One step of refinement recovers the digits that the group sums lost.
-            left = columns - indicator @ found
-            found += self.solve(indicator.T @ (left * self.weights[:, None]))
-        return found[:, 0] if np.ndim(values) == 1 else found
+            left = columns - indicator @ solution
+            solution += self.solve(indicator.T @ (left * self.weights[:, None]))
+        return solution[:, 0] if np.ndim(values) == 1 else solution
 
     def within(self, values: ArrayLike) -> Floats:
         """Return ``values (n,)`` or ``(n, p)`` less the least-squares effects of the factors."""
-        return np.asarray(values, dtype=np.float64) - self.indicators() @ self.effects(values)
+        given = np.asarray(values, dtype=np.float64)
+        return np.asarray(given - self.indicators() @ self.effects(values))
 
     def split(self, effects: Floats) -> tuple[Floats, ...]:
         """Cut the effects of all levels ``(L, ...)`` into those of each factor."""
@@ -92,7 +91,8 @@ class Absorber:
         diagonal = self._rest.diagonal()
 
         def schur(vector: Floats) -> Floats:
-            return self._rest @ vector - self._cross.T @ (self._cross @ vector / self._totals)
+            through = self._cross.T @ (self._cross @ vector / self._totals)
+            return np.asarray(self._rest @ vector - through)
 
         size = (len(diagonal), len(diagonal))
         operator = LinearOperator(size, matvec=schur, dtype=np.float64)
@@ -131,7 +131,7 @@ def absorb(codes: Sequence[ArrayLike], weights: ArrayLike | None = None) -> Abso
     rest = _indicators(others, [counts[f] for f in order[1:]], n)
     weighted = sparse.csr_array(rest.multiply(w[:, None]))
     totals = np.bincount(given[order[0]], weights=w).astype(np.float64)
-    cross = sparse.csr_array(summed(weighted, given[order[0]], len(totals)))
+    cross = sparse.csr_array(sum_groups(weighted, given[order[0]], len(totals)))
     gram = sparse.csr_array(rest.T @ weighted)
     inverse, redundant = _schur_inverse(gram, cross, totals)
     return Absorber(given, counts, w, redundant, order, totals, cross, gram, inverse)
@@ -146,12 +146,12 @@ def singletons(codes: Sequence[ArrayLike]) -> NDArray[np.bool_]:
     coded = [np.unique(np.asarray(code), return_inverse=True)[1] for code in codes]
     alone = np.zeros(len(coded[0]), dtype=bool)
     while True:
-        found = alone.copy()
+        wider = alone.copy()
         for code in coded:
-            found |= np.bincount(code[~found], minlength=int(code.max()) + 1)[code] == 1
-        if (found == alone).all():
+            wider |= np.bincount(code[~wider], minlength=int(code.max()) + 1)[code] == 1
+        if (wider == alone).all():
             return alone
-        alone = found
+        alone = wider
 
 
 def degrees_of_freedom(codes: Sequence[ArrayLike], clusters: ArrayLike | None = None) -> int:
@@ -183,8 +183,8 @@ def level_covariance(
 
     ``fit`` is the fit of ``within(y)`` on ``within(X)`` and ``X (n, k)`` the columns before the
     transformation. Level effects are ``a = (D'WD)^+ D'W (y - X b)``; their scores and those of b
-    are summed within clusters together, so that the errors of b reach a. Equal to the covariance
-    of a regression on indicators, for contrasts within a factor.
+    are summed within clusters together, so that the errors of b reach a. Equal to the
+    covariance of a regression on indicators, for contrasts within a factor.
     """
     total, k = sum(absorber.counts), X.shape[1]
     within = absorber.within(X)
@@ -196,8 +196,8 @@ def level_covariance(
     scale = factors(groups, len(moved), correction, fit.degrees_of_freedom)
     meat = np.zeros((total + k, total + k))
     for (_, codes, count), factor in zip(groups, scale, strict=True):
-        levels = level_scores if codes is None else summed(level_scores, codes, count)
-        slopes = scores if codes is None else summed(scores, codes, count)
+        levels = sum_groups(level_scores, codes, count)
+        slopes = sum_groups(scores, codes, count)
         meat[:total, :total] += factor * (levels.T @ levels).toarray()
         meat[:total, total:] += factor * (levels.T @ slopes)
         meat[total:, total:] += factor * (slopes.T @ slopes)
@@ -220,9 +220,9 @@ def _schur_inverse(
     schur = (gram - cross.T @ scaled).toarray()
     scale = 1 / np.sqrt(gram.diagonal())
     values, vectors = np.linalg.eigh(schur * np.outer(scale, scale))
-    kept = values > NULL
-    basis = vectors[:, kept] * scale[:, None]
-    return (basis / values[kept]) @ basis.T, int(size - kept.sum())
+    usable = values > NULL
+    basis = vectors[:, usable] * scale[:, None]
+    return (basis / values[usable]) @ basis.T, int(size - usable.sum())
 
 
 def _indicators(

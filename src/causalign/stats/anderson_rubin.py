@@ -10,9 +10,7 @@ from scipy import linalg, special
 
 from causalign.errors import NotIdentified, SettingsError
 from causalign.stats.partial import Partialled
-from causalign.stats.sandwich import factors, group_rows, summed
-
-__all__ = ["AndersonRubin", "ConfidenceSet", "Shape", "anderson_rubin"]
+from causalign.stats.sandwich import factors, group_rows, sum_groups
 
 Floats = NDArray[np.float64]
 Shape = Literal["interval", "two rays", "whole line", "empty", "pieces"]
@@ -128,9 +126,9 @@ class AndersonRubin:
         right = np.block([[one, zero], [zero, square]])
         numerators, denominators = linalg.eig(left, right, right=False, homogeneous_eigvals=True)
         finite = np.abs(denominators) > 1e-12 * (np.abs(numerators) + np.abs(denominators))
-        found = numerators[finite] / denominators[finite]
+        ratios = numerators[finite] / denominators[finite]
         # Candidates that are no roots do no harm: intervals between them are judged one by one.
-        real = found.real[np.abs(found.imag) <= 1e-6 * (1 + np.abs(found.real))]
+        real = ratios.real[np.abs(ratios.imag) <= 1e-6 * (1 + np.abs(ratios.real))]
         roots: Floats = np.unique(real)
         return roots
 
@@ -177,8 +175,7 @@ def _robust_spread(parts: Partialled, left: Floats) -> tuple[Floats, tuple[int, 
     of_y, of_x = parts.basis * left[:, :1], parts.basis * left[:, 1:]
     corrections = factors(groups, n, "conventional", parts.exogenous + q)
     for (_, codes, count), factor in zip(groups, corrections, strict=True):
-        a = of_y if codes is None else summed(of_y, codes, count)
-        b = of_x if codes is None else summed(of_x, codes, count)
+        a, b = sum_groups(of_y, codes, count), sum_groups(of_x, codes, count)
         cross = a.T @ b
         spread += factor * np.stack([a.T @ a, cross + cross.T, b.T @ b])
     return spread, tuple(count for _, codes, count in groups[:2] if codes is not None)

@@ -8,10 +8,9 @@ from scipy.stats import chi2
 from scipy.stats import t as student
 
 from causalign.errors import InputError
+from causalign.stats.folds import number_clusters
 from causalign.stats.least_squares import ordinary
 from causalign.stats.strata import quantile_strata
-
-__all__ = ["BinMeans", "Calibration", "calibration", "residuals_by_stratum"]
 
 Array = NDArray[np.float64]
 
@@ -20,7 +19,7 @@ Array = NDArray[np.float64]
 class BinMeans:
     """Hold mean prediction and outcome ``(b,)`` of each bin, and the interval of the outcome's."""
 
-    label: NDArray
+    label: NDArray[np.generic]
     rows: NDArray[np.int64]
     predicted: Array
     observed: Array
@@ -65,13 +64,14 @@ def calibration(
     the prediction. Assumption: clusters are independent. Raises `InputError` for shapes that do
     not fit or predictions that are all the same.
     """
-    r, y, member = _checked(predicted, observed, clusters)
+    r, y, member = _check_arrays(predicted, observed, clusters)
     if np.ptp(r) == 0:
         raise InputError("All predictions are the same, so they cannot be calibrated.")
     X = np.column_stack([np.ones(len(r)), r - r.mean()])
     fit = ordinary(y, X, clusters=member, correction="min")
     error = float(np.sqrt(fit.covariance[1, 1]))
-    reach = float(student.ppf(0.975, _independent(member, len(r)) - 1)) * error
+    count = len(r) if member is None else int(member.max()) + 1
+    reach = float(student.ppf(0.975, count - 1)) * error
     slope = float(fit.coefficients[1])
     means = _means(quantile_strata(r, bins), r, y, y, member)
     return Calibration(slope, error, slope - reach, slope + reach, means)
@@ -91,20 +91,20 @@ def residuals_by_stratum(
     strata have one mean. Assumption: strata are independent of each other and hold many rows; those
     of fewer than 5 are left out of the test. Raises `InputError` for shapes that do not fit.
     """
-    r, y, member = _checked(predicted, observed, clusters)
+    r, y, member = _check_arrays(predicted, observed, clusters)
     code = np.asarray(strata)
     if code.shape != r.shape:
         raise InputError(f"strata must have shape {r.shape}; its shape is {code.shape}.")
     residual = y - r
     means = _means(code, r, y, residual, member)
     gap, size = means.observed - means.predicted, means.rows
-    kept = (size >= 5) & (means.standard_error > 0)
-    weight = 1 / means.standard_error[kept] ** 2
-    freedom = max(int(kept.sum()) - 1, 0)
+    usable = (size >= 5) & (means.standard_error > 0)
+    weight = 1 / means.standard_error[usable] ** 2
+    freedom = max(int(usable.sum()) - 1, 0)
     q = 0.0
     if freedom:
-        centre = np.average(gap[kept], weights=weight)
-        q = float(weight @ (gap[kept] - centre) ** 2)
+        centre = np.average(gap[usable], weights=weight)
+        q = float(weight @ (gap[usable] - centre) ** 2)
     total = residual - residual.mean()
     between = float(size @ (gap - residual.mean()) ** 2)
     n, classes = len(r), len(size)
@@ -115,7 +115,9 @@ def residuals_by_stratum(
     return StratumResiduals(means, q, freedom, p, explained)
 
 
-def _means(codes: NDArray, r: Array, y: Array, noisy: Array, clusters: NDArray | None) -> BinMeans:
+def _means(
+    codes: NDArray[np.int64], r: Array, y: Array, noisy: Array, clusters: NDArray[np.generic] | None
+) -> BinMeans:
     """Average prediction and outcome in each bin; the error is that of the mean of ``noisy``."""
     labels, code = np.unique(codes, return_inverse=True)
     size = np.bincount(code)
@@ -135,14 +137,7 @@ def _means(codes: NDArray, r: Array, y: Array, noisy: Array, clusters: NDArray |
     return BinMeans(labels, size, predicted, mean, error, mean - reach, mean + reach)
 
 
-def _independent(clusters: NDArray | None, rows: int) -> int:
-    count = rows if clusters is None else len(np.unique(clusters))
-    if count < 2:
-        raise InputError("A standard error needs at least two clusters; there is one.")
-    return count
-
-
-def _checked(
+def _check_arrays(
     predicted: ArrayLike, observed: ArrayLike, clusters: ArrayLike | None
 ) -> tuple[Array, Array, NDArray[np.int64] | None]:
     r = np.asarray(predicted, dtype=np.float64)
@@ -151,9 +146,4 @@ def _checked(
         raise InputError(f"Predictions and outcomes must be (n,); found {r.shape} and {y.shape}.")
     if not (np.isfinite(r).all() and np.isfinite(y).all()):
         raise InputError("Predictions or outcomes are missing or infinite; remove such rows.")
-    if clusters is None:
-        return r, y, None
-    labels = np.asarray(clusters)
-    if labels.shape != r.shape:
-        raise InputError(f"clusters must have shape {r.shape}; its shape is {labels.shape}.")
-    return r, y, np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    return r, y, None if clusters is None else number_clusters(clusters, len(r))[0]

@@ -10,8 +10,6 @@ from scipy.stats import t as student
 from causalign.errors import InputError, NotIdentified
 from causalign.stats.least_squares import ordinary
 
-__all__ = ["ComponentEffects", "component_effects", "factorial_effects"]
-
 Array = NDArray[np.float64]
 
 

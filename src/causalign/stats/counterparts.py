@@ -8,8 +8,6 @@ from scipy.special import expit
 
 from causalign.errors import InputError
 
-__all__ = ["Overlap", "calibrated", "condition_overlap", "number_overlap"]
-
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 
@@ -62,16 +60,16 @@ def condition_overlap(scores: Floats, member: Codes, groups: Codes) -> Overlap |
     if scores.shape != (len(member), len(share)) or count < 2 or (share == 0).any():
         raise InputError("Scores must be (n, k) of k conditions that occur, at least two.")
     seen = np.unique(np.column_stack([member, groups]), axis=0)[:, 0]
-    kept = np.bincount(seen, minlength=count) >= ENOUGH_GROUPS
-    if kept.sum() < 2:
+    common = np.bincount(seen, minlength=count) >= ENOUGH_GROUPS
+    if common.sum() < 2:
         return None
     probability = calibrated(scores, member)
     own = member[:, None] == np.arange(count)
     rare = (probability < FLOOR * share) & ~own
-    weight = share * kept
+    weight = share * common
     other = weight.sum() - weight[member]
-    error = float(((own - probability) ** 2).mean(axis=0) @ kept)
-    left = error / float((share * (1.0 - share)) @ kept)
+    error = float(((own - probability) ** 2).mean(axis=0) @ common)
+    left = error / float((share * (1.0 - share)) @ common)
     return Overlap(float(((rare @ weight) / other).mean()), min(left, 1.0))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,8 +11,6 @@ from causalign.errors import InputError, SettingsError
 from causalign.stats.folds import check_folds
 from causalign.stats.penalties import check_penalties, penalty_grid
 from causalign.stats.ridge_path import row_space
-
-__all__ = ["CrossFit", "learner_cross_fit", "ridge_cross_fit"]
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +47,7 @@ def ridge_cross_fit(
 
     Raises `SettingsError` with fewer than three folds: with two, no rows are left for choosing.
     """
-    X, T, w = _checked(features, targets, weights)
+    X, T, w = _check_arrays(features, targets, weights)
     member = check_folds(folds, len(X))
     count = int(member.max()) + 1
     if count < 3:
@@ -73,7 +70,7 @@ def ridge_cross_fit(
 
 
 def learner_cross_fit(
-    learner: Any,
+    learner: object,
     features: ArrayLike,
     targets: ArrayLike,
     *,
@@ -89,7 +86,7 @@ def learner_cross_fit(
     from sklearn.base import clone
     from sklearn.utils.validation import has_fit_parameter
 
-    X, T, w = _checked(features, targets, weights)
+    X, T, w = _check_arrays(features, targets, weights)
     member = check_folds(folds, len(X))
     if not (hasattr(learner, "fit") and hasattr(learner, "predict")):
         raise SettingsError(f"learner must be a scikit-learn regressor, not {learner!r}.")
@@ -161,11 +158,8 @@ def _error(sums: Floats, fits: Floats) -> Floats:
     width = fits.shape[1]
     gram, cross = sums[:width, :width], sums[:width, width:]
     size = np.diag(sums)[width:]
-    return (
-        size
-        - 2 * np.einsum("lkm,km->lm", fits, cross)
-        + np.einsum("lkm,lkm->lm", fits, gram @ fits)
-    )
+    explained = 2 * np.einsum("lkm,km->lm", fits, cross)
+    return np.asarray(size - explained + np.einsum("lkm,lkm->lm", fits, gram @ fits))
 
 
 def _standardised(X: Floats, w: Floats) -> Floats:
@@ -176,10 +170,10 @@ def _standardised(X: Floats, w: Floats) -> Floats:
     scaled = centred / np.where(flat, 1.0, spread)
     scaled[:, flat] = 0.0
     basis = row_space(scaled)
-    return scaled if basis is None else scaled @ basis
+    return np.asarray(scaled if basis is None else scaled @ basis)
 
 
-def _checked(
+def _check_arrays(
     features: ArrayLike, targets: ArrayLike, weights: ArrayLike | None
 ) -> tuple[Floats, Floats, Floats]:
     X, T = np.asarray(features, dtype=np.float64), np.asarray(targets, dtype=np.float64)

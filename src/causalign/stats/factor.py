@@ -9,15 +9,6 @@ from scipy import linalg
 
 from causalign.errors import NotIdentified
 
-__all__ = [
-    "COLLINEAR",
-    "Factor",
-    "factorise",
-    "factorise_gram",
-    "independent_columns",
-    "residualise",
-]
-
 Floats = NDArray[np.float64]
 
 # Below this share of a column that is not explained by the columns before it, the Gram matrix has
@@ -28,7 +19,7 @@ COLLINEAR = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Factor:
+class Factorisation:
     """Hold ``X'X + diag(penalty) = S^-1 R'R S^-1`` with S the scales and R upper triangular."""
 
     scale: Floats
@@ -38,12 +29,13 @@ class Factor:
         """Return the solution of the normal equations, ``(k,)`` or ``(k, m)``."""
         scale = self.scale if right.ndim == 1 else self.scale[:, None]
         half = linalg.solve_triangular(self.root, right * scale, trans="T", check_finite=False)
-        return linalg.solve_triangular(self.root, half, check_finite=False) * scale
+        solution = linalg.solve_triangular(self.root, half, check_finite=False)
+        return np.asarray(solution * scale)
 
 
 def factorise(
     X: Floats, names: Sequence[str] | None, penalty: Floats | None = None, *, reason: str = ""
-) -> Factor:
+) -> Factorisation:
     """Factor ``X'X + diag(penalty)``: Cholesky where that is accurate, else Householder QR."""
     gram = X.T @ X
     if penalty is not None:
@@ -59,10 +51,10 @@ def factorise(
         if penalty is not None:
             rows = np.vstack([rows, np.diag(np.sqrt(penalty) * scale)])
         root = _qr_root(rows, names, reason)
-    return Factor(scale, root)
+    return Factorisation(scale, root)
 
 
-def factorise_gram(gram: Floats, names: Sequence[str], *, reason: str = "") -> Factor:
+def factorise_gram(gram: Floats, names: Sequence[str], *, reason: str = "") -> Factorisation:
     """Factor ``X'X`` where the rows of X are no longer at hand; raise where digits are lacking."""
     length = np.sqrt(np.diag(gram))
     if not (length > 0).all():
@@ -78,7 +70,7 @@ def factorise_gram(gram: Floats, names: Sequence[str], *, reason: str = "") -> F
             f"Column {_name(names, bad)} is a linear combination of the columns before it, or so "
             f"nearly that one pass over the rows cannot tell{_with(reason)}. Leave it out."
         )
-    return Factor(1 / length, root)
+    return Factorisation(1 / length, root)
 
 
 def independent_columns(X: Floats) -> NDArray[np.int64]:

@@ -5,8 +5,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError, SettingsError
 
-__all__ = ["check_folds", "group_folds"]
-
 
 def group_folds(groups: int | ArrayLike, folds: int = 5, seed: int = 0) -> NDArray[np.int64]:
     """Return the fold of each row, ``0 ... folds - 1``, with every group inside one fold.
@@ -53,7 +51,16 @@ def check_folds(folds: ArrayLike, rows: int) -> NDArray[np.int64]:
     return member
 
 
-def _number(labels: NDArray) -> tuple[NDArray[np.int64], int]:
+def number_clusters(clusters: ArrayLike | None, rows: int) -> tuple[NDArray[np.int64], int]:
+    """Return the number ``(n,)`` of each row's cluster, and how many there are; by row if None."""
+    labels = np.arange(rows) if clusters is None else np.asarray(clusters)
+    if labels.shape != (rows,):
+        raise InputError(f"clusters must have shape ({rows},); its shape is {labels.shape}.")
+    values, member = np.unique(labels, return_inverse=True)
+    return member.astype(np.int64), len(values)
+
+
+def _number(labels: NDArray[np.generic]) -> tuple[NDArray[np.int64], int]:
     """Number the distinct labels; return the number of each row's label and how many there are."""
     if labels.dtype == object:
         # Sorting fails where text and missing values are mixed; order of appearance never does.

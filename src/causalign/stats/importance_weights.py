@@ -7,22 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from causalign.errors import InputError, NotIdentified, SettingsError
-
-__all__ = [
-    "SmoothedWeights",
-    "WeightDiagnostics",
-    "check_log_probabilities",
-    "clipped",
-    "diagnosed",
-    "effective_sample_size",
-    "exponentiated",
-    "log_importance_weights",
-    "pareto_shape",
-    "pareto_smoothed",
-    "pareto_threshold",
-    "self_normalised",
-    "typicality_coverage",
-]
+from causalign.stats.folds import number_clusters
 
 Floats = NDArray[np.float64]
 
@@ -41,8 +26,7 @@ class SmoothedWeights:
 class WeightDiagnostics:
     """Describe weights ``(n,)`` before anything was clipped.
 
-    ``effective_sample_size`` counts rows; ``chi_square`` is n / ESS - 1, the sample form of the
-    divergence of target from logging policy; ``pareto_shape`` is the k of the largest weights (NaN
+    ``effective_sample_size`` counts rows; ``pareto_shape`` is the k of the largest weights (NaN
     with fewer than 25 rows); ``largest_share`` the share of the weight in a single row;
     ``lowest`` and ``highest`` are log-weights. ``mean`` should be 1, give or take ``mean_error``.
     """
@@ -51,7 +35,6 @@ class WeightDiagnostics:
     mean: float
     mean_error: float
     effective_sample_size: float
-    chi_square: float
     pareto_shape: float
     largest_share: float
     lowest: float
@@ -66,33 +49,33 @@ def check_log_probabilities(
     Refused are missing values, positive ones (probabilities, densities or negative
     log-likelihoods), another size than ``size``, and minus infinity unless ``allow_zero``.
     """
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1 or len(found) == 0:
-        raise InputError(f"{name} must be (n,), one number for each text; found {found.shape}.")
-    if size is not None and len(found) != size:
-        raise InputError(f"{name} has {len(found)} values where there are {size} texts.")
-    if np.isnan(found).any():
+    logprob = np.asarray(values, dtype=np.float64)
+    if logprob.ndim != 1 or len(logprob) == 0:
+        raise InputError(f"{name} must be (n,), one number for each text; found {logprob.shape}.")
+    if size is not None and len(logprob) != size:
+        raise InputError(f"{name} has {len(logprob)} values where there are {size} texts.")
+    if np.isnan(logprob).any():
         raise InputError(
-            f"{name} is missing (NaN) in row {int(np.isnan(found).argmax())}. Score all texts, or "
-            "leave the row out everywhere."
+            f"{name} is missing (NaN) in row {int(np.isnan(logprob).argmax())}. Score all "
+            "texts, or leave the row out everywhere."
         )
-    high = int(found.argmax())
-    if found[high] > 1e-6 and found.min() >= 0 and found[high] <= 1:
+    high = int(logprob.argmax())
+    if logprob[high] > 1e-6 and logprob.min() >= 0 and logprob[high] <= 1:
         raise InputError(
             f"{name} lies between 0 and 1: these look like probabilities. Give their logarithms."
         )
-    if found[high] > 1e-6:
+    if logprob[high] > 1e-6:
         raise InputError(
             f"{name} must be logarithms of probabilities, which are never above 0; row {high} "
-            f"holds {found[high]:g}. Give sums of log-softmax values, not losses or raw logits."
+            f"holds {logprob[high]:g}. Give sums of log-softmax values, not losses or raw logits."
         )
-    zero = np.isneginf(found)
+    zero = np.isneginf(logprob)
     if zero.any() and not allow_zero:
         raise InputError(
             f"{name} says that text {int(zero.argmax())} has probability 0, but it is in the log. "
             "The probabilities belong to another policy than the one that wrote the log."
         )
-    return np.minimum(found, 0.0)
+    return np.minimum(logprob, 0.0)
 
 
 def log_importance_weights(
@@ -119,43 +102,43 @@ def log_importance_weights(
             "The target gives probability 0 to every logged text: all weights are zero, and the "
             "log says nothing about this policy."
         )
-    found = above - below
+    log_w = above - below
     if lengths is None:
-        return found
+        return log_w
     tokens = np.asarray(lengths, dtype=np.float64)
-    if tokens.shape != found.shape or not (tokens >= 1).all():
-        raise InputError(f"lengths must be ({len(found)},) token counts, each at least 1.")
-    return found / tokens
+    if tokens.shape != log_w.shape or not (tokens >= 1).all():
+        raise InputError(f"lengths must be ({len(log_w)},) token counts, each at least 1.")
+    return log_w / tokens
 
 
-def exponentiated(log_weights: ArrayLike) -> Floats:
+def exponentiate_weights(log_weights: ArrayLike) -> Floats:
     """Return the weights ``(n,)``; raise ``InputError`` where they exceed what a number holds."""
-    found = _log_weights(log_weights)
-    if found.max() > LARGEST_LOG_WEIGHT:
+    log_w = _check_log_weights(log_weights)
+    if log_w.max() > LARGEST_LOG_WEIGHT:
         raise InputError(
-            f"Row {int(found.argmax())} has the weight exp({found.max():.0f}): no sum can hold it. "
+            f"Row {int(log_w.argmax())} has the weight exp({log_w.max():.0f}): no sum can hold it. "
             "Clip or smooth the weights, or normalise them by their sum."
         )
-    return np.exp(found)
+    return np.exp(log_w)
 
 
-def self_normalised(log_weights: ArrayLike) -> Floats:
+def normalise_weights(log_weights: ArrayLike) -> Floats:
     """Return weights ``(n,)`` with mean 1, computed without overflow."""
-    found = _log_weights(log_weights)
-    return np.exp(found - logsumexp(found) + np.log(len(found)))
+    log_w = _check_log_weights(log_weights)
+    return np.asarray(np.exp(log_w - logsumexp(log_w) + np.log(len(log_w))))
 
 
-def clipped(log_weights: ArrayLike, largest: float) -> Floats:
+def clip_weights(log_weights: ArrayLike, largest: float) -> Floats:
     """Return log-weights ``(n,)`` with no weight above ``largest`` (a weight, not its log)."""
     if not largest > 0:
         raise SettingsError(f"The largest weight must be above 0; found {largest}.")
-    return np.minimum(_log_weights(log_weights), np.log(largest))
+    return np.minimum(_check_log_weights(log_weights), np.log(largest))
 
 
 def effective_sample_size(log_weights: ArrayLike) -> float:
     """Return ``(sum w)^2 / sum w^2``: how many equally weighted rows are as precise (Kish)."""
-    found = _log_weights(log_weights)
-    return float(np.exp(2 * logsumexp(found) - logsumexp(2 * found)))
+    log_w = _check_log_weights(log_weights)
+    return float(np.exp(2 * logsumexp(log_w) - logsumexp(2 * log_w)))
 
 
 def pareto_threshold(rows: int) -> float:
@@ -163,15 +146,10 @@ def pareto_threshold(rows: int) -> float:
 
     ``min(1 - 1 / log10(n), 0.7)`` (Vehtari et al. 2024, arXiv:1507.02646).
     """
-    return min(1.0 - 1.0 / np.log10(max(rows, 11)), 0.7)
+    return min(1.0 - 1.0 / float(np.log10(max(rows, 11))), 0.7)
 
 
-def pareto_shape(log_weights: ArrayLike) -> float:
-    """Return the Pareto shape k of the largest weights; see :func:`pareto_smoothed`."""
-    return pareto_smoothed(log_weights).pareto_shape
-
-
-def pareto_smoothed(log_weights: ArrayLike) -> SmoothedWeights:
+def smooth_tail(log_weights: ArrayLike) -> SmoothedWeights:
     """Replace the largest weights by the quantiles of a generalised Pareto law fitted to them.
 
     The tail holds the largest ``M = ceil(min(n / 5, 3 sqrt(n)))`` weights; its shape k says which
@@ -184,18 +162,18 @@ def pareto_smoothed(log_weights: ArrayLike) -> SmoothedWeights:
     Reference: Vehtari et al. (2024), arXiv:1507.02646; the fit is that of Zhang and Stephens
     (2009) with the weak prior k = 0.5.
     """
-    found = _log_weights(log_weights)
-    n = len(found)
+    log_w = _check_log_weights(log_weights)
+    n = len(log_w)
     if n < 25:
-        return SmoothedWeights(found, float("nan"))
+        return SmoothedWeights(log_w, float("nan"))
     size = int(np.ceil(min(0.2 * n, 3.0 * np.sqrt(n))))
-    relative = found - found.max()
+    relative = log_w - log_w.max()
     cutoff = max(np.sort(relative)[-size - 1], np.log(np.finfo(np.float64).tiny))
     if cutoff >= -1e-12:
-        return SmoothedWeights(found, float("-inf"))
+        return SmoothedWeights(log_w, float("-inf"))
     places = np.flatnonzero(relative > cutoff)
     if len(places) < 5:
-        return SmoothedWeights(found, float("inf"))
+        return SmoothedWeights(log_w, float("inf"))
     order = places[np.argsort(relative[places], kind="stable")]
     base = np.exp(cutoff)
     shape, scale = _generalised_pareto(np.exp(relative[order]) - base)
@@ -203,34 +181,30 @@ def pareto_smoothed(log_weights: ArrayLike) -> SmoothedWeights:
     quantiles = (np.arange(len(order)) + 0.5) / len(order)
     tail = np.expm1(-shape * np.log1p(-quantiles)) / shape if shape else -np.log1p(-quantiles)
     smoothed[order] = np.minimum(np.log(scale * tail + base), 0.0)
-    return SmoothedWeights(smoothed + found.max(), float(shape))
+    return SmoothedWeights(smoothed + log_w.max(), float(shape))
 
 
-def diagnosed(log_weights: ArrayLike, clusters: ArrayLike | None = None) -> WeightDiagnostics:
+def diagnose_weights(
+    log_weights: ArrayLike, clusters: ArrayLike | None = None
+) -> WeightDiagnostics:
     """Describe weights ``(n,)``; clusters ``(n,)`` make the error of their mean honest."""
-    found = _log_weights(log_weights)
-    n = len(found)
-    relative = np.exp(found - found.max())
-    labels = np.arange(n) if clusters is None else np.asarray(clusters)
-    if labels.shape != (n,):
-        raise InputError(f"clusters must have shape ({n},); its shape is {labels.shape}.")
-    _, member = np.unique(labels, return_inverse=True)
+    log_w = _check_log_weights(log_weights)
+    n = len(log_w)
+    relative = np.exp(log_w - log_w.max())
+    member, count = number_clusters(clusters, n)
     sums = np.bincount(member, weights=relative - relative.mean())
-    count = len(sums)
     error = np.sqrt(count / (count - 1) * (sums @ sums)) / n if count > 1 else float("nan")
-    size = effective_sample_size(found)
     with np.errstate(over="ignore"):
-        scale = np.exp(found.max())
+        scale = np.exp(log_w.max())
     return WeightDiagnostics(
         rows=n,
         mean=float(relative.mean() * scale),
         mean_error=float(error * scale),
-        effective_sample_size=size,
-        chi_square=n / size - 1.0,
-        pareto_shape=pareto_shape(found),
+        effective_sample_size=effective_sample_size(log_w),
+        pareto_shape=smooth_tail(log_w).pareto_shape,
         largest_share=float(relative.max() / relative.sum()),
-        lowest=float(found.min()),
-        highest=float(found.max()),
+        lowest=float(log_w.min()),
+        highest=float(log_w.max()),
     )
 
 
@@ -257,15 +231,15 @@ def typicality_coverage(
     return float((logged >= edge - 1e-9).mean())
 
 
-def _log_weights(values: ArrayLike) -> Floats:
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1 or len(found) == 0:
-        raise InputError(f"log-weights must be (n,), at least one; found {found.shape}.")
-    if np.isnan(found).any() or np.isposinf(found).any():
+def _check_log_weights(values: ArrayLike) -> Floats:
+    log_w = np.asarray(values, dtype=np.float64)
+    if log_w.ndim != 1 or len(log_w) == 0:
+        raise InputError(f"log-weights must be (n,), at least one; found {log_w.shape}.")
+    if np.isnan(log_w).any() or np.isposinf(log_w).any():
         raise InputError("log-weights are missing or infinite in some rows.")
-    if np.isneginf(found).all():
+    if np.isneginf(log_w).all():
         raise NotIdentified("All weights are zero: there is no overlap with the log.")
-    return found
+    return log_w
 
 
 def _generalised_pareto(tail: Floats) -> tuple[float, float]:

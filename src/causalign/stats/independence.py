@@ -7,8 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError, SettingsError
 
-__all__ = ["IndependenceTest", "hsic", "independence_test"]
-
 Array = NDArray[np.float64]
 
 # Up to so many distinct values the kernel is exact; beyond, so many places stand for them.
@@ -46,7 +44,7 @@ def hsic(first: ArrayLike, second: ArrayLike, *, categorical: bool = False) -> f
     Raises `InputError` for shapes or values that do not fit. Reference: Gretton et al. (2005),
     Measuring statistical dependence with Hilbert-Schmidt norms.
     """
-    x, y = _checked(first, second)
+    x, y = _check_arrays(first, second)
     return _hsic(_features(x), _one_hot(y) if categorical else _features(y))
 
 
@@ -71,13 +69,13 @@ def independence_test(
     `SettingsError` for fewer than 19 permutations. Reference: Gretton et al. (2007), A kernel
     statistical test of independence.
     """
-    x, y = _checked(first, second)
+    x, y = _check_arrays(first, second)
     if permutations < 19:
         raise SettingsError(f"At least 19 permutations are needed, not {permutations}.")
     rng = np.random.default_rng(seed)
     if clusters is not None:
-        kept = _one_of_each(np.asarray(clusters), len(x), rng)
-        x, y = x[kept], y[kept]
+        rows = _one_of_each(np.asarray(clusters), len(x), rng)
+        x, y = x[rows], y[rows]
     if len(x) < 4:
         raise InputError(f"A test of independence needs at least 4 clusters or rows, not {len(x)}.")
     left, right = _features(x), _one_hot(y) if categorical else _features(y)
@@ -110,8 +108,8 @@ def _features(x: Array) -> Array:
     width = _median_distance(x)
     gram = np.exp(-((marks[:, None] - marks) ** 2) / (2 * width**2))
     values, vectors = np.linalg.eigh(gram)
-    kept = values > NEGLIGIBLE * values[-1]
-    root = vectors[:, kept] / np.sqrt(values[kept])
+    usable = values > NEGLIGIBLE * values[-1]
+    root = vectors[:, usable] / np.sqrt(values[usable])
     phi = np.exp(-((x[:, None] - marks) ** 2) / (2 * width**2)) @ root
     return np.asarray(phi - phi.mean(axis=0))
 
@@ -127,7 +125,7 @@ def _median_distance(x: Array) -> float:
 def _one_hot(codes: Array) -> Array:
     levels, member = np.unique(codes, return_inverse=True)
     indicator = (member[:, None] == np.arange(len(levels))).astype(np.float64)
-    return indicator - indicator.mean(axis=0)
+    return np.asarray(indicator - indicator.mean(axis=0))
 
 
 def _indicator_basis(codes: Array) -> Array:
@@ -143,7 +141,9 @@ def _unit(x: Array) -> Array:
     return np.zeros_like(centred) if length == 0 else centred / length
 
 
-def _one_of_each(clusters: NDArray, rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _one_of_each(
+    clusters: NDArray[np.generic], rows: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
     if clusters.shape != (rows,):
         raise InputError(f"clusters must have shape ({rows},); its shape is {clusters.shape}.")
     order = rng.permutation(rows)
@@ -151,7 +151,7 @@ def _one_of_each(clusters: NDArray, rows: int, rng: np.random.Generator) -> NDAr
     return np.sort(order[first])
 
 
-def _checked(first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
+def _check_arrays(first: ArrayLike, second: ArrayLike) -> tuple[Array, Array]:
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if x.ndim != 1 or x.shape != y.shape or len(x) < 2:
         raise InputError(f"Both columns must be (n,) with n >= 2; found {x.shape} and {y.shape}.")

@@ -16,16 +16,6 @@ from causalign.stats.moment_sums import (
     sums_of,
 )
 
-__all__ = [
-    "FirstStage",
-    "KernelInstruments",
-    "error_covariance",
-    "kernel_first_stage",
-    "kernel_instruments",
-    "linear_instruments",
-    "penalised_path",
-]
-
 Floats = NDArray[np.float64]
 # Multiples of the critical radius, and penalties α = c n² δ⁴ from none in effect to all: the order
 # of theorem 5 of the paper, whose constants are not known.
@@ -54,15 +44,11 @@ class KernelInstruments:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FirstStage:
-    """Hold F ``(c,)`` of the instruments for c columns, and R² ``(c,)`` on held-out rows.
-
-    ``restrictions`` is the effective number of functions of the instruments.
-    """
+class KernelFirstStage:
+    """Hold F ``(c,)`` of the instruments for c columns, and R² ``(c,)`` on held-out rows."""
 
     f: Floats
     r2: Floats
-    restrictions: float
 
 
 def penalised_path(
@@ -91,11 +77,11 @@ def kernel_instruments(folds: tuple[MomentSums, ...], columns: slice) -> KernelI
     scores = np.zeros((len(folds), len(RADII), len(PENALTIES)))
     nothing = np.zeros(len(folds))
     for f, held in enumerate(folds):
-        kept = total.without(held)
+        train = total.without(held)
         for i, multiple in enumerate(RADII):
-            path = _path(kept, columns, multiple)[0]
-            scores[f, i] = held_out_violation(kept, held, columns, path)
-        nothing[f] = held_out_violation(kept, held, columns, 0 * path[:, :1])[0]
+            path = _path(train, columns, multiple)[0]
+            scores[f, i] = held_out_violation(train, held, columns, path)
+        nothing[f] = held_out_violation(train, held, columns, 0 * path[:, :1])[0]
     best = np.unravel_index(int(scores.mean(axis=0).argmin()), scores.shape[1:])
     i, j = int(best[0]), int(best[1])
     path, spectrum, V, pulled = _path(total, columns, RADII[i])
@@ -122,19 +108,19 @@ def linear_instruments(folds: tuple[MomentSums, ...]) -> Floats:
 
     ``(k, q)``, an intercept besides; of least norm where the instruments do not identify it.
     """
-    total, found = sums_of(folds), []
+    total, fits = sums_of(folds), []
     for held in folds:
-        kept = total.without(held)
-        centre = kept.means[0]
-        cross = kept.cross_about(centre)[:, 1:]
-        eigenvalues, V = eigh(kept.gram_about(centre), check_finite=False)
+        train = total.without(held)
+        centre = train.means[0]
+        cross = train.cross_about(centre)[:, 1:]
+        eigenvalues, V = eigh(train.gram_about(centre), check_finite=False)
         usable = eigenvalues > 1e-10 * eigenvalues[-1]
         projected = (V[:, usable] / np.sqrt(eigenvalues[usable])).T @ cross
-        found.append(np.linalg.lstsq(projected[:, :-1], projected[:, -1], rcond=1e-8)[0])
-    return np.array(found)
+        fits.append(np.linalg.lstsq(projected[:, :-1], projected[:, -1], rcond=1e-8)[0])
+    return np.array(fits)
 
 
-def kernel_first_stage(folds: tuple[MomentSums, ...], columns: slice) -> FirstStage:
+def kernel_first_stage(folds: tuple[MomentSums, ...], columns: slice) -> KernelFirstStage:
     """Predict ``x[columns]`` by functions of the instruments: F, and R² on held-out rows.
 
     Ridge on ψ with penalty ``n δ²``. F compares the variance predicted, for each effective function
@@ -146,11 +132,11 @@ def kernel_first_stage(folds: tuple[MomentSums, ...], columns: slice) -> FirstSt
     noise = np.maximum(rest / max(total.rows - freedom - 1, 1.0), 1e-300)
     held_rest, held_spread = np.zeros_like(rest), np.zeros_like(rest)
     for held in folds:
-        kept = total.without(held)
-        beta, _ = _smooth(kept, columns, RADII[0])
-        held_rest += _left(kept, held, columns, beta)
-        held_spread += _left(kept, held, columns, 0 * beta)
-    return FirstStage((spread - rest) / freedom / noise, 1 - held_rest / held_spread, freedom)
+        train = total.without(held)
+        beta, _ = _smooth(train, columns, RADII[0])
+        held_rest += _left(train, held, columns, beta)
+        held_spread += _left(train, held, columns, 0 * beta)
+    return KernelFirstStage((spread - rest) / freedom / noise, 1 - held_rest / held_spread)
 
 
 def error_covariance(
@@ -209,9 +195,9 @@ def _smooth(sums: MomentSums, columns: slice, multiple: float) -> tuple[Floats, 
     return beta, float(np.trace(solved[:, width:]))
 
 
-def _left(kept: MomentSums, rows: MomentSums, columns: slice, beta: Floats) -> Floats:
-    """Return ``Σ w (x - x̄ - (ψ - ψ̄)'β)²`` over ``rows``, the means those of ``kept``, ``(c,)``."""
-    centre, means = kept.means
+def _left(train: MomentSums, rows: MomentSums, columns: slice, beta: Floats) -> Floats:
+    """Return ``Σ w (x - x̄ - (ψ - ψ̄)'β)²`` over ``rows``, the means those of ``train``, ``(c,)``."""
+    centre, means = train.means
     mean = means[:-1][columns]
     cross = rows.cross_about(centre)
     sums = rows.cross[0, 1:-1][columns]

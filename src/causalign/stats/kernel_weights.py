@@ -10,8 +10,6 @@ from scipy.special import logsumexp
 from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.stats.distances import squared_distances
 
-__all__ = ["KernelValue", "choose_bandwidth", "kernel_value", "principal_components"]
-
 Floats = NDArray[np.float64]
 
 GRID = np.geomspace(0.03, 1.0, 11)  # in units of the median distance

@@ -8,8 +8,6 @@ from scipy.linalg import eigh
 
 from causalign.errors import InputError, SettingsError
 
-__all__ = ["KernelFeatures", "MixedKernel", "kernel_features", "mixed_kernel"]
-
 Floats = NDArray[np.float64]
 # Directions of the landmarks' Gram matrix below this share of the largest are rounding.
 NEGLIGIBLE = 1e-10
@@ -70,7 +68,7 @@ class KernelFeatures:
     @property
     def size(self) -> int:
         """Return the number of features r."""
-        return self.projection.shape[1]
+        return int(self.projection.shape[1])
 
 
 def mixed_kernel(rows: ArrayLike, levels: tuple[int, ...], weights: ArrayLike) -> MixedKernel:
@@ -116,5 +114,5 @@ def kernel_features(
         drawn = generator.choice(len(distinct), size=landmarks, replace=False, p=frequency)
         distinct = distinct[np.sort(drawn)]
     eigenvalues, vectors = eigh(kernel(distinct, distinct), check_finite=False)
-    kept = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
-    return KernelFeatures(kernel, distinct, vectors[:, kept] / np.sqrt(eigenvalues[kept]))
+    usable = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
+    return KernelFeatures(kernel, distinct, vectors[:, usable] / np.sqrt(eigenvalues[usable]))

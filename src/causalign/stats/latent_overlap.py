@@ -1,7 +1,6 @@
 """Ask whether texts judged by different objectives look alike in the features that were learned."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,9 +9,8 @@ from causalign.errors import InputError
 from causalign.stats.folds import group_folds
 from causalign.stats.predictability import auc
 
-__all__ = ["LatentOverlap", "latent_overlap"]
-
 Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
 
 INVERSE_PENALTIES = (1e-3, 1e-1, 1e1, 1e3)
 
@@ -67,20 +65,20 @@ def latent_overlap(
         if len(np.unique(member[train])) < len(label):
             raise InputError(f"An objective has rows in one fold only; use fewer than {folds}.")
         inner = group_folds(labels[train], 3, seed)
-        probability[held] = _fitted(X[train], member[train], inner, X[held])
-    found = np.array([auc(probability[:, k], (member == k) * 1.0) for k in range(len(label))])
+        probability[held] = _fit_and_predict(X[train], member[train], inner, X[held])
+    areas = np.array([auc(probability[:, k], (member == k) * 1.0) for k in range(len(label))])
     possible = (probability >= floor * share).all(axis=1)
     names = tuple(str(name) for name in label)
-    return LatentOverlap(names, probability, found, float(possible.mean()), floor)
+    return LatentOverlap(names, probability, areas, float(possible.mean()), floor)
 
 
-def _fitted(X: Array, member: NDArray, inner: NDArray, held: Array) -> Array:
+def _fit_and_predict(X: Array, member: Codes, inner: Codes, held: Array) -> Array:
     """Return P(c | z) of held-out rows, with the penalty of the least log loss in inner folds."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+    from sklearn.pipeline import Pipeline, make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    def model(inverse: float, rows: NDArray[np.bool_]) -> Any:
+    def model(inverse: float, rows: NDArray[np.bool_]) -> "Pipeline":
         fit = LogisticRegression(C=inverse, max_iter=2000)
         return make_pipeline(StandardScaler(), fit).fit(X[rows], member[rows])
 
@@ -90,8 +88,8 @@ def _fitted(X: Array, member: NDArray, inner: NDArray, held: Array) -> Array:
         if len(np.unique(member[~away])) < len(np.unique(member)):
             continue
         for step, inverse in enumerate(INVERSE_PENALTIES):
-            told = model(inverse, ~away).predict_log_proba(X[away])
-            loss[step] -= np.maximum(told, -50)[np.arange(len(told)), member[away]].sum()
+            log_share = model(inverse, ~away).predict_log_proba(X[away])
+            loss[step] -= np.maximum(log_share, -50)[np.arange(len(log_share)), member[away]].sum()
     everyone = np.ones(len(X), dtype=bool)
     best = model(INVERSE_PENALTIES[int(loss.argmin())], everyone)
     return np.asarray(best.predict_proba(held))

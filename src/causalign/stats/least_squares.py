@@ -15,10 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
 from causalign.errors import InputError, NotIdentified, SettingsError
-from causalign.stats.factor import COLLINEAR, Factor, factorise, residualise
+from causalign.stats.factor import COLLINEAR, Factorisation, factorise, residualise
 from causalign.stats.sandwich import Correction, sandwich
-
-__all__ = ["FirstStage", "LinearFit", "first_stage", "ordinary", "two_stage"]
 
 Floats = NDArray[np.float64]
 Kind = Literal["robust", "unadjusted"]
@@ -92,7 +90,7 @@ def ordinary(
     Raises `InputError` for shapes and values that cannot be used and `NotIdentified`, naming the
     column when ``names`` is given, when columns are collinear.
     """
-    y, X, w = _checked(y, X, weights)
+    y, X, w = _check_arrays(y, X, weights)
     if penalty is not None and kind == "unadjusted" and clusters is None:
         raise SettingsError("A penalised fit has robust or clustered covariances only.")
     root = np.sqrt(w)
@@ -131,7 +129,7 @@ def two_stage(
 
     ``b = (X'(I - kappa M) X)^-1 X'(I - kappa M) y``, M the annihilator of ``[X_exogenous, Z]``;
     ``kappa`` 1 is two-stage least squares, 0 ordinary least squares, ``"liml"`` the smallest
-    eigenvalue that limited-information maximum likelihood asks for.
+    eigenvalue that maximum likelihood with limited information asks for.
     Assumption: ``E[Z'e] = 0`` (Z reaches y only through X) and Z moves every endogenous column.
 
     ``y (n,)``, ``X_endogenous (n, p)``, ``X_exogenous (n, m)`` (put the column of ones here; m may
@@ -145,7 +143,7 @@ def two_stage(
     endogenous, exogenous, excluded = _matrices(X_endogenous, X_exogenous, Z)
     p, m = endogenous.shape[1], exogenous.shape[1]
     # One copy of the columns: X and W = [exogenous, Z] are overlapping views of it.
-    y, block, w = _checked(y, np.hstack([endogenous, exogenous, excluded]), weights)
+    y, block, w = _check_arrays(y, np.hstack([endogenous, exogenous, excluded]), weights)
     root, labels = np.sqrt(w), _labels(names, m, p, excluded.shape[1])
     block_w, yw = (block, y) if weights is None else (block * root[:, None], y * root)
     W = block_w[:, p:]
@@ -231,7 +229,7 @@ def _first_stage_fit(
     return np.hstack([W[:, :m], fitted])
 
 
-def _k_class_bread(factor: Factor, Xw: Floats, fitted: Floats, kappa: float) -> Floats:
+def _k_class_bread(factor: Factorisation, Xw: Floats, fitted: Floats, kappa: float) -> Floats:
     """Invert ``(1 - kappa) X'X + kappa X^'X^``, well scaled by the factor of ``X^'X^``."""
     bread = factor.solve(np.eye(Xw.shape[1]))
     if kappa == 1.0:
@@ -309,17 +307,17 @@ def _require_order(endogenous: int, instruments: int) -> None:
 
 def _matrices(*values: ArrayLike) -> list[Floats]:
     """Return two-dimensional float arrays that have the same number of rows."""
-    found = [np.asarray(value, dtype=np.float64) for value in values]
-    found = [value[:, None] if value.ndim == 1 else value for value in found]
-    if len({len(value) for value in found}) > 1 or any(value.ndim != 2 for value in found):
-        shapes = ", ".join(str(value.shape) for value in found)
+    matrices = [np.asarray(value, dtype=np.float64) for value in values]
+    matrices = [value[:, None] if value.ndim == 1 else value for value in matrices]
+    if len({len(value) for value in matrices}) > 1 or any(value.ndim != 2 for value in matrices):
+        shapes = ", ".join(str(value.shape) for value in matrices)
         raise InputError(f"Endogenous, exogenous and instruments differ in rows: {shapes}.")
-    if not np.isfinite(found[-1]).all():
+    if not np.isfinite(matrices[-1]).all():
         raise InputError("Instruments must be finite: remove or fill in the missing values.")
-    return found
+    return matrices
 
 
-def _checked(
+def _check_arrays(
     y: ArrayLike, X: ArrayLike, weights: ArrayLike | None
 ) -> tuple[Floats, Floats, Floats]:
     """Return y, X and weights of mean 1 as floats of fitting shapes."""

@@ -9,10 +9,8 @@ from scipy.special import expit
 
 from causalign.errors import InputError, NotIdentified
 from causalign.stats.folds import check_folds
-from causalign.stats.penalties import check_penalties, choose_penalty, penalty_grid
+from causalign.stats.penalties import PenaltyPath, check_penalties, choose_penalty, penalty_grid
 from causalign.stats.ridge_path import row_space
-
-__all__ = ["LogisticPath", "logistic_path"]
 
 Array = NDArray[np.float64]
 
@@ -22,30 +20,14 @@ _NEWTON_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LogisticPath:
+class LogisticPath(PenaltyPath):
     """Hold Bradley-Terry fits for ``L`` ascending penalties and their cross-validation.
 
     ``coefficients`` is ``(L, d)``; ``cv_error`` ``(L,)`` the mean negative log-likelihood (nats a
-    pair) of pairs that the fit did not see, ``null_error`` that of coefficients zero; ``best``
-    minimises it; ``out_of_fold`` ``(n,)`` holds the score differences (log-odds, without margin)
-    at ``best``.
+    pair) of pairs that the fit did not see, ``null_error`` that of coefficients zero, so that
+    ``cv_r2`` is McFadden's; ``best`` minimises it; ``out_of_fold`` ``(n,)`` holds the score
+    differences (log-odds, without margin) at ``best``.
     """
-
-    penalties: Array
-    coefficients: Array
-    cv_error: Array
-    cv_standard_error: Array
-    null_error: float
-    best: int
-    one_standard_error: int
-    out_of_fold: Array
-    fold_coefficients: Array
-    folds: NDArray[np.int64]
-
-    @property
-    def cv_r2(self) -> float:
-        """Return McFadden's ``1 - error / null error`` in unseen pairs at the best penalty."""
-        return 1.0 - float(self.cv_error[self.best]) / self.null_error
 
     def out_of_fold_at(self, differences: ArrayLike, index: int) -> Array:
         """Return out-of-fold score differences at penalty ``index``, for the pairs of the fit."""
@@ -65,7 +47,7 @@ class _Problem:
 
     def curvature(self) -> Array:
         """Return the weighted sum of squares in each direction, ``(r,)``."""
-        return np.einsum("nr,nr,n->r", self.Z, self.Z, self.weights)
+        return np.asarray(np.einsum("nr,nr,n->r", self.Z, self.Z, self.weights))
 
     def loss(self, scores: Array, b: Array, penalty: float) -> float:
         eta = scores - self.margins
@@ -102,7 +84,7 @@ def logistic_path(
     Raises ``InputError`` for shapes or values that do not fit, ``NotIdentified`` if all sides are
     identical or the fit does not converge. Reference: Bradley and Terry (1952), Biometrika 39.
     """
-    data = _checked(differences, labels, weights, margins)
+    data = _check_arrays(differences, labels, weights, margins)
     member = check_folds(folds, len(data.Z))
     rotated, basis, top = _rotate(data)
     grid = penalty_grid(_MOST_CURVATURE * top) if penalties is None else check_penalties(penalties)
@@ -126,13 +108,13 @@ def _validated(
     by_fold = np.array(fold_coefficients)  # (k, L, r)
     null = np.average(_log_loss(-rotated.margins, rotated.labels), weights=rotated.weights)
     return LogisticPath(
-        grid,
-        coefficients @ basis.T,
         choice.cv_error,
         choice.cv_standard_error,
-        float(null),
         choice.best,
         choice.one_standard_error,
+        grid,
+        coefficients @ basis.T,
+        float(null),
         _held_out(rotated.Z, member, by_fold[:, choice.best]),
         by_fold @ basis.T,
         member,
@@ -224,14 +206,14 @@ def _errors(held: _Problem, path: Array) -> Array:
     """Return the weighted mean loss ``(L,)`` of unseen pairs at each penalty."""
     eta = held.Z @ path.T - held.margins[:, None]  # (n_f, L)
     share = held.weights / held.weights.sum()
-    return share @ _log_loss(eta, held.labels[:, None])
+    return np.asarray(share @ _log_loss(eta, held.labels[:, None]))
 
 
-def _held_out(Z: Array, member: NDArray, coefficients: Array) -> Array:
-    return np.einsum("nd,nd->n", Z, coefficients[member])
+def _held_out(Z: Array, member: NDArray[np.int64], coefficients: Array) -> Array:
+    return np.asarray(np.einsum("nd,nd->n", Z, coefficients[member]))
 
 
-def _checked(
+def _check_arrays(
     differences: ArrayLike,
     labels: ArrayLike | None,
     weights: ArrayLike | None,

@@ -7,17 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-__all__ = [
-    "Blocks",
-    "Critic",
-    "MomentSums",
-    "critic",
-    "held_out_violation",
-    "radius",
-    "sums_by_fold",
-    "sums_of",
-]
-
 Floats = NDArray[np.float64]
 Critic = Callable[[Floats], Floats]
 Block = tuple[slice, Floats, Floats, Floats]
@@ -68,21 +57,21 @@ def sums_by_fold(
     blocks: Blocks, folds: NDArray[np.int64], weights: Floats
 ) -> tuple[MomentSums, ...]:
     """Return the sums of each fold over ``blocks`` of ``(rows, ψ (b, m), x (b, q), y (b,))``."""
-    found: list[list[Floats]] = []
+    sums: list[list[Floats]] = []
     for rows, psi, x, y in blocks():
         ones = np.ones((len(y), 1))
         left, right = np.hstack([ones, psi]), np.hstack([ones, x, y[:, None]])
-        if not found:
+        if not sums:
             shapes = (left.shape[1], left.shape[1]), (left.shape[1], right.shape[1]), x.shape[1:]
-            found = [[np.zeros(shape) for shape in shapes] for _ in range(int(folds.max()) + 1)]
+            sums = [[np.zeros(shape) for shape in shapes] for _ in range(int(folds.max()) + 1)]
         for fold in np.unique(folds[rows]):
             held = folds[rows] == fold
             w = weights[rows][held]
             weighted = left[held] * w[:, None]
-            found[fold][0] += weighted.T @ left[held]
-            found[fold][1] += weighted.T @ right[held]
-            found[fold][2] += w @ x[held] ** 2
-    return tuple(MomentSums(*parts) for parts in found)
+            sums[fold][0] += weighted.T @ left[held]
+            sums[fold][1] += weighted.T @ right[held]
+            sums[fold][2] += w @ x[held] ** 2
+    return tuple(MomentSums(*parts) for parts in sums)
 
 
 def sums_of(folds: tuple[MomentSums, ...]) -> MomentSums:
@@ -96,7 +85,7 @@ def sums_of(folds: tuple[MomentSums, ...]) -> MomentSums:
 
 def radius(rows: float, multiple: float = 1.0) -> float:
     """Return the critical radius ``δ = multiple n^(-0.4)`` for n rows."""
-    return multiple * rows**RATE
+    return float(multiple * rows**RATE)
 
 
 def critic(gram: Floats, rows: float, delta: float) -> Critic:
@@ -111,15 +100,15 @@ def critic(gram: Floats, rows: float, delta: float) -> Critic:
 
 
 def held_out_violation(
-    kept: MomentSums, held: MomentSums, columns: slice, coefficients: Floats
+    train: MomentSums, held: MomentSums, columns: slice, coefficients: Floats
 ) -> Floats:
     """Return by how much ``y - x[columns]'a`` violates its moments on held-out rows, ``(L,)``.
 
-    ``coefficients (c, L)`` hold L fits to the rows ``kept``, whose means centre y, x and ψ. The
+    ``coefficients (c, L)`` hold L fits to the rows ``train``, whose means centre y, x and ψ. The
     violation ``g'(G/(2 n δ²) + I/2)⁻¹ g / (2 n² δ²)`` is the mean square of what the instruments
     predict of the error, in squared units of the outcome, with chance's share in it.
     """
-    centre, means = kept.means
+    centre, means = train.means
     combination = np.zeros((held.cross.shape[1], coefficients.shape[1]))
     combination[1:-1][columns] = -coefficients
     combination[-1] = 1.0

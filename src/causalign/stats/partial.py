@@ -10,8 +10,6 @@ from causalign.errors import InputError, NotIdentified
 from causalign.stats.factor import factorise, residualise
 from causalign.stats.sandwich import sandwich
 
-__all__ = ["Partialled", "partial_out", "residualise"]
-
 Floats = NDArray[np.float64]
 
 
@@ -36,7 +34,7 @@ class Partialled:
     @property
     def residual_degrees_of_freedom(self) -> int:
         """Return rows less exogenous columns less instruments."""
-        return len(self.y) - self.exogenous - self.Z.shape[1]
+        return len(self.y) - self.exogenous - int(self.Z.shape[1])
 
     def test_degrees_of_freedom(self, cluster_counts: tuple[int, ...]) -> int:
         """Return those of an F statistic: clusters less one, or those of the residuals."""
@@ -98,8 +96,8 @@ def partial_out(
 
 
 def _matrix(value: ArrayLike, rows: int) -> Floats:
-    found = np.asarray(value, dtype=np.float64)
-    found = found[:, None] if found.ndim == 1 else found
-    if found.ndim != 2 or len(found) != rows:
-        raise InputError(f"Each matrix must have {rows} rows, as the outcome; got {found.shape}.")
-    return found
+    matrix = np.asarray(value, dtype=np.float64)
+    matrix = matrix[:, None] if matrix.ndim == 1 else matrix
+    if matrix.ndim != 2 or len(matrix) != rows:
+        raise InputError(f"Each matrix must have {rows} rows, as the outcome; got {matrix.shape}.")
+    return matrix

@@ -7,8 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import SettingsError
 
-__all__ = ["PenaltyChoice", "check_penalties", "choose_penalty", "penalty_grid"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PenaltyChoice:
@@ -23,6 +21,29 @@ class PenaltyChoice:
     cv_standard_error: NDArray[np.float64]
     best: int
     one_standard_error: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PenaltyPath(PenaltyChoice):
+    """Hold fits for ``L`` ascending penalties and their cross-validation on k ``folds (n,)``.
+
+    ``null_error`` is that of a fit without features; ``out_of_fold`` holds what fits at ``best``
+    predict of rows that they did not see.
+    """
+
+    penalties: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
+    null_error: float
+    out_of_fold: NDArray[np.float64]
+    fold_coefficients: NDArray[np.float64]
+    folds: NDArray[np.int64]
+
+    @property
+    def cv_r2(self) -> float:
+        """Return ``1 - error / null error`` on unseen rows at the best penalty."""
+        if self.null_error == 0:
+            return 0.0
+        return 1.0 - float(self.cv_error[self.best]) / self.null_error
 
 
 def penalty_grid(
@@ -47,7 +68,9 @@ def check_penalties(penalties: ArrayLike) -> NDArray[np.float64]:
 
 
 def choose_penalty(
-    penalties: NDArray[np.float64], fold_errors: NDArray[np.float64], fold_weights: NDArray
+    penalties: NDArray[np.float64],
+    fold_errors: NDArray[np.float64],
+    fold_weights: NDArray[np.float64] | NDArray[np.int64],
 ) -> PenaltyChoice:
     """Average the errors ``(k, L)`` of the folds and pick among the ``L`` penalties.
 

@@ -1,7 +1,7 @@
 """Weights under which text and confounders are independent, from a real-or-shuffled classifier."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,18 +10,22 @@ from causalign.errors import InputError, SettingsError
 from causalign.stats.folds import check_folds
 from causalign.stats.predictability import auc
 
-__all__ = [
-    "CLASSIFIERS",
-    "PermutationWeights",
-    "effective_size",
-    "permutation_weights",
-    "weighted_correlations",
-]
-
 Floats = NDArray[np.float64]
 CLASSIFIERS = ("logistic", "boosting")
 # Odds beyond this are certainty; the cap only keeps them finite.
 MOST_CERTAIN = 1e-12
+
+
+class Classifier(Protocol):
+    """A classifier of scikit-learn, or anything with its two methods."""
+
+    def fit(self, X: Floats, y: NDArray[np.int64], sample_weight: Floats) -> object:
+        """Learn the classes ``y (n,)`` of rows ``X (n, p)``."""
+        ...
+
+    def predict_proba(self, X: Floats) -> Floats:
+        """Return the probabilities of the classes, ``(n, 2)``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +46,7 @@ def permutation_weights(
     confounders: ArrayLike,
     *,
     folds: ArrayLike,
-    classifier: Any = "logistic",
+    classifier: object = "logistic",
     repetitions: int = 4,
     components: int | None = 32,
     largest: float = 20.0,
@@ -66,11 +70,11 @@ def permutation_weights(
     arXiv:1901.01230.
     """
     _check_settings(classifier, repetitions, components, largest)
-    T, C = _standardised(features, "features"), _standardised(confounders, "confounders")
+    T, C = _standardise(features, "features"), _standardise(confounders, "confounders")
     if len(T) != len(C):
         raise InputError(f"There are {len(T)} rows of features and {len(C)} of confounders.")
     base = np.ones(len(T)) if weights is None else np.asarray(weights, dtype=np.float64)
-    T = T if components is None else _reduced(T, components)
+    T = T if components is None else _reduce(T, components)
     member = check_folds(folds, len(T))
     generator = np.random.default_rng(seed)
     odds, scores = np.empty(len(T)), []
@@ -83,8 +87,8 @@ def permutation_weights(
         labels = np.repeat([0.0, 1.0], len(order))
         scores.append(auc(np.concatenate([real, other]), labels))
         odds[held] = real / (1 - real)
-    found, clipped = _capped(odds, base, largest)
-    return PermutationWeights(found, float(np.mean(scores)), clipped)
+    weight, clipped = _cap(odds, base, largest)
+    return PermutationWeights(weight, float(np.mean(scores)), clipped)
 
 
 def weighted_correlations(features: ArrayLike, confounders: ArrayLike, weights: Floats) -> Floats:
@@ -94,13 +98,15 @@ def weighted_correlations(features: ArrayLike, confounders: ArrayLike, weights: 
     """
     share = weights / weights.sum()
 
-    def scaled(values: ArrayLike) -> Floats:
+    def standardise(values: ArrayLike) -> Floats:
         columns = np.asarray(values, dtype=np.float64)
         columns = columns - share @ columns
         spread = np.sqrt(share @ columns**2)
-        return np.divide(columns, spread, out=np.zeros_like(columns), where=spread > 1e-12)
+        return np.asarray(
+            np.divide(columns, spread, out=np.zeros_like(columns), where=spread > 1e-12)
+        )
 
-    return np.asarray((scaled(features) * share[:, None]).T @ scaled(confounders))
+    return np.asarray((standardise(features) * share[:, None]).T @ standardise(confounders))
 
 
 def effective_size(weights: Floats) -> float:
@@ -109,34 +115,41 @@ def effective_size(weights: Floats) -> float:
 
 
 def _fit(
-    classifier: Any,
+    classifier: object,
     T: Floats,
     C: Floats,
     base: Floats,
     repetitions: int,
     generator: np.random.Generator,
-) -> Any:
+) -> Classifier:
     """Fit the classifier to real rows (0) and to shuffled ones (1), both of the same weight."""
     orders = [generator.permutation(len(T)) for _ in range(repetitions)]
     columns = np.vstack([_columns(T, C), *(_columns(T, C[o]) for o in orders)])
     labels = np.repeat([0, 1], [len(T), repetitions * len(T)])
     shuffled = [base * base[o] / base.mean() / repetitions for o in orders]
     sample = np.concatenate([base, *shuffled])
-    return _model(classifier).fit(columns, labels, sample_weight=sample)
+    model = _make_classifier(classifier)
+    model.fit(columns, labels, sample_weight=sample)
+    return model
 
 
-def _model(classifier: Any) -> Any:
+def _make_classifier(classifier: object) -> Classifier:
     # Here, because scikit-learn takes more time and memory to import than the rest together.
     from sklearn.base import clone
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.linear_model import LogisticRegression
 
     if classifier == "logistic":
-        return LogisticRegression(max_iter=1000)
+        logistic: Classifier = LogisticRegression(max_iter=1000)
+        return logistic
     if classifier == "boosting":
         # Early stopping would hold out shuffled copies of rows that it trains on.
-        return HistGradientBoostingClassifier(max_iter=60, early_stopping=False, random_state=0)
-    return clone(classifier)
+        trees: Classifier = HistGradientBoostingClassifier(
+            max_iter=60, early_stopping=False, random_state=0
+        )
+        return trees
+    copy: Classifier = clone(classifier)
+    return copy
 
 
 def _columns(T: Floats, C: Floats) -> Floats:
@@ -147,12 +160,12 @@ def _columns(T: Floats, C: Floats) -> Floats:
     return np.hstack([T, C, C**2, products])
 
 
-def _shuffled_probability(model: Any, T: Floats, C: Floats) -> Floats:
+def _shuffled_probability(model: Classifier, T: Floats, C: Floats) -> Floats:
     probability = model.predict_proba(_columns(T, C))[:, 1]
-    return np.clip(probability, MOST_CERTAIN, 1 - MOST_CERTAIN)
+    return np.asarray(np.clip(probability, MOST_CERTAIN, 1 - MOST_CERTAIN))
 
 
-def _capped(odds: Floats, base: Floats, largest: float) -> tuple[Floats, float]:
+def _cap(odds: Floats, base: Floats, largest: float) -> tuple[Floats, float]:
     """Scale the odds to a weighted mean of 1, capped; return them and the share that was capped."""
     scaled = odds / np.average(odds, weights=base)
     above = scaled > largest
@@ -160,25 +173,26 @@ def _capped(odds: Floats, base: Floats, largest: float) -> tuple[Floats, float]:
     return capped / np.average(capped, weights=base), float(above.mean())
 
 
-def _standardised(values: ArrayLike, name: str) -> Floats:
+def _standardise(values: ArrayLike, name: str) -> Floats:
     columns = np.asarray(values, dtype=np.float64)
     if columns.ndim != 2 or columns.shape[1] == 0 or not np.isfinite(columns).all():
         raise InputError(f"{name} must be finite numbers (n, columns), not {columns.shape}.")
     centred = columns - columns.mean(axis=0)
     spread = centred.std(axis=0)
-    return np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
+    scaled = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
+    return np.asarray(scaled)
 
 
-def _reduced(T: Floats, components: int) -> Floats:
+def _reduce(T: Floats, components: int) -> Floats:
     """Return the leading principal components, each of unit variance, if there are too many."""
     if T.shape[1] <= components:
         return T
     _, vectors = np.linalg.eigh(T.T @ T)
-    return _standardised(T @ vectors[:, ::-1][:, :components], "features")
+    return _standardise(T @ vectors[:, ::-1][:, :components], "features")
 
 
 def _check_settings(
-    classifier: Any, repetitions: int, components: int | None, largest: float
+    classifier: object, repetitions: int, components: int | None, largest: float
 ) -> None:
     known = isinstance(classifier, str) and classifier in CLASSIFIERS
     if not known and not (hasattr(classifier, "fit") and hasattr(classifier, "predict_proba")):

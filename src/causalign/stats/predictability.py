@@ -10,8 +10,6 @@ from scipy.special import ndtr
 from causalign.stats.cross_fit import ridge_cross_fit
 from causalign.stats.folds import group_folds
 
-__all__ = ["Predictability", "auc", "cross_fitted", "predictability", "scored"]
-
 Array = NDArray[np.float64]
 
 
@@ -29,8 +27,8 @@ class Predictability:
     p_value: float
 
 
-def cross_fitted(
-    features: Array, targets: Array, groups: NDArray, *, folds: int = 5, seed: int = 0
+def cross_fit_predictions(
+    features: Array, targets: Array, groups: NDArray[np.generic], *, folds: int = 5, seed: int = 0
 ) -> Array:
     """Predict each fold of ``targets`` ``(n, m)`` by ridge fitted on the others.
 
@@ -45,7 +43,7 @@ def cross_fitted(
 def predictability(
     features: Array,
     target: Array,
-    groups: NDArray,
+    groups: NDArray[np.generic],
     *,
     classes: int | None = None,
     folds: int = 5,
@@ -57,11 +55,13 @@ def predictability(
     score. Rows of a group are treated as one draw in the p-value's sample size.
     """
     given = target[:, None] if classes is None else target[:, None] == np.arange(classes)
-    predicted = cross_fitted(features, given.astype(np.float64), groups, folds=folds, seed=seed)
-    return scored(predicted, target, len(np.unique(groups)), classes=classes)
+    predicted = cross_fit_predictions(
+        features, given.astype(np.float64), groups, folds=folds, seed=seed
+    )
+    return score_predictions(predicted, target, len(np.unique(groups)), classes=classes)
 
 
-def scored(
+def score_predictions(
     predicted: Array, target: Array, draws: int, *, classes: int | None = None
 ) -> Predictability:
     """Score predictions ``(n, 1)`` of numbers, or ``(n, classes)`` of codes, ``target`` ``(n,)``.

@@ -9,14 +9,6 @@ from scipy import stats
 from causalign.errors import InputError
 from causalign.stats.ratio_of_means import clustered_error
 
-__all__ = [
-    "SharesCompared",
-    "clustered_shares",
-    "paired_shares",
-    "share_interval",
-    "unpaired_shares",
-]
-
 Floats = NDArray[np.float64]
 
 
@@ -34,8 +26,8 @@ class SharesCompared:
 
 def share_interval(hits: int, count: int, level: float = 0.95) -> tuple[float, float]:
     """Return the Wilson interval of a share; rows are independent."""
-    found = stats.binomtest(hits, count).proportion_ci(level, method="wilson")
-    return float(found.low), float(found.high)
+    interval = stats.binomtest(hits, count).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def unpaired_shares(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> SharesCompared:
@@ -67,9 +59,7 @@ def paired_shares(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> S
     disagreement, so that it has a width where nobody disagrees. Assumption: prompts are
     independent.
     """
-    a, b = _zero_one(first), _zero_one(second)
-    if len(a) != len(b):
-        raise InputError(f"Pairs need as many texts on both sides; there are {len(a)}, {len(b)}.")
+    a, b = _pairs_of_zero_one(first, second)
     gained, lost, n = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum()), len(a)
     p = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
     one, other = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
@@ -94,9 +84,7 @@ def clustered_shares(
     t with as many degrees of freedom as clusters less one. Where no row differs p is 1. Assumption:
     clusters are independent, and many. Raises ``NotIdentified`` with one cluster.
     """
-    a, b = _zero_one(first), _zero_one(second)
-    if len(a) != len(b):
-        raise InputError(f"Pairs need as many texts on both sides; there are {len(a)}, {len(b)}.")
+    a, b = _pairs_of_zero_one(first, second)
     change = a - b
     difference = float(change.mean())
     error, count = clustered_error(change - difference, clusters)
@@ -112,8 +100,15 @@ def clustered_shares(
     )
 
 
+def _pairs_of_zero_one(first: ArrayLike, second: ArrayLike) -> tuple[Floats, Floats]:
+    a, b = _zero_one(first), _zero_one(second)
+    if len(a) != len(b):
+        raise InputError(f"Pairs need as many texts on both sides; there are {len(a)}, {len(b)}.")
+    return a, b
+
+
 def _zero_one(values: ArrayLike) -> Floats:
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1 or len(found) == 0 or not np.isin(found, (0, 1)).all():
+    given = np.asarray(values, dtype=np.float64)
+    if given.ndim != 1 or len(given) == 0 or not np.isin(given, (0, 1)).all():
         raise InputError("Shares are of 0 and 1, (n,), at least one.")
-    return found
+    return given

@@ -5,9 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
 from causalign.errors import InputError, NotIdentified
-from causalign.stats.ranking import RankingMetric, clustered_metric
-
-__all__ = ["kendall_within", "pair_tau"]
+from causalign.stats.pair_metrics import RankingMetric, clustered_metric
 
 Floats = NDArray[np.float64]
 
@@ -110,10 +108,10 @@ def pair_tau(
 
 def _agreement(x: Floats, y: Floats) -> Floats:
     """Return ``Σ_j sign(x_i - x_j) sign(y_i - y_j)`` for each row, ``(n,)``."""
-    found = np.zeros(len(x))
+    total = np.zeros(len(x))
     for a, b in ((1, 1), (-1, -1), (1, -1), (-1, 1)):
-        found += a * b * _dominated(a * x, b * y)
-    return found
+        total += a * b * _dominated(a * x, b * y)
+    return total
 
 
 def _dominated(x: Floats, y: Floats) -> Floats:
@@ -126,7 +124,7 @@ def _dominated(x: Floats, y: Floats) -> Floats:
     _, rank = np.unique(y, return_inverse=True)
     _, level = np.unique(x, return_inverse=True)
     rank, level = rank[order], level[order]
-    found = np.zeros(len(x))
+    count = np.zeros(len(x))
     for bit in range(int(rank.max(initial=0)).bit_length()):
         block = rank >> (bit + 1)
         low = (rank >> bit) & 1 == 0
@@ -140,8 +138,8 @@ def _dominated(x: Floats, y: Floats) -> Floats:
         first = np.repeat(tied, np.diff(np.r_[tied, len(x)]))
         begin = np.repeat(start, np.diff(np.r_[start, len(x)]))
         smaller = before[first] - before[begin]
-        found[order[place]] += np.where(low[place], 0, smaller)
-    return found
+        count[order[place]] += np.where(low[place], 0, smaller)
+    return count
 
 
 def _equal(values: Floats) -> Floats:

@@ -8,15 +8,13 @@ from scipy.linalg import eigh, qr
 
 from causalign.errors import InputError, NotIdentified
 from causalign.stats.folds import check_folds
-from causalign.stats.penalties import check_penalties, choose_penalty, penalty_grid
-
-__all__ = ["RidgePath", "ridge_path", "row_space"]
+from causalign.stats.penalties import PenaltyPath, check_penalties, choose_penalty, penalty_grid
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RidgePath:
+class RidgePath(PenaltyPath):
     """Hold ridge fits for ``L`` ascending penalties and their cross-validation.
 
     With one outcome the shapes are: ``coefficients`` ``(L, d)``, ``intercepts`` ``(L,)``,
@@ -26,25 +24,8 @@ class RidgePath:
     ``best`` minimises ``cv_error``; ``out_of_fold`` holds the predictions at ``best``.
     """
 
-    penalties: Array
-    coefficients: Array
     intercepts: Array
-    cv_error: Array
-    cv_standard_error: Array
-    null_error: float
-    best: int
-    one_standard_error: int
-    out_of_fold: Array
-    fold_coefficients: Array
     fold_intercepts: Array
-    folds: NDArray[np.int64]
-
-    @property
-    def cv_r2(self) -> float:
-        """Return the share of variance predicted in unseen rows at the best penalty."""
-        if self.null_error == 0:
-            return 0.0
-        return 1.0 - float(self.cv_error[self.best]) / self.null_error
 
     def out_of_fold_at(self, features: ArrayLike, index: int) -> Array:
         """Return out-of-fold predictions at penalty ``index``, for the rows of the fit."""
@@ -99,7 +80,7 @@ def ridge_path(
     Raises ``InputError`` for shapes that do not fit, values that are not finite, or negative
     weights; ``NotIdentified`` if the features do not vary. Reference: Hoerl and Kennard (1970).
     """
-    X, Y, w, single = _checked(features, outcome, weights)
+    X, Y, w, single = _check_arrays(features, outcome, weights)
     member = check_folds(folds, len(X))
     mean_x, mean_y = w @ X / w.sum(), w @ Y / w.sum()
     X = X - mean_x
@@ -133,17 +114,21 @@ def _validated(
     held_out = _held_out(
         Z, member, fold_coefficients[:, choice.best], fold_intercepts[:, choice.best]
     )
+    coefficients, intercepts = back.restore(coefficients, intercepts)
+    fold_coefficients, fold_intercepts = back.restore(fold_coefficients, fold_intercepts)
     return RidgePath(
-        grid,
-        *back.restore(coefficients, intercepts),
         choice.cv_error,
         choice.cv_standard_error,
-        float(np.average([f[3] for f in fitted], weights=fold_weights)),
         choice.best,
         choice.one_standard_error,
+        grid,
+        coefficients,
+        float(np.average([f[3] for f in fitted], weights=fold_weights)),
         back.squeeze(held_out + back.mean_y),
-        *back.restore(fold_coefficients, fold_intercepts),
+        fold_coefficients,
         member,
+        intercepts,
+        fold_intercepts,
     )
 
 
@@ -176,7 +161,7 @@ def row_space(rows: Array) -> Array | None:
     if rows.shape[1] <= rows.shape[0]:
         return None
     basis, _ = qr(rows.T, mode="economic")
-    return basis
+    return np.asarray(basis)
 
 
 def _grid(gram: Array) -> Array:
@@ -220,7 +205,7 @@ def _fit_fold(
     return coefficients, intercepts, errors / Y.shape[1], null
 
 
-def _held_out(X: Array, member: NDArray, coefficients: Array, intercepts: Array) -> Array:
+def _held_out(X: Array, member: NDArray[np.int64], coefficients: Array, intercepts: Array) -> Array:
     """Predict each row with the coefficients ``(k, d[, m])`` of the fit that did not see it."""
     predicted = np.empty((len(X), *intercepts.shape[1:]))
     for fold in range(len(coefficients)):
@@ -229,7 +214,7 @@ def _held_out(X: Array, member: NDArray, coefficients: Array, intercepts: Array)
     return predicted
 
 
-def _checked(
+def _check_arrays(
     features: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None
 ) -> tuple[Array, Array, Array, bool]:
     X = np.asarray(features, dtype=np.float64)

@@ -1,6 +1,6 @@
 """Turn scores into covariances: robust, and clustered one or two ways."""
 
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,10 +8,9 @@ from scipy import sparse
 
 from causalign.errors import InputError, NotIdentified, SettingsError
 
-__all__ = ["Correction", "Groups", "factors", "group_rows", "sandwich", "summed"]
-
 Floats = NDArray[np.float64]
 Correction = Literal["none", "conventional", "min"]
+Rows = TypeVar("Rows")
 # A sign (the overlap of two ways is subtracted), the code of each row, the number of clusters.
 Groups = list[tuple[int, NDArray[np.int64] | None, int]]
 
@@ -41,7 +40,7 @@ def sandwich(
     for (_, codes, count), factor in zip(
         groups, factors(groups, len(scores), correction, spent), strict=True
     ):
-        gathered = scores if codes is None else summed(scores, codes, count)
+        gathered = sum_groups(scores, codes, count)
         meat += factor * (gathered.T @ gathered)
     ways = groups[:2]
     return bread @ meat @ bread.T, tuple(count for _, codes, count in ways if codes is not None)
@@ -90,8 +89,14 @@ def group_rows(clusters: ArrayLike | None, n: int) -> Groups:
     ]
 
 
-def summed(values: Any, codes: NDArray[np.int64], count: int) -> Any:
-    """Sum the rows ``(n, k)`` that share a code: ``(count, k)``, sparse if the rows are."""
+def sum_groups(values: Rows, codes: NDArray[np.int64] | None, count: int) -> Rows:
+    """Sum the rows ``(n, k)`` that share a code: ``(count, k)``, sparse if the rows are.
+
+    Without codes every row is a group of its own.
+    """
+    if codes is None:
+        return values
     rows = np.arange(len(codes))
     picker = sparse.csr_array((np.ones(len(codes)), (codes, rows)), shape=(count, len(codes)))
-    return picker @ values
+    sums: Rows = picker @ values
+    return sums

@@ -8,17 +8,6 @@ from scipy.special import stdtrit
 
 from causalign.errors import InputError, SettingsError
 
-__all__ = [
-    "Adjusted",
-    "Coefficient",
-    "adjusted",
-    "benchmark_bounds",
-    "iso_line",
-    "largest_bias",
-    "robustness_value",
-    "stable_share",
-]
-
 Floats = NDArray[np.float64]
 
 
@@ -106,7 +95,7 @@ def largest_bias(coefficient: Coefficient, r2_column: ArrayLike, r2_outcome: Arr
     return bias
 
 
-def adjusted(
+def adjust_estimate(
     coefficient: Coefficient, r2_column: float, r2_outcome: float, *, level: float = 0.95
 ) -> Adjusted:
     """Return the estimate less the `largest_bias`, towards zero (or past it), and its interval.
@@ -147,10 +136,10 @@ def benchmark_bounds(
     return d, float(min(factor**2 * r2_outcome / (1 - r2_outcome), 1.0))
 
 
-def iso_line(coefficient: Coefficient, r2_column: ArrayLike, kept: float) -> Floats:
+def iso_line(coefficient: Coefficient, r2_column: ArrayLike, left: float) -> Floats:
     """Return the R2_y at which ``kept`` of the estimate is left, for each R2_d; NaN above 1."""
     d = np.asarray(r2_column, dtype=np.float64)
-    bias = (1 - kept) * abs(coefficient.estimate)
+    bias = (1 - left) * abs(coefficient.estimate)
     needed = (bias / coefficient.stderr) ** 2 / coefficient.degrees_of_freedom
     with np.errstate(divide="ignore"):
         line = needed * (1 - d) / d
@@ -158,17 +147,18 @@ def iso_line(coefficient: Coefficient, r2_column: ArrayLike, kept: float) -> Flo
     return capped
 
 
-def stable_share(rewards: ArrayLike, told: ArrayLike, bias: float) -> float:
+def stable_share(rewards: ArrayLike, predicted: ArrayLike, bias: float) -> float:
     """Return the share of pairs of texts whose order no bias up to ``bias`` can turn around.
 
-    A bias b of the effect of a column moves a reward by ``-b m_i``, m_i what the text tells of the
-    column: ``r_i - r_j - b (m_i - m_j)`` is linear in b, so that a pair is safe when both ends
+    A bias b of the effect of a column moves a reward by ``-b m_i``, m_i the column as the text
+    predicts it: ``r_i - r_j - b (m_i - m_j)`` is linear in b, so that a pair is safe when both ends
     agree. The share is ``(1 + tau) / 2``, tau Kendall's between ``r - bias m`` and ``r + bias m``.
-    ``rewards`` and ``told`` are ``(n,)``, few of them tied; units of the outcome and the column.
+    ``rewards`` and ``predicted`` are ``(n,)``, few of them tied, in units of the outcome and of
+    the column.
     """
-    r, m = np.asarray(rewards, dtype=np.float64), np.asarray(told, dtype=np.float64)
+    r, m = np.asarray(rewards, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     if r.ndim != 1 or r.shape != m.shape or len(r) < 2 or not np.isfinite([r, m]).all():
-        raise InputError("Rewards and what texts tell must be finite, (n,) both, of two or more.")
+        raise InputError("Rewards and predictions must be finite, (n,) both, of two or more.")
     if not 0 <= bias < np.inf:
         raise InputError(f"bias must be finite and 0 or more, not {bias!r}.")
     # Here, because all of scipy.stats takes a while to import and one function is needed.

@@ -1,29 +1,26 @@
 """The confounder as one more input of the last layer: a baseline that adjusts while it fits."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from causalign.errors import InputError
-from causalign.reward.examples import Examples
-from causalign.reward.network_head import NetworkHead
-from causalign.reward.networks.folding import fold_inputs, in_units
-from causalign.reward.networks.network import Layer, Network, Scales, chain, check_size
-from causalign.reward.networks.outcome_kinds import check_loss
+from causalign.logs import Roles
+from causalign.reward.examples import Examples, check_loss
+from causalign.reward.from_logs import require_confounder
+from causalign.reward.heads import NetworkHead
+from causalign.reward.networks import layers as nn
+from causalign.reward.networks.architecture import FittedWeights
+from causalign.reward.networks.batches import Batch
+from causalign.reward.networks.ensemble import RewardNetwork
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from causalign.reward.batches import Batch
-
-__all__ = ["ConfounderInLayer"]
+LOSSES = ("squared-error", "logistic", "bradley-terry")
 
 
 @dataclass(frozen=True, slots=True)
-class ConfounderInLayer(Network):
+class ConfounderInLayer(RewardNetwork):
     """Score by ``r(x, c) = w'φ(x) + v'c + b`` with a perceptron φ; texts are compared at equal c.
 
     The confounders ``c`` join the last hidden layer, standardised. After the fit c stays at its
@@ -32,54 +29,51 @@ class ConfounderInLayer(Network):
     Assumption: given the text, the confounders are as good as random, and their effect is additive
     and linear. It fails where text and confounder are entangled, because φ can take what v should:
     in arXiv 2506.00152, table 2, the correlation with the truth falls from .86 to .62.
+
+    Parameters
+    ----------
+    loss : {"squared-error", "logistic", "bradley-terry"}
+    depth, width : int
+        Number of layers, and of units in each.
+    training : NetworkTraining
+    seed : int
+        Of the initial weights, the order of rows and the cut of the validation rows.
     """
 
     loss: Literal["squared-error", "logistic", "bradley-terry"] = "squared-error"
-    depth: int = 3
-    width: int = 512
 
-    name: ClassVar[str] = "confounder in layer"
+    name: ClassVar[str] = "confounder-in-layer"
 
-    def __post_init__(self) -> None:
-        check_size(self.depth, self.width)
+    def check_roles(self, roles: Roles) -> None:
+        """Raise ``RoleNotDeclared`` without a confounder, or the group of pairs."""
+        RewardNetwork.check_roles(self, roles)
+        require_confounder(self.name, roles)
 
     def check(self, examples: Examples) -> None:
         """Raise ``InputError`` or ``SettingsError`` if the network cannot learn from these."""
-        check_loss(self.loss, examples, ("squared-error", "logistic", "bradley-terry"))
+        check_loss(self.loss, examples, LOSSES)
         if examples.confounders is None:
             raise InputError("The examples have no confounders; give `confounders=`.")
 
-    def layers(self, examples: Examples) -> dict[str, Layer]:
+    def layers(self, examples: Examples) -> dict[str, nn.Layer]:
         """Return the layers by name."""
         confounders = 0 if examples.confounders is None else examples.confounders.shape[2]
         sizes = [examples.features.shape[1], *[self.width] * (self.depth - 1)]
-        hidden = chain("layer", sizes)
-        return hidden | {"last": Layer(self.width + confounders, 1)}
+        return nn.chain("layer", sizes) | {"last": nn.Layer(self.width + confounders, 1)}
 
-    def scores(self, weights: "Mapping[str, Tensor]", batch: "Batch") -> "Tensor":
-        """Return ``(m, b, s)``, each side at its own confounders."""
-        import torch
-
-        from causalign.reward.stacked import dense, perceptron
-
-        hidden = perceptron(batch.features, weights, self._hidden(), activate_last=True)
+    def scores(self, weights: nn.Weights, batch: Batch) -> Tensor:
+        """Return ``(m, b, s)``, sides at their confounders; see :meth:`Architecture.scores`."""
+        hidden = nn.perceptron(batch.features, weights, "layer", self.depth - 1, activate_last=True)
         assert batch.confounders is not None
         beside = batch.confounders.flatten(1, 2).to(hidden.dtype)  # (m, b·s, k)
-        return batch.per_side(dense(torch.cat([hidden, beside], dim=-1), weights, "last"))[..., 0]
+        joined = torch.cat([hidden, beside], dim=-1)
+        return batch.per_side(nn.apply_layer(joined, weights, "last"))[..., 0]
 
-    def losses(self, weights: "Mapping[str, Tensor]", batch: "Batch") -> "Tensor":
-        """Return the loss of each member, ``(m,)``."""
-        from causalign.reward.losses.of_scores import loss_of_scores
+    def head(self, weights: FittedWeights, scales: nn.Scales) -> NetworkHead:
+        """Return what scores texts after the fit, the confounders at their mean.
 
-        return loss_of_scores(self.loss, self.scores(weights, batch), batch)
-
-    def head(self, weights: Mapping[str, NDArray[np.float64]], scales: Scales) -> NetworkHead:
-        """Return what scores texts after the fit, the confounders at their mean."""
-        layers = [(weights[f"{n}.weight"], weights[f"{n}.bias"].ravel()) for n in self._hidden()]
-        layers[0] = fold_inputs(*layers[0], scales)
-        last = weights["last.weight"][: self.width]
-        layers.append(in_units(last, weights["last.bias"], scales, self.loss))
-        return NetworkHead(tuple(w for w, _ in layers), tuple(b for _, b in layers))
-
-    def _hidden(self) -> list[str]:
-        return [f"layer{i}" for i in range(self.depth - 1)]
+        See :meth:`Architecture.head`.
+        """
+        last, bias = nn.layer_pair(weights, "last")
+        layers = nn.layer_pairs(weights, "layer", self.depth - 1)
+        return nn.perceptron_head([*layers, (last[: self.width], bias)], scales, self.loss)

@@ -1,150 +1,92 @@
-"""Multihead and Adversarial: one latent text for all objectives, one head for each."""
+"""Multihead: one latent text for all objectives, and a head for each."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
-from causalign.errors import SettingsError
 from causalign.reward.examples import Examples
-from causalign.reward.networks.latent import (
-    adversary_outputs,
-    latent_heads,
-    latent_layers,
-    latent_text,
-    score_by_objective,
-)
-from causalign.reward.networks.network import Layer, Network, Scales, check_size
-from causalign.reward.networks.objectives import (
-    ObjectiveHeads,
-    check_objectives,
-    count_confounders,
-)
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from causalign.reward.batches import Batch
-
-__all__ = ["Adversarial", "Multihead"]
-
-Loss = Literal["bradley-terry", "squared-error", "logistic"]
+from causalign.reward.heads import ObjectiveHeads
+from causalign.reward.networks import layers as nn
+from causalign.reward.networks.architecture import FittedWeights
+from causalign.reward.networks.batches import Batch
+from causalign.reward.networks.objectives import ObjectiveNetwork, count_confounders
 
 
 @dataclass(frozen=True, slots=True)
-class Multihead(Network):
+class Multihead(ObjectiveNetwork):
     """Score by ``r(x, c) = f_c(g(x))``: a perceptron g to a latent text, a head f for each c.
 
     Each f has one hidden layer; continuous confounders are standardised and join its inputs. The
     latent text cannot depend on the objective, only the reading of it.
 
     Assumption: given the text, the latent factors do not depend on the objective, and texts of
-    every kind are judged by every objective. Reference: arXiv 2506.05967, appendix E.1.
-    """
+    every kind are judged by every objective.
 
-    loss: Loss = "bradley-terry"
-    depth: int = 3
-    width: int = 512
+    Parameters
+    ----------
+    loss : {"bradley-terry", "squared-error", "logistic"}
+    depth, width : int
+        Number of layers of g, and of units in each.
+    training : NetworkTraining
+    seed : int
+        Of the initial weights, the order of rows and the cut of the validation rows.
+
+    References
+    ----------
+    arXiv 2506.05967, appendix E.1.
+    """
 
     name: ClassVar[str] = "multihead"
 
-    def __post_init__(self) -> None:
-        check_size(self.depth, self.width)
-
-    def check(self, examples: Examples) -> None:
-        """Raise ``InputError`` or ``SettingsError`` if the network cannot learn from these."""
-        check_objectives(self.loss, examples)
-
-    def layers(self, examples: Examples) -> dict[str, Layer]:
-        """Return the layers by name."""
-        return latent_layers(examples, self.depth, self.width)
-
-    def scores(self, weights: "Mapping[str, Tensor]", batch: "Batch") -> "Tensor":
-        """Return ``(m, b, s)``, each example under its own objective."""
-        return score_by_objective(latent_text(weights, batch, self.depth), weights, batch)
-
-    def losses(self, weights: "Mapping[str, Tensor]", batch: "Batch") -> "Tensor":
-        """Return the loss of each member, ``(m,)``."""
-        from causalign.reward.losses.of_scores import loss_of_scores
-
-        return loss_of_scores(self.loss, self.scores(weights, batch), batch)
-
-    def head(self, weights: Mapping[str, NDArray[np.float64]], scales: Scales) -> ObjectiveHeads:
-        """Return a head for each objective, as one perceptron from text to reward."""
-        return latent_heads(weights, scales, self.depth, self.width, self.loss)
-
-
-@dataclass(frozen=True, slots=True)
-class Adversarial(Network):
-    """Fit Multihead while an adversary tries to read the confounders from the latent text.
-
-    ``min_{g,f} max_h L(g, f) - λ L_adv(g, h)`` with λ = ``strength``, by gradient reversal. L_adv
-    is the negative log-likelihood of what was confounded given the latent text, over all sides
-    of an example: the cross-entropy of the objective, half the squared error of each standardised
-    continuous confounder.
-
-    Assumption: the latent factors that matter do not tell the objective; where they do, the
-    adversary takes them away. Reference: arXiv 2506.05967, section 4.1; gradient reversal: Ganin
-    et al. (2016), arXiv 1505.07818.
-    """
-
-    strength: float = 1.0
-    loss: Loss = "bradley-terry"
-    depth: int = 3
-    width: int = 512
-
-    name: ClassVar[str] = "adversarial"
-    varying: ClassVar[tuple[str, ...]] = ("strength",)
-
-    def __post_init__(self) -> None:
-        check_size(self.depth, self.width)
-        if not self.strength >= 0:
-            raise SettingsError(f"strength must not be negative; found {self.strength!r}.")
-
-    def check(self, examples: Examples) -> None:
-        """Raise ``InputError`` or ``SettingsError`` if the network cannot learn from these."""
-        check_objectives(self.loss, examples)
-
-    def layers(self, examples: Examples) -> dict[str, Layer]:
-        """Return the layers by name, those of the adversary last."""
-        kinds = len(examples.objectives)
-        logits = 0 if kinds < 2 else 1 if kinds == 2 else kinds
-        return latent_layers(examples, self.depth, self.width) | {
-            "adversary0": Layer(self.width, self.width),
-            "adversary1": Layer(self.width, logits + count_confounders(examples)),
+    def layers(self, examples: Examples) -> dict[str, nn.Layer]:
+        """Return the layers of the latent text, and of a head for each objective."""
+        sizes = [examples.features.shape[1], *[self.width] * self.depth]
+        kinds = max(1, len(examples.objectives))
+        return nn.chain("latent", sizes) | {
+            "head0": nn.Layer(self.width + count_confounders(examples), self.width, copies=kinds),
+            "head1": nn.Layer(self.width, 1, copies=kinds),
         }
 
-    def scores(self, weights: "Mapping[str, Tensor]", batch: "Batch") -> "Tensor":
-        """Return ``(m, b, s)``, each example under its own objective."""
-        return score_by_objective(latent_text(weights, batch, self.depth), weights, batch)
+    def _latent_text(self, weights: nn.Weights, batch: Batch) -> Tensor:
+        """Return g(x), ``(m, b·s, width)``."""
+        return nn.perceptron(batch.features, weights, "latent", self.depth)
 
-    def losses(self, weights: "Mapping[str, Tensor]", batch: "Batch") -> "Tensor":
-        """Return the loss of each member and its adversary, ``(m,)``."""
-        from causalign.reward.losses.adversary import adversary_loss
-        from causalign.reward.losses.of_scores import loss_of_scores
+    def _scores_of_latent(self, latent: Tensor, weights: nn.Weights, batch: Batch) -> Tensor:
+        """Return ``(m, b, s)``: each example goes to the head of its objective, and to no other."""
+        if batch.confounders is not None:
+            beside = batch.confounders.flatten(1, 2).to(latent.dtype)
+            latent = torch.cat([latent, beside], dim=-1)
+        members, rows, width = latent.shape
+        size = rows // batch.sides
+        if batch.routes is None:
+            return batch.per_side(nn.perceptron(latent[:, None], weights, "head", 2)[:, 0])[..., 0]
+        place, back = batch.routes
+        routed = latent.reshape(members * size, batch.sides * width).index_select(0, place)
+        by_head = routed.reshape(members, batch.objectives, -1, width)  # (m, K, cap·s, width)
+        scores = nn.perceptron(by_head, weights, "head", 2)
+        in_order = scores.reshape(-1, batch.sides).index_select(0, back)
+        return in_order.reshape(members, size, batch.sides)
 
-        latent = latent_text(weights, batch, self.depth)
-        fitted = loss_of_scores(self.loss, score_by_objective(latent, weights, batch), batch)
-        outputs = adversary_outputs(latent, weights, batch)  # (m, b·s, q)
-        several = batch.objective is not None and batch.objectives > 1
-        read = adversary_loss(
-            outputs.float(),
-            batch.objective.repeat_interleave(batch.sides, 1)
-            if several and batch.objective is not None
-            else None,
-            None if batch.confounders is None else batch.confounders.flatten(1, 2),
-            batch.weight.repeat_interleave(batch.sides, dim=1),
-        )
-        return fitted + batch.sides * read
+    def scores(self, weights: nn.Weights, batch: Batch) -> Tensor:
+        """Return ``(m, b, s)``, of the objective; see :meth:`Architecture.scores`."""
+        return self._scores_of_latent(self._latent_text(weights, batch), weights, batch)
 
-    def validation_losses(self, weights: "Mapping[str, Tensor]", batch: "Batch") -> "Tensor":
-        """Return how badly the rewards fit, ``(m,)``, without the adversary."""
-        from causalign.reward.losses.of_scores import loss_of_scores
+    def head(self, weights: FittedWeights, scales: nn.Scales) -> ObjectiveHeads:
+        """Return a head for each objective, as one perceptron from text to reward.
 
-        return loss_of_scores(self.loss, self.scores(weights, batch), batch)
+        See :meth:`Architecture.head`.
 
-    def head(self, weights: Mapping[str, NDArray[np.float64]], scales: Scales) -> ObjectiveHeads:
-        """Return a head for each objective; the adversary is not needed any more."""
-        return latent_heads(weights, scales, self.depth, self.width, self.loss)
+        No GELU stands between the latent text and the head, so the two layers that meet there are
+        one: ``W_1'(W_0'x + b_0) + b_1``. Continuous confounders stay at their mean, which is 0.
+        """
+        shared = nn.layer_pairs(weights, "latent", self.depth)
+        weight, bias = shared.pop()
+        heads = {}
+        for k, name in enumerate(scales.objectives or ("all",)):
+            into = weights["head0.weight"][k][: self.width]
+            meeting = (weight @ into, bias @ into + weights["head0.bias"][k].ravel())
+            last = (weights["head1.weight"][k], weights["head1.bias"][k])
+            heads[name] = nn.perceptron_head([*shared, meeting, last], scales, self.loss)
+        return ObjectiveHeads(heads)

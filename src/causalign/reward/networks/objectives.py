@@ -1,58 +1,45 @@
-"""What Base, Multihead and Adversarial share: which objectives there are, and a head for each."""
+"""What networks share that tell objectives apart: roles, losses, columns of the objective."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from causalign.errors import InputError, nearest
-from causalign.reward.examples import Examples
-from causalign.reward.network_head import NetworkHead
-from causalign.reward.networks.outcome_kinds import check_loss
-
-__all__ = ["LOSSES", "ObjectiveHeads", "check_objectives", "count_confounders", "objective_columns"]
+from causalign.errors import InputError, RoleNotDeclared
+from causalign.logs import Roles
+from causalign.reward.examples import Examples, check_loss
+from causalign.reward.networks.ensemble import RewardNetwork
 
 LOSSES = ("bradley-terry", "squared-error", "logistic")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ObjectiveHeads:
-    """Hold one head for each objective; continuous confounders stay at their mean."""
+@dataclass(frozen=True, slots=True)
+class ObjectiveNetwork(RewardNetwork):
+    """Learn a reward for each of several objectives."""
 
-    heads: Mapping[str, NetworkHead]
+    loss: Literal["bradley-terry", "squared-error", "logistic"] = "bradley-terry"
 
-    def of(self, objective: str) -> NetworkHead:
-        """Return the head of one objective; raise ``InputError`` for one that was never seen."""
-        if objective not in self.heads:
-            raise InputError(
-                f"No reward was fitted for the objective {objective!r}; "
-                f"{nearest(objective, self.heads)}"
+    def check_roles(self, roles: Roles) -> None:
+        """Raise ``RoleNotDeclared`` without objective and confounder, or group of pairs."""
+        RewardNetwork.check_roles(self, roles)
+        if roles.objective is None and not roles.confounders:
+            raise RoleNotDeclared(
+                f"The method {self.name!r} needs to know by which objective a row was judged, or "
+                "continuous confounders.",
+                "objective",
+                "confounders",
             )
-        return self.heads[objective]
 
-    def __call__(self, features: ArrayLike, objectives: str | Sequence[str]) -> NDArray[np.float64]:
-        """Return rewards ``(n,)`` of features ``(n, d)``, each under its objective."""
-        if isinstance(objectives, str):
-            return self.of(objectives)(features)
-        X, names = np.asarray(features), np.asarray(objectives)
-        if len(X) != len(names):
-            raise InputError(f"There are {len(names)} objectives for {len(X)} texts.")
-        scores = np.empty(len(X))
-        for name in np.unique(names):
-            scores[names == name] = self.of(str(name))(X[names == name])
-        return scores
-
-
-def check_objectives(loss: str, examples: Examples) -> None:
-    """Raise ``InputError`` unless there are two objectives, or a continuous confounder."""
-    check_loss(loss, examples, LOSSES)
-    if examples.confounders is None and len(examples.objectives) < 2:
-        found = ", ".join(map(repr, examples.objectives)) or "none"
-        raise InputError(
-            f"These networks tell objectives apart; the examples have {found}. Give "
-            "`objectives=` of at least two kinds, or `confounders=`, or use Perceptron."
-        )
+    def check(self, examples: Examples) -> None:
+        """Raise ``InputError`` unless there are two objectives, or a continuous confounder."""
+        check_loss(self.loss, examples, LOSSES)
+        if examples.confounders is None and len(examples.objectives) < 2:
+            names = ", ".join(map(repr, examples.objectives)) or "none"
+            raise InputError(
+                f"These networks tell objectives apart; the examples have {names}. Give "
+                "`objectives=` of at least two kinds, or `confounders=`, or use Perceptron."
+            )
 
 
 def count_confounders(examples: Examples) -> int:

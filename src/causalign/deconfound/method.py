@@ -1,0 +1,259 @@
+"""What a deconfounder is, and what it returns: logs from which a reward may be learned."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from causalign.errors import InputError, RoleNotDeclared, SettingsError
+from causalign.lm.embeddings import embed_logs
+from causalign.lm.encoder import Encoder
+from causalign.logs import Logs
+from causalign.logs.covariates import LARGEST, design
+from causalign.logs.roles import Roles
+from causalign.results import Result
+
+
+class Adjustment(Result):
+    """What every deconfounder returns: an effect to subtract, or weights for the rows."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def adjust(self, logs: Logs) -> Logs:
+        """Take the effect of the confounders out of the logs.
+
+        Parameters
+        ----------
+        logs : Logs
+            The logs that were fitted.
+
+        Returns
+        -------
+        Logs
+            Logs from which a reward may be learned; their history has one line more.
+        """
+
+
+class Deconfounder(Protocol):
+    """Estimate what the confounders do, from logs; its settings are the fields of a dataclass.
+
+    ``name`` is its name on the command line; ``reads_text`` says whether ``fit`` needs text
+    features; ``is_regression`` whether sensitivity to unobserved confounding can be told beside
+    it, see `add_sensitivity`.
+    """
+
+    name: ClassVar[str]
+    reads_text: ClassVar[bool]
+    is_regression: ClassVar[bool]
+
+    def check_roles(self, roles: Roles) -> None:
+        """Raise `RoleNotDeclared` or `SettingsError` before anything is read.
+
+        Parameters
+        ----------
+        roles : Roles
+            The roles of the logs that will be fitted.
+        """
+        ...
+
+    def fit(
+        self,
+        logs: Logs,
+        encoder: str | Encoder | None = None,
+        *,
+        text_features: ArrayLike | None = None,
+    ) -> Adjustment:
+        """Estimate the effect of the confounders, or weights that balance them.
+
+        Parameters
+        ----------
+        logs : Logs
+            The logs.
+        encoder : str or Encoder, optional
+            What turns texts into features, such as ``"minilm"``.
+        text_features : (n, p) array, optional
+            Features of the texts, instead of an encoder; without both, the columns of the role
+            ``features``.
+
+        Returns
+        -------
+        Adjustment
+            What ``adjust(logs)`` takes out of the logs.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextFeatures:
+    """Hold what is known of the texts: ``columns (n, p)`` and their p names."""
+
+    columns: np.ndarray
+    names: tuple[str, ...]
+
+
+A = TypeVar("A", bound=Adjustment, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FittedOnLogs(ABC, Generic[A]):
+    """Give every deconfounder its one ``fit``; a class names the roles that it ``needs``."""
+
+    name: ClassVar[str]
+    reads_text: ClassVar[bool] = False
+    is_regression: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ("confounders",)
+
+    def check_roles(self, roles: Roles) -> None:
+        """Ask whether the roles that the method needs are declared.
+
+        Parameters
+        ----------
+        roles : Roles
+            The roles of the logs that will be fitted.
+
+        Raises
+        ------
+        RoleNotDeclared
+            When one of them is missing.
+        SettingsError
+            When a setting of the method names a column that does not have the role it should.
+        """
+        for role in self.needs:
+            if not getattr(roles, role):
+                raise RoleNotDeclared(f"The method {self.name} needs {role}.", role)
+        self._check_columns(roles)
+
+    def fit(
+        self,
+        logs: Logs,
+        encoder: str | Encoder | None = None,
+        *,
+        text_features: ArrayLike | None = None,
+    ) -> A:
+        """Estimate what the confounders did to the outcome.
+
+        Parameters
+        ----------
+        logs : Logs
+            Logs with the roles that the method needs: confounders, or instruments too.
+        encoder : str or Encoder, optional
+            What turns texts into features, such as ``"minilm"``. Methods that do not read the
+            text ignore it.
+        text_features : (n, p) array, optional
+            Features of the texts, instead of an encoder; without both, the columns of the role
+            ``features``.
+
+        Returns
+        -------
+        ConfounderEffect or BalancingWeights
+            What ``adjust(logs)`` takes out of the logs.
+
+        Raises
+        ------
+        RoleNotDeclared
+            When a role that the method needs is missing, or there are no text features.
+        InputError
+            When the values cannot be used.
+        NotIdentified
+            When the logs do not determine the effect, naming the column.
+        """
+        logs.require(*self.needs)
+        self.check_roles(logs.roles)
+        features = TextFeatures(np.zeros((len(logs), 0)), ())
+        if self.reads_text:
+            features = read_text_features(logs, encoder, text_features, self.name)
+        return self._estimate(logs, features)
+
+    def _check_columns(self, roles: Roles) -> None:
+        """Raise `SettingsError` when the settings name columns that do not have their role."""
+
+    @abstractmethod
+    def _estimate(self, logs: Logs, features: TextFeatures) -> A:
+        """Return the fit, on logs whose roles were checked.
+
+        A method that does not read the texts is given features without columns.
+        """
+
+    def settings(self) -> dict[str, object]:
+        """Return the settings as JSON can hold them, objects by their repr."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        plain = (str, int, float, tuple, type(None))
+        return {k: v if isinstance(v, plain) else repr(v) for k, v in values.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """Say how to fit a linear method on blocks of rows.
+
+    Without instruments (``assumption`` given) all confounders are regressors, beside the columns of
+    the role ``features`` if ``beside_features``; with instruments all but the ``exogenous`` ones
+    need one, and ``kappa`` is that of the k-class.
+    """
+
+    assumption: str | None = None
+    beside_features: bool = False
+    exogenous: tuple[str, ...] = ()
+    kappa: float | Literal["liml"] = 1.0
+
+
+class LinearDeconfounder(Deconfounder, Protocol):
+    """A deconfounder that can be fitted on blocks of rows, from files larger than memory."""
+
+    @property
+    def covariance(self) -> str:
+        """``auto``, ``robust`` or ``clustered``."""
+        ...
+
+    def plan_blocks(self) -> BlockPlan:
+        """Return how to fit block by block; raise `SettingsError` for what needs all rows."""
+        ...
+
+    def settings(self) -> Mapping[str, object]:
+        """Return the settings as JSON can hold them."""
+        ...
+
+
+def refuse_formulas(*formulas: str | None) -> None:
+    """Raise `SettingsError` when a formula is given: blocks of rows cannot hold its knots."""
+    if any(formula is not None for formula in formulas):
+        raise SettingsError("A formula needs all rows at once, for its knots and combinations.")
+
+
+def read_text_features(
+    logs: Logs, encoder: str | Encoder | None, given: ArrayLike | None, method: str
+) -> TextFeatures:
+    """Return the features given, else of the encoder, else of the role ``features``.
+
+    Raises `RoleNotDeclared` when there are none and `InputError` when they do not fit.
+    """
+    if given is None and encoder is not None:
+        if not (isinstance(encoder, str) or hasattr(encoder, "encode")):
+            raise SettingsError("Give an array of features by name: fit(logs, text_features=X).")
+        given = embed_logs(logs, encoder).vectors
+    if given is not None:
+        features = np.asarray(given, dtype=np.float64)
+        if features.ndim != 2 or len(features) != len(logs) or not np.isfinite(features).all():
+            raise InputError(
+                f"text_features must be finite numbers ({len(logs)}, p), not {features.shape}."
+            )
+        names = tuple(f"text feature {i}" for i in range(features.shape[1]))
+    elif logs.roles.features:
+        features, names = design([logs.covariate(name) for name in logs.roles.features])
+    else:
+        raise RoleNotDeclared(
+            f"The method {method} compares texts by their features, and these logs declare "
+            'none. Name an encoder, as in fit(logs, encoder="minilm"), or pass '
+            "text_features, an array (n, p).",
+            "features",
+        )
+    if features.shape[1] == 0:
+        raise InputError("text_features has no columns: texts cannot be told apart by them.")
+    if np.abs(features).max() > LARGEST:
+        raise InputError(f"text_features holds numbers beyond {LARGEST:g}. Change their units.")
+    if (features == features[0]).all():
+        raise InputError("Every text feature is constant: texts cannot be told apart by them.")
+    return TextFeatures(features, names)

@@ -1,0 +1,12 @@
+from .cache import EmbeddingCache as EmbeddingCache
+from .cache import default_cache_folder as default_cache_folder
+from .embeddings import Embeddings as Embeddings
+from .embeddings import embed as embed
+from .embeddings import embed_logs as embed_logs
+from .encoder import Encoder as Encoder
+from .encoder_name import parse_encoder_name as parse_encoder_name
+from .encoders import load_encoder as load_encoder
+from .language_model import Lora as Lora
+from .processes import run_once as run_once
+from .smollm2 import gguf_file as gguf_file
+from .training import Training as Training

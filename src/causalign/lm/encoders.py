@@ -1,0 +1,78 @@
+"""Make encoders by name: embedded, from a local folder, from a hub, or saved with a reward."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from causalign.errors import SettingsError
+from causalign.lm.adapted_encoder import holds_adapted, load_adapted
+from causalign.lm.encoder import Encoder, check_texts
+from causalign.lm.encoder_name import Precision, parse_encoder_name
+from causalign.lm.prefixed_encoder import holds_prefixed, load_prefixed
+from causalign.lm.transformer_encoder import load_transformer
+from causalign.lm.word_counts import HashingEncoder, fit_tfidf, load_tfidf
+
+DEFAULT_ENCODER = "minilm"
+
+
+def load_encoder(
+    name: str | Path = DEFAULT_ENCODER,
+    *,
+    precision: Precision | None = None,
+    device: str | None = None,
+    training_texts: Sequence[str] | None = None,
+) -> Encoder:
+    """Make the encoder called ``MODEL[:mean|:last][:float32|:bfloat16]``.
+
+    MODEL is one of
+
+    - ``minilm``: all-MiniLM-L6-v2, mean of the last layer (arXiv 1908.10084);
+    - ``smollm2``: SmolLM2-135M-Instruct, state of the last token (arXiv 2502.02737);
+    - a local folder, or ``owner/name`` on a hub: ``config.json``, a tokenizer and safetensors.
+      Nothing in it is executed or unpickled;
+    - ``tfidf``: words and pairs of words, weighted by their rarity in ``training_texts``;
+    - ``hashing``: the same, hashed to columns, with nothing to learn.
+
+    Without a word for the pooling, causal models give the state of the last token and others the
+    mean. Without a word for the precision, the means of ``minilm`` and ``smollm2`` are computed in
+    bfloat16 where the processor multiplies it (:mod:`causalign.lm.transformer_encoder` says why),
+    all else in float32.
+
+    Parameters
+    ----------
+    name : str or path
+        As above, or the folder of an encoder that a reward model carried along.
+    precision : {"float32", "bfloat16"}, optional
+        Does the same as the word in the name.
+    device : str, optional
+        By default a GPU where there is one.
+    training_texts : sequence of str, optional
+        What ``tfidf`` learns its words from.
+
+    Raises
+    ------
+    ExtraNotInstalled
+        Without torch and transformers, where they are needed.
+    SettingsError
+        For an unknown name, precision or pooling, or the folder of a policy.
+    ArtifactError
+        For a model that cannot be loaded.
+    """
+    asked = parse_encoder_name(name)
+    if asked.model == "hashing":
+        return HashingEncoder()
+    if asked.model == "tfidf":
+        if training_texts is None:
+            raise SettingsError(
+                "The encoder 'tfidf' learns its words from training texts; pass training_texts, or "
+                "name a folder in which such an encoder was saved."
+            )
+        return fit_tfidf(check_texts(training_texts))
+    folder = Path(asked.model).expanduser()
+    # Three kinds that a reward model carries along:
+    if (folder / "tfidf.json").is_file():
+        return load_tfidf(folder)
+    if holds_prefixed(folder):
+        return load_prefixed(folder, load_encoder)
+    if holds_adapted(folder):
+        return load_adapted(folder, device=device)
+    return load_transformer(asked, precision=precision, device=device)

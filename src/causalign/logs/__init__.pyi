@@ -1,0 +1,12 @@
+from .covariates import numeric as numeric
+from .outcome_model import CrossFitted as CrossFitted
+from .outcome_model import OutcomeModel as OutcomeModel
+from .pairs import Pairs as Pairs
+from .reading import read_column as read_column
+from .reading import read_table as read_table
+from .roles import Roles as Roles
+from .scales import Scale as Scale
+from .scales import rescale as rescale
+from .splits import draw_held_out as draw_held_out
+from .splits import draw_one_per_group as draw_one_per_group
+from .table import Logs as Logs

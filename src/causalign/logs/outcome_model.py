@@ -1,0 +1,117 @@
+"""What an outcome model is: a callable of texts; cross-fitted, several of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from causalign.errors import InputError
+from causalign.logs.table import Logs
+
+Texts = Sequence[str]
+# ĝ(completions, prompts) -> (n,), in units of the outcome; for a binary outcome P(Y = 1 | T).
+OutcomeModel = Callable[[Sequence[str], Sequence[str] | None], ArrayLike]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CrossFitted:
+    """K outcome models, each fitted without one fold of the logs.
+
+    A logged row is predicted by the model that did not see it, a new text by their mean, weighted
+    by the sizes of the folds: then the doubly robust correction has mean zero whenever P_R is
+    right, also for models that fitted their noise.
+
+    Parameters
+    ----------
+    models : tuple of K callables
+        Model k was fitted on the rows with ``fold != k``.
+    fold : (n,) integers
+        Which model did not see a row.
+
+    Raises
+    ------
+    InputError
+        When ``fold`` names a model that is not there.
+    """
+
+    models: tuple[OutcomeModel, ...]
+    fold: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if set(np.unique(self.fold)) - set(range(len(self.models))):
+            raise InputError(
+                f"fold must hold numbers from 0 to {len(self.models) - 1}, one model for each."
+            )
+
+    def __call__(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
+        """Predict the outcome of new texts: the mean of the models.
+
+        Parameters
+        ----------
+        completions : m texts
+        prompts : m texts, optional
+
+        Returns
+        -------
+        (m,) array
+            In units of the outcome.
+        """
+        share = np.bincount(self.fold, minlength=len(self.models)) / len(self.fold)
+        each = [predict_outcome(model, completions, prompts) for model in self.models]
+        return share @ np.stack(each)
+
+    def predict_logged(
+        self, completions: Texts, prompts: Texts | None = None
+    ) -> NDArray[np.float64]:
+        """Predict the logged rows, each by the model that did not see it.
+
+        Parameters
+        ----------
+        completions : n texts
+            Those of the logs, in their order.
+        prompts : n texts, optional
+
+        Returns
+        -------
+        (n,) array
+            In units of the outcome.
+
+        Raises
+        ------
+        InputError
+            When the number of texts is not that of the folds.
+        """
+        if len(completions) != len(self.fold):
+            raise InputError(f"There are {len(completions)} rows and {len(self.fold)} folds.")
+        predictions = np.zeros(len(completions))
+        for number, model in enumerate(self.models):
+            rows = np.flatnonzero(self.fold == number).tolist()
+            if rows:
+                asked = None if prompts is None else [prompts[row] for row in rows]
+                texts = [completions[row] for row in rows]
+                predictions[rows] = predict_outcome(model, texts, asked)
+        return predictions
+
+
+@runtime_checkable
+class CrossFittable(Protocol):
+    """An outcome model that can be fitted again without each fold: a reward model."""
+
+    def cross_fit(self, logs: Logs) -> CrossFitted:
+        """Return models of the same kind, each fitted without one fold of the logs."""
+        ...
+
+
+def predict_outcome(
+    model: OutcomeModel, completions: Texts, prompts: Texts | None
+) -> NDArray[np.float64]:
+    """Return the model's predictions ``(n,)``; raise ``InputError`` if they are not n numbers."""
+    predictions = np.asarray(model(list(completions), prompts), dtype=np.float64)
+    if predictions.shape != (len(completions),) or not np.isfinite(predictions).all():
+        raise InputError(
+            f"An outcome model or reward must return {len(completions)} finite numbers, one for "
+            f"each text; it returned shape {predictions.shape}."
+        )
+    return predictions

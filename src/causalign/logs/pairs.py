@@ -1,0 +1,229 @@
+"""Chosen and rejected texts with margin and weight: made from logs within a group, or read."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+import pyarrow as pa
+from scipy.special import ndtr
+
+from causalign.errors import ColumnNotFound, InputError, nearest
+from causalign.logs.covariates import codes, numeric
+from causalign.logs.reading import read_table
+from causalign.results import card, html_card
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Pairs:
+    """Comparisons of two texts: m chosen ones and m rejected ones.
+
+    Parameters
+    ----------
+    chosen, rejected : m texts
+        The text with the higher outcome and the other one.
+    margin : (m,)
+        Difference of outcomes, chosen minus rejected, in units of the outcome; never negative.
+    weight : (m,)
+        How much a pair counts.
+    group : (m,) integers
+        What the pair was made within, for splitting and clustered intervals.
+    prompt : m texts, optional
+        What both texts answer.
+    objective : m strings, optional
+        What a labeller judged by.
+    rows : (m, 2) integers, optional
+        Positions of chosen and rejected in the logs that they come from.
+    """
+
+    chosen: Sequence[str]
+    rejected: Sequence[str]
+    margin: np.ndarray
+    weight: np.ndarray
+    group: np.ndarray
+    prompt: Sequence[str] | None = None
+    objective: Sequence[str] | None = None
+    rows: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.margin)
+
+    def take(self, rows: np.ndarray) -> "Pairs":
+        """Return some of the pairs.
+
+        Parameters
+        ----------
+        rows : (k,) integers or (m,) booleans
+            Positions, or a mask.
+        """
+        index = np.asarray(rows)
+        if index.dtype == bool:
+            index = np.flatnonzero(index)
+        return Pairs(
+            chosen=pick(self.chosen, index),
+            rejected=pick(self.rejected, index),
+            margin=self.margin[index],
+            weight=self.weight[index],
+            group=self.group[index],
+            prompt=pick(self.prompt, index),
+            objective=pick(self.objective, index),
+            rows=None if self.rows is None else self.rows[index],
+        )
+
+    @staticmethod
+    def read(path: str | os.PathLike[str]) -> "Pairs":
+        """Read pairs from a file with columns ``chosen`` and ``rejected``.
+
+        Optional columns: ``prompt``, ``margin``, ``weight``, ``objective``, ``group``.
+
+        Parameters
+        ----------
+        path : path
+            A csv, tsv, jsonl or parquet file, a folder or a glob of them.
+
+        Raises
+        ------
+        ColumnNotFound
+            When a side is missing.
+        InputError
+            When a text is missing or empty, or a column of numbers holds something else.
+        UnreadableFile
+            When a file is missing, damaged or of another format.
+        """
+        table = read_table(path)
+        for name in ("chosen", "rejected"):
+            if name not in table.column_names:
+                raise ColumnNotFound(
+                    f"Pairs need a column {name!r}; {nearest(name, table.column_names)}"
+                )
+        columns = {name: table[name] for name in table.column_names}
+        words = ("chosen", "rejected", "prompt", "objective")
+        texts = {name: _texts(name, columns[name]) for name in words if name in columns}
+        ones = np.ones(table.num_rows)
+        return Pairs(
+            margin=numeric("margin", columns["margin"]) if "margin" in columns else ones,
+            weight=numeric("weight", columns["weight"]) if "weight" in columns else ones,
+            group=codes(columns["group"])[0] if "group" in columns else np.arange(len(ones)),
+            chosen=texts["chosen"],
+            rejected=texts["rejected"],
+            prompt=texts.get("prompt"),
+            objective=texts.get("objective"),
+        )
+
+    def to_trl(self) -> list[dict[str, object]]:
+        """Return one mapping for each pair in TRL's preference format.
+
+        ``datasets.Dataset.from_list(pairs.to_trl())`` is what `trl.RewardTrainer` takes.
+
+        Returns
+        -------
+        list of dict
+            With ``chosen``, ``rejected``, ``margin``, ``weight`` and, where known, ``prompt``.
+        """
+        rows: list[dict[str, object]] = self._columns().to_pylist()
+        return rows
+
+    def __repr__(self) -> str:
+        return card("Pairs", self._lines())
+
+    def _repr_html_(self) -> str:
+        return html_card("Pairs", self._lines(), self._columns())
+
+    def _lines(self) -> list[str]:
+        lines = [
+            f"{len(self):,} pairs; groups they were made within: {len(np.unique(self.group)):,}"
+        ]
+        if len(self):
+            lines.append(f"margin: from {self.margin.min():.4g} to {self.margin.max():.4g}")
+        if self.objective is not None:
+            lines.append(f"objectives: {', '.join(sorted(set(self.objective)))}")
+        return lines
+
+    def _columns(self) -> pa.Table:
+        columns = {} if self.prompt is None else {"prompt": list(self.prompt)}
+        return pa.table(
+            columns
+            | {"chosen": list(self.chosen), "rejected": list(self.rejected)}
+            | {"margin": self.margin, "weight": self.weight}
+        )
+
+
+@overload
+def pick(texts: Sequence[str], rows: np.ndarray) -> list[str]: ...
+@overload
+def pick(texts: None, rows: np.ndarray) -> None: ...
+def pick(texts: Sequence[str] | None, rows: np.ndarray) -> list[str] | None:
+    """Return the texts at some positions, if there are texts."""
+    return None if texts is None else [texts[row] for row in rows]
+
+
+def orient(
+    rows: np.ndarray, outcome: np.ndarray, minimum_margin: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return pairs of rows ``(m, 2)`` with the higher outcome first, and the margins ``(m,)``.
+
+    Pairs whose outcomes differ by no more than ``minimum_margin`` are left out.
+    """
+    margin = outcome[rows[:, 0]] - outcome[rows[:, 1]]
+    keep = np.abs(margin) > minimum_margin
+    rows, margin = rows[keep], margin[keep]
+    return np.where((margin >= 0)[:, None], rows, rows[:, ::-1]), np.abs(margin)
+
+
+def pairs_within(group: np.ndarray) -> np.ndarray:
+    """Return every unordered pair of rows that share a group: positions ``(m, 2)``.
+
+    Groups of equal size are handled together, so the cost is that of the pairs themselves.
+    """
+    order = np.argsort(group, kind="stable")
+    _, starts, sizes = np.unique(group[order], return_index=True, return_counts=True)
+    blocks = []
+    for size in np.unique(sizes[sizes > 1]):
+        first, second = np.triu_indices(size, k=1)
+        begin = starts[sizes == size][:, None]
+        blocks.append(np.stack([(begin + first).ravel(), (begin + second).ravel()], axis=1))
+    if not blocks:
+        return np.empty((0, 2), dtype=np.int64)
+    pairs: np.ndarray = order[np.concatenate(blocks)]
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def match_within(group: np.ndarray, seed: int) -> np.ndarray:
+    """Return random pairs of rows that share a group, each row in one at most: ``(m, 2)``."""
+    order = np.random.default_rng(seed).permutation(len(group))
+    order = order[np.argsort(group[order], kind="stable")]
+    _, starts, sizes = np.unique(group[order], return_index=True, return_counts=True)
+    place = np.arange(len(order)) - np.repeat(starts, sizes)
+    # The last row of a group of odd size stays alone.
+    opens = np.flatnonzero((place % 2 == 0) & (place + 1 < np.repeat(sizes, sizes)))
+    return np.stack([order[opens], order[opens + 1]], axis=1)
+
+
+def two_proportion_p_value(
+    successes: np.ndarray, trials: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+    """Return two-sided p-values ``(m,)`` of H0: both texts of a pair have the same rate.
+
+    z = (p₁ − p₂) / √(p̄(1 − p̄)(1/n₁ + 1/n₂)) with the pooled rate p̄; valid when each text has
+    many trials. Rates that are both 0 or both 1 give a p-value of 1.
+    """
+    first, second = pairs[:, 0], pairs[:, 1]
+    pooled = (successes[first] + successes[second]) / (trials[first] + trials[second])
+    variance = pooled * (1 - pooled) * (1 / trials[first] + 1 / trials[second])
+    difference = successes[first] / trials[first] - successes[second] / trials[second]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(variance > 0, difference / np.sqrt(variance), 0.0)
+    p_values: np.ndarray = 2 * ndtr(-np.abs(z))
+    return p_values
+
+
+def _texts(name: str, column: pa.ChunkedArray) -> list[str]:
+    values: list[str] = column.to_pylist()
+    for row, value in enumerate(values):
+        if not isinstance(value, str) or not value.strip():
+            raise InputError(
+                f"Column {name!r} holds no text in row {row} ({value!r}). Every side of a pair "
+                "needs a text; remove the row or fill it in."
+            )
+    return values

@@ -1,0 +1,3 @@
+from .order import Run as Run
+from .order import rebuild_report as rebuild_report
+from .order import run as run

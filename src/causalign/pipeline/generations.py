@@ -1,0 +1,227 @@
+"""Compare what policies write before and after tuning: side by side, markers, reward, length."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+
+from causalign import figures
+from causalign.checks.confounding import gain_of_deconfounding, no_judge
+from causalign.evaluate import (
+    MarkerShares,
+    MeanDifference,
+    marker_shares,
+    mean_reward_difference,
+    measure_diversity,
+)
+from causalign.logs.outcome_model import OutcomeModel
+from causalign.policy.findings import sampled_texts
+from causalign.policy.fit import PolicyFit
+from causalign.policy.method import PolicyMethod
+from causalign.results import Figure, Finding, Section
+from causalign.stats.proportions import share_interval
+
+POLICIES = ("before", "naive", "deconfounded")
+SHOWN = 12
+
+Prompts = Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutJudge:
+    """A reward that training never saw, what to call it, and what a difference of one is."""
+
+    name: str
+    units: str
+    score: OutcomeModel
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """The texts of one policy; ``cut`` of them did not end within their budget."""
+
+    texts: tuple[str, ...]
+    cut: int
+
+
+def compare_policies(
+    method: PolicyMethod,
+    fits: Mapping[str, PolicyFit],
+    generated: Mapping[str, Generated],
+    prompts: Prompts,
+    markers: Sequence[str],
+    judge: HeldOutJudge | None,
+) -> Section:
+    """Return the section of the stage; text i of every policy answers prompt i, with one seed."""
+    texts = {name: generated[name].texts for name in POLICIES}
+    pair = texts["deconfounded"], texts["naive"]
+    gain = None
+    if judge is not None:
+        gain = mean_reward_difference(judge.score, *pair, prompts=prompts)
+    tables = {"texts side by side": _show_side_by_side(texts, prompts)}
+    pictures: list[Figure] = []
+    shares = None
+    if markers:
+        shares = marker_shares(*pair, markers)
+        counts = _count_markers(texts, markers)
+        tables |= {
+            "share of texts with a marker": counts,
+            "deconfounded against naive": _name_policies(shares.table()),
+        }
+        pictures.append(_draw_shares(counts, markers, len(texts["naive"])))
+    tables["what each policy writes"] = _describe_policies(texts, prompts, judge)
+    numbers: dict[str, float | str | None] = {"texts of each policy": len(texts["naive"])}
+    if gain is not None:
+        reward = "reward gained by deconfounding"
+        numbers |= {reward: gain.difference, "lower": gain.lower, "upper": gain.upper}
+    return Section(
+        stage="policy",
+        question="What does the model write once it is tuned, naively and deconfounded?",
+        answer=_answer(texts, shares, gain, judge),
+        assumption=fits["deconfounded"].assumption,
+        numbers=numbers,
+        tables=tables,
+        figures=(
+            *pictures,
+            *(f for name in POLICIES[1:] for f in _draw_training(name, fits[name])),
+        ),
+        findings=_findings(fits, generated, texts, markers, gain, judge),
+        details={
+            "method": method.name,
+            "base": fits["deconfounded"].base,
+            "start": "fine-tuned on the logged texts" if "start" in fits else "the model as it is",
+            "judge": "none" if judge is None else judge.name,
+        },
+    )
+
+
+def _show_side_by_side(texts: Mapping[str, Sequence[str]], prompts: Prompts) -> pa.Table:
+    columns = {} if prompts is None else {"prompt": prompts[:SHOWN]}
+    return pa.table(columns | {name: _join_lines(t[:SHOWN]) for name, t in texts.items()})
+
+
+def _join_lines(texts: Sequence[str]) -> list[str]:
+    return [" ".join(text.split()) or "(empty)" for text in texts]
+
+
+def _count_markers(texts: Mapping[str, Sequence[str]], markers: Sequence[str]) -> pa.Table:
+    """Return the share of each policy's texts that hold each marker, with Wilson's interval."""
+    rows = []
+    for marker in markers:
+        for name, written in texts.items():
+            hits = sum(marker.casefold() in text.casefold() for text in written)
+            lower, upper = share_interval(hits, len(written))
+            share = hits / len(written)
+            row = {"marker": marker, "policy": name, "share": share, "lower": lower, "upper": upper}
+            rows.append(row)
+    return pa.Table.from_pylist(rows)
+
+
+def _name_policies(table: pa.Table) -> pa.Table:
+    own = {"candidate": "deconfounded", "baseline": "naive"}
+    return table.rename_columns([own.get(name, name) for name in table.column_names])
+
+
+def _draw_shares(counts: pa.Table, markers: Sequence[str], texts: int) -> Figure:
+    rows = counts.to_pylist()
+    by = {name: [row for row in rows if row["policy"] == name] for name in POLICIES}
+    shares = {name: [row["share"] for row in own] for name, own in by.items()}
+    spread = {
+        name: [[r["share"] - r["lower"] for r in own], [r["upper"] - r["share"] for r in own]]
+        for name, own in by.items()
+    }
+    words = [
+        f"{marker}: " + ", ".join(f"{name} {shares[name][i]:.0%}" for name in POLICIES)
+        for i, marker in enumerate(markers)
+    ]
+    return figures.bars(
+        "marker-shares",
+        list(markers),
+        shares,
+        xlabel="share of texts",
+        ylabel="marker",
+        caption=f"Share of {texts:,} texts that hold a marker, with 95% intervals.",
+        alt="; ".join(words),
+        errors=spread,
+    ).figure()
+
+
+def _describe_policies(
+    texts: Mapping[str, Sequence[str]], prompts: Prompts, judge: HeldOutJudge | None
+) -> pa.Table:
+    """Return one row for each policy: its reward, length and diversity."""
+    table = pa.table({"policy": list(texts)})
+    if judge is not None:
+        scores = np.stack([judge.score(list(written), prompts) for written in texts.values()])
+        errors = scores.std(axis=1, ddof=1) / np.sqrt(scores.shape[1])
+        table = table.append_column("reward", pa.array(scores.mean(axis=1)))
+        table = table.append_column("standard error", pa.array(errors))
+    if all(any(re.search(r"\w", text) for text in written) for written in texts.values()):
+        measured = measure_diversity(texts)
+        for name in measured.column_names[1:]:
+            table = table.append_column(name, measured[name])
+    return table
+
+
+def _draw_training(name: str, fit: PolicyFit) -> list[Figure]:
+    drawing = fit.drawing()
+    if drawing is None:
+        return []
+    caption = f"Tuned from the {name} outcome. {drawing.caption}"
+    return [replace(drawing, name=f"training-{name}", caption=caption).figure()]
+
+
+def _answer(
+    texts: Mapping[str, Sequence[str]],
+    shares: MarkerShares | None,
+    gain: MeanDifference | None,
+    judge: HeldOutJudge | None,
+) -> str:
+    count = f"Of {len(texts['naive']):,} texts of each policy"
+    parts = []
+    for marker, share in [*zip(shares.markers, shares.shares, strict=True)][:3] if shares else ():
+        before = np.mean([marker.casefold() in text.casefold() for text in texts["before"]])
+        parts.append(
+            f"“{marker}” is in {share.second:.0%} when tuned on the outcome as logged, in "
+            f"{share.first:.0%} when tuned on the deconfounded one, and was in {before:.0%} before"
+        )
+    rated = ""
+    if gain is not None and judge is not None:
+        rated = (
+            f"{judge.name} rates texts of the deconfounded policy {gain.difference:+.2g} "
+            f"{judge.units} against the naive one (95% interval {gain.lower:.2g} to "
+            f"{gain.upper:.2g})."
+        )
+        rated = rated[:1].upper() + rated[1:]
+    if not parts:
+        return rated or f"{count} a dozen are shown side by side."
+    return f"{count} {'; '.join(parts)}. {rated}".strip()
+
+
+def _findings(
+    fits: Mapping[str, PolicyFit],
+    generated: Mapping[str, Generated],
+    texts: Mapping[str, Sequence[str]],
+    markers: Sequence[str],
+    gain: MeanDifference | None,
+    judge: HeldOutJudge | None,
+) -> tuple[Finding, ...]:
+    """Return what was found about the comparison, about each training, and about the texts."""
+    findings = [no_judge()]
+    if gain is not None and judge is not None:
+        findings = [gain_of_deconfounding(gain.difference, gain.lower, gain.upper, judge.name)]
+    if markers:
+        moved = marker_shares(texts["deconfounded"], texts["before"], markers).findings
+        findings += [_title_with(f, "deconfounded, against before tuning") for f in moved]
+    for name in POLICIES:
+        empty = sum(not text.strip() for text in texts[name])
+        findings.append(
+            _title_with(sampled_texts(empty, generated[name].cut, len(texts[name])), name)
+        )
+    return (*findings, *(_title_with(f, name) for name, fit in fits.items() for f in fit.findings))
+
+
+def _title_with(finding: Finding, policy_name: str) -> Finding:
+    return replace(finding, title=f"{finding.title} ({policy_name})")

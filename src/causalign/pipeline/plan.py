@@ -1,0 +1,179 @@
+"""What a run will do: settings, logs and texts, read and checked before the first costly stage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from causalign import artifacts, config, deconfound, policy, reward
+from causalign.deconfound.method import Deconfounder
+from causalign.errors import RoleNotDeclared, SettingsError
+from causalign.lm.encoder import Encoder
+from causalign.lm.encoders import load_encoder
+from causalign.logs import Logs, Pairs, Roles
+from causalign.logs.scales import rescale
+from causalign.logs.splits import draw_held_out, draw_one_per_group
+from causalign.policy.method import PolicyMethod
+from causalign.policy.sft import SFT
+from causalign.recipe import Recipe
+from causalign.reward.model import RewardMethod
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Hold what every stage of a run reads.
+
+    ``train`` are the rows that everything is fitted on, ``test`` those held out. ``experiment``
+    are pairs that an experimental reward is fitted to, ``test_pairs`` those that judge the
+    rewards; None where there are none. ``policy`` is None in a run that tunes nothing, ``start``
+    where no fine-tuning comes before it. ``key`` is the hash of what was read.
+    """
+
+    recipe: Recipe
+    train: Logs
+    test: Logs
+    experiment: Pairs | None
+    test_pairs: Pairs | None
+    encoder: Encoder
+    deconfounder: Deconfounder
+    reward: RewardMethod
+    policy: PolicyMethod | None
+    start: SFT | None
+    key: str
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Read the logs and check every setting of every stage; raise any `CausalignError`."""
+    deconfounder = config.choose(deconfound.METHODS, recipe.deconfound, "deconfound")
+    fitter = reward.choose(recipe.reward, "reward")
+    tuner = _choose_policy(recipe, fitter)
+    _check_roles(recipe.data.roles, deconfounder, fitter, tuner)
+    if not 0 < recipe.data.held_out < 1:
+        raise SettingsError("Setting 'data.held_out' must lie between 0 and 1.")
+    read = Logs.read(
+        recipe.data.path, recipe.data.roles, drop_incomplete=recipe.data.drop_incomplete
+    )
+    if recipe.evaluate.truth is not None:
+        read.numbers(recipe.evaluate.truth)
+    held_out = draw_held_out(read, recipe.data.held_out, recipe.seed)
+    experiment, test_pairs = _split_pairs(read, held_out, recipe)
+    logs = rescale(read, recipe.data.scale)
+    train = logs.take(~held_out, f"set aside {held_out.sum()} rows for testing")
+    if recipe.data.one_per_group:
+        train = draw_one_per_group(train, recipe.seed)
+    if tuner is not None:
+        tuner.check(train)
+    encoder = load_encoder(recipe.encoder, training_texts=train.texts)
+    return Plan(
+        recipe=recipe,
+        train=train,
+        test=logs.take(held_out, "held out"),
+        experiment=experiment,
+        test_pairs=test_pairs,
+        encoder=encoder,
+        deconfounder=deconfounder,
+        reward=fitter,
+        policy=tuner,
+        start=_choose_start(tuner, recipe.start),
+        key=_hash_inputs(recipe, read, test_pairs, encoder),
+    )
+
+
+def _hash_inputs(recipe: Recipe, read: Logs, test_pairs: Pairs | None, encoder: Encoder) -> str:
+    pairs = test_pairs
+    return artifacts.fingerprint(
+        replace(recipe.data, path=""),
+        recipe.seed,
+        (encoder.name, encoder.revision),
+        artifacts.hash_table(read.data.select(list(read.roles.columns()))),
+        None if pairs is None else (pairs.chosen, pairs.rejected, pairs.margin, pairs.group),
+        artifacts.versions()["causalign"],
+    )
+
+
+def _check_roles(
+    roles: Roles, deconfounder: Deconfounder, fitter: RewardMethod, tuner: PolicyMethod | None
+) -> None:
+    """Raise ``RoleNotDeclared``, in the words of a recipe, for what a stage would miss."""
+    try:
+        if not roles.confounders:
+            raise RoleNotDeclared(
+                "A run compares outcomes with and without confounders.", "confounders"
+            )
+        deconfounder.check_roles(roles)
+        fitter.check_roles(roles)
+        if tuner is not None:
+            tuner.check_roles(roles)
+    except RoleNotDeclared as missing:
+        raise missing.reword("in", lambda role: f"'data.roles.{role}'") from None
+
+
+def _choose_policy(recipe: Recipe, fitter: RewardMethod) -> PolicyMethod | None:
+    """Return the method that tunes, or None; raise ``SettingsError`` for one that cannot learn."""
+    if recipe.policy is None:
+        if recipe.start is not None:
+            raise SettingsError("'start' prepares a policy; name its method in 'policy'.")
+        return None
+    tuner = config.choose(policy.METHODS, recipe.policy, "policy")
+    if not tuner.uses_outcome:
+        raise SettingsError(
+            f"'policy': with these settings {tuner.name} reads no outcome, so both policies would "
+            f"be the same. For supervised fine-tuning set 'policy.temperature', for instance to 1."
+        )
+    if tuner.needs == "preference model" and not fitter.compares:
+        raise SettingsError(
+            f"'policy.method': {tuner.name} needs a preference model in log-odds. Fit one with "
+            "reward: {method: pairwise}."
+        )
+    if tuner.needs == "outcome model" and fitter.compares:
+        raise SettingsError(
+            f"'policy.method': {tuner.name} needs a model of outcomes, and the reward "
+            f"{fitter.name} compares texts. Fit one on outcomes, such as reward: {{method: ridge}}."
+        )
+    return tuner
+
+
+def _choose_start(tuner: PolicyMethod | None, settings: Mapping[str, Any] | None) -> SFT | None:
+    """Return the fine-tuning before ``tuner``, on the same model in the same form."""
+    if tuner is None or settings is None:
+        return None
+    shared = {"model", "adapter", "lora", "chat"}
+    if given := sorted(shared & set(settings)):
+        raise SettingsError(f"Set 'policy.{given[0]}'; 'start' uses the same.")
+    return config.construct(SFT, settings, "start").share_model(tuner)
+
+
+def _split_pairs(
+    logs: Logs, held_out: np.ndarray, recipe: Recipe
+) -> tuple[Pairs | None, Pairs | None]:
+    """Return the pairs that fit the experimental reward and those that judge."""
+    given = recipe.evaluate
+    if given.pairs is not None:
+        pairs = Pairs.read(given.pairs)
+        if logs.prompts is None:
+            pairs = replace(pairs, prompt=None)
+        elif pairs.prompt is None:
+            raise SettingsError(
+                "'evaluate.pairs' needs a column 'prompt': rewards of logs with prompts read them."
+            )
+        groups = np.unique(pairs.group)
+        half = np.random.default_rng(recipe.seed).permutation(groups)[: len(groups) // 2]
+        test = np.isin(pairs.group, half)
+    elif given.pairs_by:
+        pairs = logs.pairs(
+            given.pairs_by, significance=given.significance, minimum_margin=given.minimum_margin
+        )
+        if pairs.rows is None or not len(pairs):
+            raise SettingsError("No two rows make a pair; see 'evaluate.pairs_by'.")
+        if logs.roles.group is not None:
+            pairs = replace(pairs, group=logs.groups[pairs.rows[:, 0]])
+        # A pair that straddles the split would put its texts on both sides.
+        sides = held_out[pairs.rows]
+        whole = sides[:, 0] == sides[:, 1]
+        pairs, test = pairs.take(whole), sides[whole, 0]
+    else:
+        return None, None
+    if not test.any():
+        raise SettingsError("No pair is held out to judge the rewards; raise 'data.held_out'.")
+    return (pairs.take(~test) if not test.all() else None), pairs.take(test)

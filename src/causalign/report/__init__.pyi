@@ -1,0 +1,2 @@
+from .build import Report as Report
+from .build import build_report as build_report

