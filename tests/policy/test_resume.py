@@ -231,7 +231,7 @@ def test_twenty_kills_at_random_moments_leave_the_weights_as_they_are(
             sys.executable, "-c", KILLED, tmp_path / "logs.parquet", tiny_lm_folder, tmp_path / name
         ]  # fmt: skip
 
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(command("whole"), check=True, **quiet)
     rng = np.random.default_rng(0)
     kills, done = 0, False

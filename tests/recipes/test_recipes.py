@@ -84,4 +84,4 @@ def test_upworthy_deconfounded_beats_naive_on_held_out_tests(tmp_path, real_data
         ]
         > 0
     )
-    assert not done.failed
+    assert not done.failed_findings
