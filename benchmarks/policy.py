@@ -202,7 +202,7 @@ def run_ours(precision: str, name: str, pairs: Any, batches: int) -> Any:
     clock = Clock()
     clock.begin_at(ObjectiveTrainer, "training_step")
     clock.time(ObjectiveTrainer, "compute_loss", "forward")
-    clock.time(generate, "_drawn", "generation")
+    clock.time(generate, "_draw", "generation")
     clock.time(accelerate.Accelerator, "backward", "backward")
     clock.time(torch.optim.AdamW, "step", "optimiser")
     with tempfile.TemporaryDirectory() as folder:
