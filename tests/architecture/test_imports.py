@@ -1,6 +1,5 @@
 """Nobody imports in a circle, few import late, and nothing heavy comes before it is needed."""
 
-import resource
 import subprocess
 import sys
 
@@ -81,26 +80,6 @@ def test_the_package_reaches_its_namespaces_and_knows_their_methods():
 
 def test_the_command_line_is_light():
     assert loaded("import causalign.cli", HEAVY) == set()
-
-
-def processor_seconds(arguments: list[str]) -> float:
-    """Return the time of the processor that Python takes: the best of three tries."""
-    tries = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        tries.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(tries)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "seconds"),
-    [(["-c", "import causalign"], 0.35), (["-m", "causalign", "--help"], 0.7)],
-    ids=["import", "help"],
-)
-def test_starting_is_quick(arguments, seconds):
-    assert processor_seconds(arguments) <= seconds
 
 
 WITHOUT_TORCH = """
