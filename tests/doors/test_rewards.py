@@ -1,5 +1,7 @@
 """Every reward method: the same settings through Python, command line and recipe."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,12 @@ def test_permutation_weights_reach_the_reward_by_every_door_and_change_it(doors,
         weights=adjusted.weights,
     )
     np.testing.assert_allclose(fit.estimate.head.coefficients, by_hand.head.coefficients)
+
+
+def test_a_run_compares_the_rewards_of_one_objective(doors):
+    """The gain is that of deconfounding, not that of one objective over another."""
+    roles, settings = CASES["multihead"]
+    run = doors.run_recipe(roles, reward={"method": "multihead", **settings})
+    numbers = json.loads((run / "5-evaluate" / "result.json").read_text())["numbers"]
+    gain = numbers["auc deconfounded harmless"] - numbers["auc naive harmless"]
+    assert numbers["auc gain"] == pytest.approx(gain)

@@ -91,16 +91,17 @@ def load_adjusted(place: Place) -> Logs:
 
 
 def load_rewards(plan: Plan, place: Place) -> dict[str, reward.RewardModel]:
-    """Return the rewards that the third stage stored, the naive one first.
+    """Return the rewards that the third stage stored: naive, deconfounded, experimental.
 
-    Where a method leaves one for each objective, the name of the objective follows.
+    Where a method leaves one for each objective, its name follows, and those of one objective stand
+    together: the first two are compared.
     """
     folder = place.run / "3-reward"
-    return {
-        " ".join(path.parent.relative_to(folder).parts): load_reward(plan, path.parent)
-        for name in REWARDS
-        for path in sorted((folder / name).rglob("reward_model.json"))
-    }
+    places = [path.parent.relative_to(folder) for path in folder.rglob("reward_model.json")]
+    # The benchmark comes last: it has no objective, and is no side of the comparison.
+    benchmark = REWARDS[-1]
+    places.sort(key=lambda p: (p.parts[0] == benchmark, p.parts[1:], REWARDS.index(p.parts[0])))
+    return {" ".join(path.parts): load_reward(plan, folder / path) for path in places}
 
 
 def load_reward(plan: Plan, folder: Path) -> reward.RewardModel:
