@@ -14,7 +14,7 @@ from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import Logs, Roles
 from causalign.logs.covariates import design
 from causalign.reward.estimates import LinearHeadFit
-from causalign.reward.from_logs import LearningRows, Vectors, require_confounder
+from causalign.reward.from_logs import Vectors, learning_rows, require_confounder
 from causalign.reward.ridge import Ridge
 from causalign.reward.vector_method import VectorMethod
 
@@ -66,9 +66,10 @@ class ConfounderInText(VectorMethod):
         before = writer.neutral([""], values)[0]
         return embeddings, PrefixedEncoder(before, embeddings.encoder)
 
-    def _fit_rows(self, rows: LearningRows, vectors: Vectors) -> LinearHeadFit:
+    def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
+        rows = learning_rows(logs, pairs=False)
         return Ridge().fit_arrays(
-            vectors, rows.logs.outcome, groups=rows.groups, weights=rows.weights
+            vectors, logs.outcome, groups=rows.groups, weights=rows.weights
         )
 
     def write(self, texts: Sequence[str], confounders: ArrayLike) -> list[str]:

@@ -1,4 +1,4 @@
-"""The findings of reward models, RM101 to RM107 and RM201 to RM206, each with a page."""
+"""The findings of reward models, RM101 to RM110 and RM201 to RM206, each with a page."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,7 @@ from causalign.stats.component_effects import ComponentEffects
 from causalign.stats.independence import IndependenceTest
 from causalign.stats.latent_overlap import LatentOverlap
 from causalign.stats.pair_metrics import RankingMetric
+from causalign.stats.within_groups import Agreement
 
 # Conventions, not tests: smaller relations do not turn a reward around.
 SIGNIFICANCE = 0.01
@@ -102,6 +103,67 @@ def tuning_gain(best: int, steps: int, before: float, after: float) -> Finding:
     if best == steps:
         explanation += " The last step was the best: more steps may help."
     return Finding("RM107", title, Verdict.PASS, explanation, numbers)
+
+
+def tests_suffice(tests: int, few: int) -> Finding:
+    """Warn if too few tests were given to say whether the log is right (RM108)."""
+    title, numbers = "Enough experiments to check the log", {"tests": float(tests)}
+    if tests >= few:
+        explanation = f"{tests:,} tests can say whether the log misleads."
+        return Finding("RM108", title, Verdict.PASS, explanation, numbers)
+    explanation = (
+        f"There are {tests} tests, fewer than {few}: they add to the log but cannot say whether it "
+        "misleads. Test what the audit calls spurious first."
+    )
+    return Finding("RM108", title, Verdict.WARN, explanation, numbers)
+
+
+def log_agrees(agreement: Agreement, share: float) -> Finding:
+    """Say whether the tests contradict what the log predicts for them (RM109)."""
+    title = "The log agrees with the experiments"
+    slope, error = agreement.slope, agreement.standard_error
+    numbers = {
+        "slope": slope,
+        "standard_error": error,
+        "p_value": agreement.p_value,
+        "share_of_log": share,
+    }
+    said = (
+        f"Where the log predicts a difference of 1, the tests found {slope:.2f} "
+        f"({slope - 1.96 * error:.2f} to {slope + 1.96 * error:.2f})"
+    )
+    if slope + 1.96 * error < 0 or share == 0:
+        explanation = (
+            f"{said}: the log misleads about what texts do, and "
+            + ("was left out." if share == 0 else "should not be used.")
+            + " Look for a confounder that was not declared."
+        )
+        return Finding("RM109", title, Verdict.FAIL, explanation, numbers)
+    if agreement.p_value < SIGNIFICANCE:
+        explanation = (
+            f"{said}, and they differ from its predictions by more than noise (p = "
+            f"{agreement.p_value:.2g}). The log entered with weight {share:g}; believe its order "
+            "of texts rather than its sizes."
+        )
+        return Finding("RM109", title, Verdict.WARN, explanation, numbers)
+    explanation = f"{said}; beyond that they do not differ by more than noise."
+    return Finding("RM109", title, Verdict.PASS, explanation, numbers)
+
+
+def tests_share_texts(shared: int, dropped: int, rows: int) -> Finding:
+    """Say how many rows of the log show texts of the experiments (RM110)."""
+    title = "Log and experiments are different rows"
+    numbers = {"shared": float(shared), "dropped": float(dropped), "rows": float(rows)}
+    if not shared:
+        explanation = "No row of the log shows a text of the experiments."
+        return Finding("RM110", title, Verdict.PASS, explanation, numbers)
+    explanation = (
+        f"{shared:,} of {rows:,} rows of the log show texts of the experiments; they were left out "
+        "wherever those tests judged."
+    )
+    if dropped:
+        explanation += f" {dropped:,} are rows of the tests themselves and count once, as tests."
+    return Finding("RM110", title, Verdict.PASS, explanation, numbers)
 
 
 def both_kinds_of_labels(examples: Examples, rows: NDArray[np.int64]) -> Finding:

@@ -9,11 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 from causalign.errors import InputError
 from causalign.lm.embeddings import embed_texts
 from causalign.lm.encoder import Encoder
-from causalign.logs import Pairs
+from causalign.logs import Logs, Pairs
 from causalign.logs.table import join_prompts
 from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.findings import dropped_pairs, no_signal, penalty_at_edge
-from causalign.reward.from_logs import LearningRows, Vectors
+from causalign.reward.from_logs import Vectors, learning_rows
 from causalign.reward.heads import LinearHead
 from causalign.reward.model import RewardFit
 from causalign.reward.vector_method import LinearMethod, path_numbers, path_table
@@ -65,7 +65,8 @@ class Pairwise(LinearMethod):
         """Whether it learns from pairs: always."""
         return True
 
-    def _fit_rows(self, rows: LearningRows, vectors: Vectors) -> LinearHeadFit:
+    def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
+        rows = learning_rows(logs, pairs=True)
         return self.fit_arrays(*rows.vectors(vectors), groups=rows.groups, weights=rows.weights)
 
     def fit_pairs(

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError, RoleNotDeclared
-from causalign.logs import Roles
+from causalign.logs import Logs, Roles
 from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.findings import no_signal, penalty_at_edge
-from causalign.reward.from_logs import LearningRows, Vectors, environment_codes
+from causalign.reward.from_logs import Vectors, environment_codes, learning_rows
 from causalign.reward.heads import LinearHead
 from causalign.reward.vector_method import LinearMethod, path_numbers, path_table
 from causalign.stats.folds import group_folds
@@ -65,13 +65,14 @@ class Ridge(LinearMethod):
                 "choose='ranking' compares rows of equal conditions.", "confounders"
             )
 
-    def _fit_rows(self, rows: LearningRows, vectors: Vectors) -> LinearHeadFit:
+    def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
+        rows = learning_rows(logs, pairs=False)
         return self.fit_arrays(
             vectors,
-            rows.logs.outcome,
+            logs.outcome,
             groups=rows.groups,
             weights=rows.weights,
-            environment=environment_codes(rows.logs),
+            environment=environment_codes(logs),
         )
 
     def fit_arrays(

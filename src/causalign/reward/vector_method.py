@@ -14,7 +14,7 @@ from causalign.lm.embeddings import Embeddings, embed_logs
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs, Roles
 from causalign.reward.estimates import LinearHeadFit, NetworkFit
-from causalign.reward.from_logs import LearningRows, Vectors, learning_rows, require_group
+from causalign.reward.from_logs import Vectors, require_group
 from causalign.reward.model import RewardFit
 from causalign.stats.logistic_path import LogisticPath
 from causalign.stats.penalties import check_penalties
@@ -55,19 +55,18 @@ class VectorMethod(ABC):
         :meth:`causalign.reward.RewardMethod.fit`.
         """
         self.check_roles(logs.roles)
-        rows = learning_rows(logs, pairs=self.compares)
         embeddings, scorer = self._embed(logs, encoder, progress)
         return RewardFit.of(
             self,
-            self._fit_rows(rows, embeddings.vectors),
+            self._fit_logs(logs, embeddings.vectors),
             embeddings,
             scorer,
             reads_prompt=logs.prompts is not None,
         )
 
     @abstractmethod
-    def _fit_rows(self, rows: LearningRows, vectors: Vectors) -> LinearHeadFit | NetworkFit:
-        """Fit on the vectors of all rows of the logs."""
+    def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit | NetworkFit:
+        """Fit on logs and the vectors of all their rows."""
 
     def _embed(
         self, logs: Logs, encoder: str | Encoder | None, progress: bool

@@ -9,10 +9,11 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError
+from causalign.logs import Logs
 from causalign.reward.estimates import NetworkFit
 from causalign.reward.examples import UNITS, Examples, class_values
 from causalign.reward.findings import best_epoch_inside, both_kinds_of_labels, dropped_pairs
-from causalign.reward.from_logs import LearningRows, Vectors
+from causalign.reward.from_logs import Vectors, learning_rows
 from causalign.reward.heads import ClassHead, NetworkHead, ObjectiveHeads
 from causalign.reward.networks.architecture import Architecture
 from causalign.reward.networks.batches import Tensors
@@ -49,8 +50,8 @@ class RewardNetwork(Architecture):
 
     __slots__ = ()
 
-    def _fit_rows(self, rows: LearningRows, vectors: Vectors) -> NetworkFit:
-        return self.fit_examples(rows.examples(vectors))
+    def _fit_logs(self, logs: Logs, vectors: Vectors) -> NetworkFit:
+        return self.fit_examples(learning_rows(logs, pairs=self.compares).examples(vectors))
 
     def fit_examples(
         self,

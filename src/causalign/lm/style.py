@@ -1,0 +1,237 @@
+"""Count what sentence encoders are blind to: signs, capitals, lengths and function words."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+from unicodedata import category
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causalign.errors import ArtifactError, InputError
+from causalign.files import read_format, write_whole
+from causalign.lm.encoder import check_texts
+
+_FILE = "style.json"
+_FORMAT = "causalign-style"
+_VERSION = 1
+# Letters with an apostrophe inside: "don't" is one word. Digits and signs are counted apart.
+_WORD = r"[^\W\d_]+(?:['’][^\W\d_]+)*"
+_WORDS_AT_MOST = 40
+_SHARE_AT_LEAST = 0.01
+# Of the words of a text in its language some two in five are function words; of another language
+# fewer than one in ten.
+_COVERAGE_AT_LEAST = 0.2
+_SIGNS = {
+    "question marks": "?？؟",
+    "exclamation marks": "!！",
+    "full stops": ".。｡।",
+    "ellipses": "…",
+    "commas": ",，、،",
+    "colons": ":：",
+    "semicolons": ";；؛",
+    "double quotes": '"“”„«»「」『』',
+    "single quotes": "'’‘",
+    "brackets": "()[]（）【】",
+    "dashes": "-–—",
+    "currency and percent": "$€£¥₹%",
+    "stars, hashes and ats": "*#@&",
+    "line ends": "\n",
+}
+_SHAPES = (
+    "digits",
+    "pictures",
+    "capital letters",
+    "share of capitals",
+    "words in capitals",
+    "words with a capital",
+    "sentences",
+    "characters",
+    "words",
+    "letters a word",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class StyleEncoder:
+    """Count signs, capitals, lengths and function words: ``u_j = (ln(1 + count_j) - m_j) / s_j``.
+
+    ``m_j`` and ``s_j`` are mean and standard deviation over the training texts; a count that does
+    not vary there is 0. Nothing that names a topic is counted, so that beside a sentence encoder
+    these columns say *how* a text is written. Make one with :func:`fit_style`.
+
+    Parameters
+    ----------
+    words : tuple of str
+        The function words that are counted.
+    mean, deviation : tuples of float
+        Of the logarithm of each count over the training texts.
+    """
+
+    words: tuple[str, ...]
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    name: ClassVar[str] = "style"
+    worth_caching: ClassVar[bool] = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self.words)} function words, {self.dimension} columns)"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What each column counts."""
+        return (*_SIGNS, *_SHAPES, *(f"the word {word!r}" for word in self.words))
+
+    @property
+    def revision(self) -> str:
+        """A hash of the words and of what the counts are scaled by."""
+        return hashlib.sha256(self._content().encode()).hexdigest()[:32]
+
+    @property
+    def dimension(self) -> int:
+        """The number of counts."""
+        return len(self.mean)
+
+    def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
+        """Return one vector for each text, ``(n, d)``."""
+        del progress  # done before a bar could be drawn
+        scale = np.array(self.deviation)
+        centred = _count(check_texts(texts), self.words) - np.array(self.mean)
+        scaled = np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0)
+        return scaled.astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write the words and the scales as JSON."""
+        with write_whole(folder / _FILE) as partial:
+            partial.write_text(self._content(), encoding="utf-8")
+
+    def _content(self) -> str:
+        content = {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "words": self.words,
+            "mean": self.mean,
+            "deviation": self.deviation,
+        }
+        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+def fit_style(texts: Sequence[str]) -> StyleEncoder:
+    """Choose the function words of the texts' language, and learn how counts are scaled.
+
+    The language is the one of Snowball's lists that covers most words of the texts; of its list
+    the 40 words in most texts count, where at least one text in a hundred holds them. Texts
+    in a language without a list, or whose words no spaces part, get signs and lengths alone.
+
+    Raises ``InputError`` without texts.
+    """
+    if not len(check_texts(texts)):
+        raise InputError("There are no texts to learn a style from.")
+    words = _function_words(texts)
+    counts = _count(texts, words)
+    return StyleEncoder(
+        words,
+        tuple(counts.mean(axis=0).tolist()),
+        tuple(counts.std(axis=0).tolist()),
+    )
+
+
+def holds_style(folder: Path) -> bool:
+    """Return whether a folder holds an encoder that :meth:`StyleEncoder.save` wrote."""
+    return (folder / _FILE).is_file()
+
+
+def load_style(folder: Path) -> StyleEncoder:
+    """Read an encoder that was saved; raise ``ArtifactError`` if it is damaged."""
+    path = folder / _FILE
+    content = read_format(path, _FORMAT, _VERSION, again="fit the encoder again")
+    try:
+        words = tuple(map(str, content["words"]))
+        mean, deviation = (tuple(map(float, content[name])) for name in ("mean", "deviation"))
+        width = len(_SIGNS) + len(_SHAPES) + len(words)
+        scales = np.array([mean, deviation])
+        if scales.shape != (2, width) or not np.isfinite(scales).all() or (scales[1] < 0).any():
+            raise ValueError("each count needs a finite mean and deviation")
+        return StyleEncoder(words, mean, deviation)
+    except (ValueError, KeyError, TypeError) as damage:
+        raise ArtifactError(f"{path} cannot be read: {damage}. Fit the encoder again.") from damage
+
+
+def _function_words(texts: Sequence[str]) -> tuple[str, ...]:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    counter = CountVectorizer(token_pattern=_WORD, lowercase=True, dtype=np.int64)
+    try:
+        counts = counter.fit_transform(texts)
+    except ValueError:  # the texts hold no word
+        return ()
+    vocabulary, total = counter.vocabulary_, np.asarray(counts.sum(axis=0)).ravel()
+    lists = [[word for word in dict.fromkeys(words) if word in vocabulary] for words in _lists()]
+    covered = [sum(int(total[vocabulary[word]]) for word in words) for words in lists]
+    if max(covered) < _COVERAGE_AT_LEAST * total.sum():
+        return ()
+    words = lists[int(np.argmax(covered))]
+    holding = np.bincount(counts.indices, minlength=counts.shape[1])
+    often = [word for word in words if holding[vocabulary[word]] >= _SHARE_AT_LEAST * len(texts)]
+    often.sort(key=lambda word: (-holding[vocabulary[word]], word))
+    return tuple(often[:_WORDS_AT_MOST])
+
+
+def _lists() -> list[tuple[str, ...]]:
+    """Return Snowball's lists of function words, one for each language, as bm25s keeps them."""
+    from bm25s import stopwords as kept
+
+    return [
+        kept.STOPWORDS_EN_PLUS,
+        kept.STOPWORDS_GERMAN,
+        kept.STOPWORDS_DUTCH,
+        kept.STOPWORDS_FRENCH,
+        kept.STOPWORDS_SPANISH,
+        kept.STOPWORDS_PORTUGUESE,
+        kept.STOPWORDS_ITALIAN,
+        kept.STOPWORDS_RUSSIAN,
+        kept.STOPWORDS_SWEDISH,
+        kept.STOPWORDS_NORWEGIAN,
+        kept.STOPWORDS_DANISH,
+        kept.STOPWORDS_TURKISH,
+    ]
+
+
+def _count(texts: Sequence[str], words: Sequence[str]) -> NDArray[np.float64]:
+    """Return ``ln(1 + count)`` of signs, shapes and words, ``(n, d)``; shares stay shares."""
+    counts = np.array([_signs_and_shapes(text) for text in texts], dtype=np.float64)
+    counts = np.log1p(counts.reshape(len(texts), len(_SIGNS) + len(_SHAPES)))
+    if not words or not len(texts):
+        return np.hstack([counts, np.zeros((len(texts), len(words)))])
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    counter = CountVectorizer(token_pattern=_WORD, lowercase=True, vocabulary=list(words))
+    return np.hstack([counts, np.log1p(counter.transform(texts).toarray())])
+
+
+def _signs_and_shapes(text: str) -> list[float]:
+    held = Counter(text)
+    signs = [float(sum(held[sign] for sign in group)) for group in _SIGNS.values()]
+    letters = sum(number for character, number in held.items() if character.isalpha())
+    capitals = sum(number for character, number in held.items() if character.isupper())
+    words = text.split()
+    spelled = [word.strip("\"'“”‘’.,:;!?()[]*") for word in words]
+    ends = sum(held[sign] for sign in ".!?。！？।؟…")
+    return [
+        *signs,
+        sum(number for character, number in held.items() if character.isdigit()),
+        sum(number for character, number in held.items() if category(character) == "So"),
+        capitals,
+        capitals / max(letters, 1),
+        sum(word.isupper() and len(word) > 1 for word in spelled),
+        sum(word[:1].isupper() for word in spelled),
+        ends,
+        len(text),
+        len(words),
+        letters / max(len(words), 1),
+    ]

@@ -1,0 +1,128 @@
+"""The arms of experiments: which texts competed in which test, how each did, how well it is known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from causalign.errors import InputError
+from causalign.logs import Logs
+from causalign.reward.from_logs import require_group
+from causalign.stats.within_groups import Deviations, between_variance, deviate
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arms:
+    """Hold m arms of tests: one text in one test each.
+
+    Attributes
+    ----------
+    rows : (m,) integers
+        A row of the logs that holds the arm's text.
+    outcome : (m,) array
+        Log-odds where trials are declared, else means.
+    variance : (m,) array
+        Of the outcome by sampling alone; without replicates one over the arm's weight.
+    known : bool
+        Whether ``variance`` is in squared units of the outcome, or only relative.
+    test : (m,) integers
+    story : (m,) integers
+        Tests that share a text, one by way of another, are one story.
+    """
+
+    rows: NDArray[np.int64]
+    outcome: Array
+    variance: Array
+    known: bool
+    test: NDArray[np.int64]
+    story: NDArray[np.int64]
+
+    def deviate(self, vectors: NDArray[np.float32]) -> tuple[Deviations, float]:
+        """Return deviations within tests in units of their noise, and τ².
+
+        Parameters
+        ----------
+        vectors : (n, d) array
+            Of all rows of the logs.
+        """
+        X = np.asarray(vectors[self.rows], dtype=np.float64)
+        if self.known:
+            between = between_variance(X, self.outcome, self.variance, self.test)
+            return deviate(X, self.outcome, self.test, 1 / (self.variance + between)), between
+        relative = deviate(X, self.outcome, self.test, 1 / self.variance)
+        freedom = len(self.outcome) - self.test.max() - 1
+        noise = float(relative.outcome @ relative.outcome) / freedom
+        return deviate(X, self.outcome, self.test, 1 / (self.variance * noise)), 0.0
+
+
+def read_arms(logs: Logs, what: str) -> Arms:
+    """Return the arms of logs whose texts were randomised within the role ``group``.
+
+    With trials the outcome of an arm is its empirical log-odds, with variance
+    1/(s + ½) + 1/(n - s + ½). Otherwise rows of one text in one test are one arm: its mean, with
+    the pooled variance of rows within arms over its weight.
+
+    Raises ``RoleNotDeclared`` without a group; ``InputError`` if no test has two different texts,
+    or none of them differ in outcome.
+    """
+    require_group(what, logs.roles)
+    text, test = logs.codes_of(logs.roles.completion), logs.groups
+    weight = np.ones(len(logs)) if logs.weights is None else logs.weights
+    pair, arm = np.unique(np.column_stack([test, text]), axis=0, return_inverse=True)
+    arm = arm.ravel()
+    arms_of = np.bincount(pair[:, 0])
+    usable = (arms_of[pair[:, 0]] > 1) & (np.bincount(arm, weights=weight) > 0)
+    if not usable.any():
+        raise InputError(
+            "No test has two different texts, so nothing was compared. Does the group name the "
+            "tests within which texts were randomised?"
+        )
+    outcome, variance, known = _summarise(logs, arm, weight)
+    kept = np.flatnonzero(usable)
+    test_of = np.unique(pair[kept, 0], return_inverse=True)[1].ravel()
+    first = np.unique(arm, return_index=True)[1]
+    if np.ptp(outcome[kept] - _mean_within(outcome[kept], test_of)) == 0:
+        raise InputError("The arms of every test have the same outcome: nothing can be learned.")
+    return Arms(
+        first[kept],
+        outcome[kept],
+        variance[kept],
+        known,
+        test_of,
+        number_stories(test_of, pair[kept, 1]),
+    )
+
+
+def number_stories(test: NDArray[np.int64], text: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the story ``(n,)`` of each row: tests that share a text, transitively, are one."""
+    tests, texts = test.max() + 1, np.unique(text, return_inverse=True)[1].ravel()
+    size = tests + texts.max() + 1
+    graph = coo_array((np.ones(len(test)), (test, tests + texts)), shape=(size, size))
+    return np.asarray(connected_components(graph, directed=False)[1][test], dtype=np.int64)
+
+
+def _summarise(
+    logs: Logs, arm: NDArray[np.int64], weight: Array
+) -> tuple[Array, Array, bool]:
+    """Return outcome and variance of each arm, and whether the variance has the outcome's unit."""
+    if logs.roles.trials is not None:
+        successes = np.bincount(arm, weights=logs.outcome * logs.trials)
+        failures = np.bincount(arm, weights=logs.trials) - successes
+        odds = np.log((successes + 0.5) / (failures + 0.5))
+        return odds, 1 / (successes + 0.5) + 1 / (failures + 0.5), True
+    total = np.bincount(arm, weights=weight)
+    usable = np.maximum(total, np.finfo(float).tiny)
+    mean = np.bincount(arm, weights=weight * logs.outcome) / usable
+    spare = len(logs) - len(total)
+    within = float(weight @ (logs.outcome - mean[arm]) ** 2) / max(spare, 1)
+    # With a replicate for every other arm or more, what rows of one text differ by is noise.
+    known = spare >= len(total) / 2 and within > 0
+    return mean, (within if known else 1.0) / usable, known
+
+
+def _mean_within(values: Array, group: NDArray[np.int64]) -> Array:
+    return (np.bincount(group, weights=values) / np.bincount(group))[group]
