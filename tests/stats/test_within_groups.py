@@ -106,6 +106,7 @@ def test_between_variance_maximises_the_likelihood_of_contrasts(tests_of):
     X, z, v, group, _ = tests_of(groups=40, d=3)
     D = (group[:, None] == np.unique(group)).astype(float)
     contrasts = np.linalg.svd(D.T)[2][D.shape[1] :]  # what no level of a group moves
+
     def likelihood(between):
         fits = [
             multivariate_normal.logpdf(
@@ -115,6 +116,7 @@ def test_between_variance_maximises_the_likelihood_of_contrasts(tests_of):
             for slope in np.geomspace(1e-3, 1, 61)
         ]
         return max(fits)
+
     grid = np.linspace(0, 0.2, 81)
     best = grid[np.argmax([likelihood(between) for between in grid])]
     assert between_variance(X, z, v, group) == pytest.approx(best, abs=0.006)

@@ -16,6 +16,15 @@ _METHODS = {
         "Pairwise",
         "which of two competing texts wins, linear; for experiments. Needs `--group`.",
     ),
+    "within-tests": (
+        "WithinTests",
+        "all arms of experiments, within each test, linear. Needs `--group`.",
+    ),
+    "pooled": (
+        "Pooled",
+        "a log and experiments in one fit, linear. Needs `--experiments`; without them it is "
+        "ridge.",
+    ),
     "perceptron": (
         _PERCEPTRON,
         "like ridge, but any curve: a small network. Networks need torch.",

@@ -31,11 +31,13 @@ from .networks.multihead import Multihead as Multihead
 from .networks.odin import Odin as Odin
 from .networks.perceptron import Perceptron as Perceptron
 from .pairwise import Pairwise as Pairwise
+from .pooled import Pooled as Pooled
 from .ridge import Ridge as Ridge
 from .scoring import Engine as Engine
 from .scoring import ScoredLogs as ScoredLogs
 from .scoring import score_logs as score_logs
 from .trl_reward import trl_reward_function as trl_reward_function
+from .within_tests import WithinTests as WithinTests
 
 METHODS: causalign.config.Methods[RewardMethod]
 CHOICES: causalign.config.Methods[RewardMethod]

@@ -1,4 +1,4 @@
-"""The arms of experiments: which texts competed in which test, how each did, how well it is known."""
+"""The arms of experiments: which texts competed in which test, and how well each did."""
 
 from dataclasses import dataclass
 
@@ -105,9 +105,7 @@ def number_stories(test: NDArray[np.int64], text: NDArray[np.int64]) -> NDArray[
     return np.asarray(connected_components(graph, directed=False)[1][test], dtype=np.int64)
 
 
-def _summarise(
-    logs: Logs, arm: NDArray[np.int64], weight: Array
-) -> tuple[Array, Array, bool]:
+def _summarise(logs: Logs, arm: NDArray[np.int64], weight: Array) -> tuple[Array, Array, bool]:
     """Return outcome and variance of each arm, and whether the variance has the outcome's unit."""
     if logs.roles.trials is not None:
         successes = np.bincount(arm, weights=logs.outcome * logs.trials)

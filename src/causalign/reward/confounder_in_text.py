@@ -68,9 +68,7 @@ class ConfounderInText(VectorMethod):
 
     def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
         rows = learning_rows(logs, pairs=False)
-        return Ridge().fit_arrays(
-            vectors, logs.outcome, groups=rows.groups, weights=rows.weights
-        )
+        return Ridge().fit_arrays(vectors, logs.outcome, groups=rows.groups, weights=rows.weights)
 
     def write(self, texts: Sequence[str], confounders: ArrayLike) -> list[str]:
         """Return texts with their confounders in front.

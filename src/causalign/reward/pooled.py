@@ -133,9 +133,7 @@ class Pooled(LinearMethod):
     def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
         """Fit on the log alone: what ``ridge`` does."""
         ridge = Ridge(penalties=self.penalties, folds=self.folds, seed=self.seed)
-        fit = ridge.fit_arrays(
-            vectors, logs.outcome, groups=unit_codes(logs), weights=logs.weights
-        )
+        fit = ridge.fit_arrays(vectors, logs.outcome, groups=unit_codes(logs), weights=logs.weights)
         findings = (*fit.findings, tests_suffice(0, FEW_TESTS))
         return replace(fit, method=self.name, findings=findings)
 
@@ -222,7 +220,12 @@ class Pooled(LinearMethod):
             X[positive], y[positive], np.zeros(positive.sum()), w[positive] / noise
         )
         return _Log(
-            deviations, shared.fold[rows][positive], float(path.penalties[path.best]) / noise, X, y, w
+            deviations,
+            shared.fold[rows][positive],
+            float(path.penalties[path.best]) / noise,
+            X,
+            y,
+            w,
         )
 
     def _choose(self, log: "_Log", tests: Deviations, folds: np.ndarray) -> "_Cells":

@@ -297,7 +297,9 @@ class Agreement:
     standard_error: float
 
 
-def compare_with_log(tests: Deviations, coefficients: ArrayLike, covariance: ArrayLike) -> Agreement:
+def compare_with_log(
+    tests: Deviations, coefficients: ArrayLike, covariance: ArrayLike
+) -> Agreement:
     """Test whether the tests depart from what a log predicts, as Hausman compares two estimates.
 
     With ``b ~ N(b_o, V_o)`` after the log and ``z̃ = X̃b + e``, ``e ~ N(0, I)`` in the tests, the
