@@ -10,7 +10,7 @@ import pytest
 
 from causalign.errors import InputError, RoleNotDeclared, SettingsError
 from causalign.lm import embed, load_encoder
-from causalign.lm.embeddings import embed_logs
+from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import Logs, Roles
 from causalign.reward import (

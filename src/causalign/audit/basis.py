@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from causalign.lm.embeddings import embed_logs
+from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
 from causalign.logs.covariates import Covariate

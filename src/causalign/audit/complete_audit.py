@@ -7,7 +7,7 @@ import numpy as np
 from causalign.audit.basis import WIDEST
 from causalign.audit.confounders import audit_logs
 from causalign.audit.spurious_markers import add_markers, audit_markers
-from causalign.lm.embeddings import embed_logs
+from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
 from causalign.results import Section

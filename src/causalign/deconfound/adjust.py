@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 from causalign.deconfound.method import Deconfounder
 from causalign.deconfound.sensitivity import add_sensitivity
-from causalign.lm.embeddings import embed_logs
+from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
 from causalign.results import Section

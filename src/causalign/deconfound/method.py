@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from causalign.errors import InputError, RoleNotDeclared, SettingsError
-from causalign.lm.embeddings import embed_logs
+from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
 from causalign.logs.covariates import LARGEST, design

@@ -1,8 +1,8 @@
 from .cache import EmbeddingCache as EmbeddingCache
 from .cache import default_cache_folder as default_cache_folder
+from .embedded_logs import embed_logs as embed_logs
 from .embeddings import Embeddings as Embeddings
 from .embeddings import embed as embed
-from .embeddings import embed_logs as embed_logs
 from .encoder import Encoder as Encoder
 from .encoder_name import parse_encoder_name as parse_encoder_name
 from .encoders import load_encoder as load_encoder

@@ -1,6 +1,5 @@
 """Embed texts with an encoder, taking from the cache what was encoded before."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,10 +8,8 @@ from numpy.typing import NDArray
 
 from causalign.errors import ArtifactError, SettingsError
 from causalign.lm.cache import EmbeddingCache, Stored, text_keys
-from causalign.lm.encoder import Encoder, NoticesLongTexts, check_texts
-from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
+from causalign.lm.encoder import Encoder, JoinsBlocks, NoticesLongTexts, check_texts
 from causalign.lm.progress import show_progress
-from causalign.logs import Logs
 from causalign.results import card
 
 # What a killed process loses at most, and how often the bar moves.
@@ -81,6 +78,9 @@ def embed(
     SettingsError
         If the encoder returns vectors of the wrong shape or values that are not finite.
     """
+    if isinstance(encoder, JoinsBlocks):
+        parts = [embed(texts, block, cache, progress) for block in encoder.blocks]
+        return _join(encoder.join([part.vectors for part in parts]), encoder, parts)
     store = cache if getattr(encoder, "worth_caching", True) else None
     distinct = list(dict.fromkeys(check_texts(texts)))
     keys = text_keys(encoder.name, encoder.revision, encoder.dimension, distinct)
@@ -119,39 +119,16 @@ def embed(
     )
 
 
-def embed_logs(
-    logs: Logs, encoder: str | Encoder | None = None, *, progress: bool = False
-) -> Embeddings:
-    """Turn the texts of logs into vectors, below their prompts if there are any.
-
-    Vectors are kept in the cache on disk. Raises as `load_encoder` and `embed` do.
-
-    Parameters
-    ----------
-    logs : Logs
-    encoder : str or Encoder, optional
-        One that is named ("minilm" unless given) is loaded; one that learns, such as ``tfidf``,
-        learns from these texts.
-    progress : bool
-        Report progress on standard error.
-
-    Returns
-    -------
-    Embeddings
-    """
-    return embed_texts(logs.texts, encoder, progress=progress)
-
-
-def embed_texts(
-    texts: Sequence[str], encoder: str | Encoder | None = None, *, progress: bool = False
-) -> Embeddings:
-    """Turn texts into vectors as `embed_logs` does those of logs."""
-    if encoder is None or isinstance(encoder, str):
-        encoder = load_encoder(encoder or DEFAULT_ENCODER, training_texts=texts)
-    embeddings = embed(texts, encoder, EmbeddingCache(), progress)
-    if embeddings.cache_problem is not None:
-        logging.getLogger(__name__).warning(embeddings.cache_problem)
-    return embeddings
+def _join(vectors: NDArray[np.float32], encoder: Encoder, parts: list[Embeddings]) -> Embeddings:
+    """Return what is known of vectors that stand side by side."""
+    problems = [part.cache_problem for part in parts if part.cache_problem is not None]
+    return Embeddings(
+        vectors,
+        max(part.truncated for part in parts),
+        min(part.cached for part in parts),
+        encoder,
+        problems[0] if problems else None,
+    )
 
 
 def _encode(encoder: Encoder, texts: list[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -66,6 +66,20 @@ class Storable(Protocol):
         ...
 
 
+@runtime_checkable
+class JoinsBlocks(Protocol):
+    """An encoder that puts the vectors of others side by side, each of which is cached apart."""
+
+    @property
+    def blocks(self) -> tuple[Encoder, ...]:
+        """The encoders of the blocks."""
+        ...
+
+    def join(self, parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Put the vectors ``(n, d_j)`` of the blocks side by side: ``(n, d)``."""
+        ...
+
+
 def check_texts(texts: Sequence[str]) -> Sequence[str]:
     """Return the texts; raise ``InputError`` naming the first row that is not a text."""
     if isinstance(texts, str):

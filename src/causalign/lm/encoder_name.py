@@ -9,7 +9,8 @@ from causalign.errors import SettingsError, nearest
 Pooling = Literal["mean", "last"]
 Precision = Literal["float32", "bfloat16"]
 
-EMBEDDED = ("minilm", "smollm2", "tfidf", "hashing")
+EMBEDDED = ("minilm", "smollm2", "tfidf", "hashing", "style")
+_COUNTS = ("tfidf", "hashing", "style")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,8 @@ def parse_encoder_name(name: str | Path) -> EncoderName:
     Parameters
     ----------
     name : str or path
-        MODEL is ``minilm``, ``smollm2``, ``tfidf``, ``hashing``, a local folder, or ``owner/name``
-        on a hub.
+        MODEL is ``minilm``, ``smollm2``, ``tfidf``, ``hashing``, ``style``, a local folder, or
+        ``owner/name`` on a hub.
 
     Returns
     -------
@@ -71,9 +72,24 @@ def parse_encoder_name(name: str | Path) -> EncoderName:
             f"There is no encoder named {parts.model!r}, and no such folder; "
             f"{nearest(parts.model, EMBEDDED)}"
         )
-    if parts.model in ("tfidf", "hashing") and (parts.pooling or parts.precision):
+    if parts.model in _COUNTS and (parts.pooling or parts.precision):
         raise SettingsError(f"The encoder {parts.model!r} counts words: it has no further options.")
     return parts
+
+
+def split_blocks(name: str | Path) -> list[str]:
+    """Return the names of encoders that stand side by side: ``minilm+style`` has two.
+
+    A folder whose name holds a plus is one. Raises ``SettingsError`` where one is named twice.
+    """
+    whole = str(name)
+    if "+" not in whole or Path(whole.partition(":")[0]).expanduser().is_dir():
+        return [whole]
+    blocks = [block.strip() for block in whole.split("+")]
+    twice = next((block for block in blocks if blocks.count(block) > 1), None)
+    if twice is not None:
+        raise SettingsError(f"The encoder {whole!r} names {twice!r} twice; once says as much.")
+    return blocks
 
 
 def check_precision(precision: str) -> None:

@@ -1,17 +1,21 @@
 """Make encoders by name: embedded, from a local folder, from a hub, or saved with a reward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from causalign.errors import SettingsError
 from causalign.lm.adapted_encoder import holds_adapted, load_adapted
+from causalign.lm.cache import EmbeddingCache
 from causalign.lm.encoder import Encoder, check_texts
-from causalign.lm.encoder_name import Precision, parse_encoder_name
+from causalign.lm.encoder_name import Precision, parse_encoder_name, split_blocks
 from causalign.lm.prefixed_encoder import holds_prefixed, load_prefixed
+from causalign.lm.side_by_side import fit_side_by_side, holds_side_by_side, load_side_by_side
+from causalign.lm.style import fit_style, holds_style, load_style
 from causalign.lm.transformer_encoder import load_transformer
 from causalign.lm.word_counts import HashingEncoder, fit_tfidf, load_tfidf
 
 DEFAULT_ENCODER = "minilm"
+_LEARNT: dict[str, Callable[[Sequence[str]], Encoder]] = {"tfidf": fit_tfidf, "style": fit_style}
 
 
 def load_encoder(
@@ -21,7 +25,7 @@ def load_encoder(
     device: str | None = None,
     training_texts: Sequence[str] | None = None,
 ) -> Encoder:
-    """Make the encoder called ``MODEL[:mean|:last][:float32|:bfloat16]``.
+    """Make the encoder called ``MODEL[:mean|:last][:float32|:bfloat16]``, or several: ``A+B``.
 
     MODEL is one of
 
@@ -30,7 +34,11 @@ def load_encoder(
     - a local folder, or ``owner/name`` on a hub: ``config.json``, a tokenizer and safetensors.
       Nothing in it is executed or unpickled;
     - ``tfidf``: words and pairs of words, weighted by their rarity in ``training_texts``;
-    - ``hashing``: the same, hashed to columns, with nothing to learn.
+    - ``hashing``: the same, hashed to columns, with nothing to learn;
+    - ``style``: signs, capitals, lengths and function words, which sentence encoders do not see.
+
+    ``minilm+style`` puts the vectors of several side by side, each scaled on ``training_texts`` to
+    a mean squared length of one.
 
     Without a word for the pooling, causal models give the state of the last token and others the
     mean. Without a word for the precision, the means of ``minilm`` and ``smollm2`` are computed in
@@ -46,7 +54,7 @@ def load_encoder(
     device : str, optional
         By default a GPU where there is one.
     training_texts : sequence of str, optional
-        What ``tfidf`` learns its words from.
+        What ``tfidf`` and ``style`` learn their words from, and ``A+B`` its scales.
 
     Raises
     ------
@@ -57,22 +65,38 @@ def load_encoder(
     ArtifactError
         For a model that cannot be loaded.
     """
+    names = split_blocks(name)
+    if len(names) > 1:
+        texts = _require_texts(str(name), training_texts)
+        blocks = [
+            load_encoder(each, precision=precision, device=device, training_texts=texts)
+            for each in names
+        ]
+        return fit_side_by_side(blocks, texts, EmbeddingCache())
     asked = parse_encoder_name(name)
     if asked.model == "hashing":
         return HashingEncoder()
-    if asked.model == "tfidf":
-        if training_texts is None:
-            raise SettingsError(
-                "The encoder 'tfidf' learns its words from training texts; pass training_texts, or "
-                "name a folder in which such an encoder was saved."
-            )
-        return fit_tfidf(check_texts(training_texts))
+    if asked.model in _LEARNT:
+        return _LEARNT[asked.model](_require_texts(asked.model, training_texts))
     folder = Path(asked.model).expanduser()
-    # Three kinds that a reward model carries along:
+    # Five kinds that a reward model carries along:
     if (folder / "tfidf.json").is_file():
         return load_tfidf(folder)
+    if holds_style(folder):
+        return load_style(folder)
+    if holds_side_by_side(folder):
+        return load_side_by_side(folder, load_encoder)
     if holds_prefixed(folder):
         return load_prefixed(folder, load_encoder)
     if holds_adapted(folder):
         return load_adapted(folder, device=device)
     return load_transformer(asked, precision=precision, device=device)
+
+
+def _require_texts(name: str, texts: Sequence[str] | None) -> Sequence[str]:
+    if texts is None:
+        raise SettingsError(
+            f"The encoder {name!r} learns from training texts; pass training_texts, or name a "
+            "folder in which such an encoder was saved."
+        )
+    return check_texts(texts)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from causalign.errors import InputError, SettingsError
-from causalign.lm.embeddings import Embeddings, embed_texts
+from causalign.lm.embedded_logs import embed_texts
+from causalign.lm.embeddings import Embeddings
 from causalign.lm.encoder import Encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import Logs, Roles

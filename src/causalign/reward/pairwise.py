@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError
-from causalign.lm.embeddings import embed_texts
+from causalign.lm.embedded_logs import embed_texts
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs, Pairs
 from causalign.logs.table import join_prompts

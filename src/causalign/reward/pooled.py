@@ -9,7 +9,7 @@ import pyarrow as pa
 from scipy.linalg import cho_factor, cho_solve
 
 from causalign.errors import InputError
-from causalign.lm.embeddings import embed_texts
+from causalign.lm.embedded_logs import embed_texts
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
 from causalign.reward.arms import Arms, read_arms

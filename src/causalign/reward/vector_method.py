@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from causalign.errors import SettingsError
-from causalign.lm.embeddings import Embeddings, embed_logs
+from causalign.lm.embedded_logs import embed_logs
+from causalign.lm.embeddings import Embeddings
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs, Roles
 from causalign.reward.estimates import LinearHeadFit, NetworkFit
