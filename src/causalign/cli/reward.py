@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -36,6 +38,9 @@ Examples:
   runs/reward`
 - `causalign reward fit tests.csv --completion headline --outcome clicks --group test --method
   pairwise --out runs/pairs`
+- `causalign reward fit adjusted.parquet --completion headline --outcome clicks_adjusted --method
+  pooled --experiments tests.csv --experiments-outcome clicks --experiments-trials shown --group
+  test --out runs/both`
 - `causalign reward score runs/reward/model mails/ --completion mail --out runs/scored`
 
 In Python: `causalign.reward.RewardModel.load("runs/reward/model").predict(["a text"])`.
@@ -45,6 +50,19 @@ In Python: `causalign.reward.RewardModel.load("runs/reward/model").predict(["a t
 Out = Annotated[Path, typer.Option("--out", help="Folder for the model and its section.")]
 Method = Annotated[
     str, typer.Option("--method", help=f"One of: {', '.join(CHOICES)}. See `reward --help`.")
+]
+Experiments = Annotated[
+    str | None,
+    typer.Option(
+        "--experiments", metavar="FILE", help="Tests for `pooled`; `--group` names the column."
+    ),
+]
+ExperimentsOutcome = Annotated[
+    str | None,
+    typer.Option("--experiments-outcome", help="Their outcome; that of the log unless given."),
+]
+ExperimentsTrials = Annotated[
+    str | None, typer.Option("--experiments-trials", help="The trials their outcome counts.")
 ]
 
 
@@ -67,6 +85,9 @@ def fit(
     scale: given.ScaleOption = "identity",
     drop_incomplete: given.DropIncomplete = False,
     encoder: given.Encoder = None,
+    experiments: Experiments = None,
+    experiments_outcome: ExperimentsOutcome = None,
+    experiments_trials: ExperimentsTrials = None,
     strict: given.Strict = False,
 ) -> None:
     """Fit a reward on texts and their outcomes; `causalign reward --help` tells the methods.
@@ -89,10 +110,15 @@ def fit(
         categorical=categorical,
         objective=objective,
         weight=weight,
-        group=group,
+        # Of tests beside a log it is their column.
+        group=None if experiments else group,
         cluster=cluster,
     )
     chosen.check_roles(roles)
+    if experiments is not None and not isinstance(chosen, ca.reward.Pooled):
+        raise ca.errors.SettingsError(
+            f"The method {method!r} reads no --experiments. Use --method pooled."
+        )
     if encoder is not None and not chosen.reads_vectors:
         raise ca.errors.SettingsError(
             f"The method {method!r} reads texts itself and takes no --encoder. Name the model "
@@ -100,19 +126,40 @@ def fit(
         )
     given.require_writable(out)
     read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
-    _fit_and_keep(chosen, read, encoder, out, strict)
+    if experiments is not None and isinstance(chosen, ca.reward.Pooled):
+        tests = given.declare_roles(
+            completion,
+            experiments_outcome or outcome,
+            prompt=prompt,
+            trials=experiments_trials,
+            group=group,
+        )
+        tested = given.read_logs(experiments, tests, drop_incomplete=drop_incomplete)
+        fit = partial(chosen.fit, read, encoder, experiments=tested)
+    else:
+        fit = partial(chosen.fit, read, encoder)
+    settings_kept = {
+        "method": chosen,
+        "encoder": encoder,
+        "roles": roles,
+        "experiments": experiments,
+    }
+    _fit_and_keep(fit, settings_kept, out, strict)
 
 
 def _fit_and_keep(
-    method: ca.reward.RewardMethod, logs: ca.Logs, encoder: str | None, out: Path, strict: bool
+    fit_method: Callable[..., ca.reward.RewardFit],
+    settings: Mapping[str, object],
+    out: Path,
+    strict: bool,
 ) -> None:
     """Fit, show the section, and keep it with its models in the folder."""
     work = out.with_name(f"{out.name}.training")
-    fit = method.fit(logs, encoder, out=work, progress=given.shows_progress())
+    fit = fit_method(out=work, progress=given.shows_progress())
     given.finish(
         fit.section(),
         out,
-        {"method": method, "encoder": encoder, "roles": logs.roles},
+        settings,
         fit.save,
         strict=strict,
         closing=[f"reward model: {out / place}" for place in fit.models],
