@@ -83,7 +83,7 @@ class DoubleML(PartialledOutTexts):
         return linear_effect(
             self,
             logs,
-            h.terms(fit.coefficients, fit.covariance),
+            h.terms(fit.coefficients, fit.covariance, fit.repaired),
             fit,
             assumption=ASSUMPTION,
             findings=(overlap, categories_seen_once(h.categories)),

@@ -86,7 +86,7 @@ class DoubleMLInstruments(PartialledOutTexts):
         return linear_effect(
             self,
             logs,
-            h.terms(fit.coefficients, fit.covariance),
+            h.terms(fit.coefficients, fit.covariance, fit.repaired),
             fit,
             assumption=_assumption(logs.roles, self.exogenous),
             findings=(

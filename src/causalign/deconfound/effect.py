@@ -9,12 +9,14 @@ from scipy.special import stdtrit
 
 from causalign.deconfound.inference import interval_degrees_of_freedom
 from causalign.deconfound.method import Adjustment, FittedOnLogs
+from causalign.deconfound.standard_errors import check_standard_errors, is_exact
 from causalign.deconfound.terms import LinearTerms, Term
 from causalign.errors import SettingsError
 from causalign.figures import Drawing, forest
 from causalign.logs import Logs
 from causalign.results import Finding, Section
 from causalign.stats.least_squares import LinearFit
+from causalign.stats.rounding import roundoff
 
 SHOWN = 8
 
@@ -35,7 +37,7 @@ class ConfounderEffect(Adjustment):
         Units of the outcome for one unit of a numeric confounder, or the deviation of a category
         from the average row.
     covariance : (k, k) array
-        NaN where none was computed.
+        NaN where none was computed; the variances ``(k,)`` alone where estimates are thousands.
     terms : tuple of Term
         The parts of h(C).
     observations : int
@@ -70,7 +72,7 @@ class ConfounderEffect(Adjustment):
     @property
     def standard_errors(self) -> np.ndarray:
         """The standard errors ``(k,)``; NaN where none was computed."""
-        variance = np.diag(self.covariance)
+        variance = self.covariance if self.covariance.ndim == 1 else np.diag(self.covariance)
         errors: np.ndarray = np.sqrt(np.where(variance >= 0, variance, np.nan))
         return errors
 
@@ -243,16 +245,20 @@ def linear_effect(
     numbers: Mapping[str, float],
 ) -> ConfounderEffect:
     """Return the effect of a linear h(C), from the regression of the method on the logs."""
+    y = logs.outcome
+    unexplained = float(np.linalg.norm(fit.residuals)) / (float(np.linalg.norm(y)) or 1.0)
+    exact = is_exact(unexplained, float(roundoff(y[:, None])[0]))
+    covariance, errors = check_standard_errors(linear, fit.cluster_counts, exact=exact)
     return ConfounderEffect(
         method=method.name,
         names=linear.names,
         estimates=linear.estimates,
-        covariance=linear.covariance,
+        covariance=covariance,
         terms=linear.terms,
         observations=len(fit.residuals),
         outcome=logs.roles.outcome,
         assumption=assumption,
-        findings=findings,
+        findings=(*findings, *errors),
         degrees_of_freedom=interval_degrees_of_freedom(fit),
         numbers=numbers,
         settings=method.settings(),

@@ -12,6 +12,7 @@ from causalign.deconfound.terms import Categories, Slope, Term, read_categories,
 from causalign.errors import InputError
 from causalign.logs import Logs
 from causalign.logs.covariates import Covariate
+from causalign.stats.rounding import MARGIN, roundoff
 
 Floats = NDArray[np.float64]
 DEGREE = 3
@@ -42,6 +43,16 @@ class Reader:
                 f"{values[bad[0]]:g}). Use {name} or spline({name})."
             )
         return np.asarray(np.log(values))
+
+    def rounding(self, name: str, function: str = "") -> float:
+        """Return the share of a numeric column less its mean that may be rounding."""
+        raw = read_numbers(self.covariate(name))
+        used = self.numbers(name, function)
+        # An error of e x in x is one of e in log x.
+        size = np.ones(len(raw)) if function == "log" else raw
+        length = float(np.linalg.norm(used - used.mean()))
+        lost = MARGIN * float(roundoff(raw[:, None])[0]) * float(np.linalg.norm(size))
+        return lost / length if length > 0 else np.inf
 
     def categories(self, names: Sequence[str]) -> tuple[tuple[tuple[str, ...], ...], np.ndarray]:
         """Return the combinations of categories that occur, and which one each row ``(n,)`` has."""
@@ -92,6 +103,10 @@ class Line:
         """Return the column ``(n, 1)``."""
         return read.numbers(self.column, self.function)[:, None]
 
+    def rounding(self, read: Reader) -> float:
+        """Return the share of the column, less its mean, that may be rounding."""
+        return read.rounding(self.column, self.function)
+
     def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Return what is shown of the effect: its slope."""
         return (self.label,), np.ones((1, 1))
@@ -124,6 +139,10 @@ class Curve:
     def columns(self, read: Reader) -> np.ndarray:
         """Return the spline columns ``(n, k)``."""
         return spline_columns(read.numbers(self.column), self.knots)
+
+    def rounding(self, read: Reader) -> float:
+        """Return the share of the columns that may be rounding: about that of the numbers."""
+        return read.rounding(self.column)
 
     def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Return what is shown of the effect: the curve at its knots, against the average row."""
@@ -180,6 +199,11 @@ class Levels:
         indicators = (codes[:, None] == np.arange(1, len(self.members))).astype(float)
         indicators[codes < 0] = self.means
         return np.asarray(indicators)
+
+    def rounding(self, read: Reader) -> float:
+        """Return 0: a row belongs to a category or does not."""
+        del read
+        return 0.0
 
     def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Return what is shown of the effect: each level against the average row."""

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.method import BlockPlan, LinearDeconfounder
+from causalign.deconfound.standard_errors import check_standard_errors, is_exact
 from causalign.deconfound.terms import Categories, LinearTerms, Slope, Term, combine_terms
 from causalign.deconfound.two_stage import instruments_assumption, moved_by_instruments
 from causalign.errors import ColumnNotFound, InputError, SettingsError, UnreadableFile, nearest
@@ -22,6 +23,8 @@ from causalign.stats.block_least_squares import Block, BlockFit, fit_blocks
 
 # Reads each column through a small window instead of a whole row group at once.
 BUFFER_BYTES = 1 << 16
+# The cross products of so many columns, levels of categories among them, are 128 MiB.
+MOST_COLUMNS = 4096
 
 
 def fit_parquet(
@@ -53,7 +56,7 @@ def fit_parquet(
     Returns
     -------
     ConfounderEffect
-        The effect, without findings.
+        The effect, without findings but one about standard errors.
 
     Raises
     ------
@@ -72,8 +75,11 @@ def fit_parquet(
     text = roles.features if plan.beside_features else ()
     labels = _names(source, (*text, *own, *moved, *instruments))
     blocks = partial(_read_blocks, source, (*text, *own), moved, instruments, cluster)
-    fit = fit_blocks(blocks, tuple(labels), kappa=plan.kappa)
-    return _as_effect(method, source, fit, assumption, text, (*own, *moved))
+    if len(labels) > MOST_COLUMNS:
+        raise InputError(_too_wide(source, len(labels)))
+    features = len(_names(source, text))
+    fit = fit_blocks(blocks, tuple(labels), kappa=plan.kappa, features=features)
+    return _as_effect(method, source, fit, assumption, (*own, *moved))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,31 +102,39 @@ def _as_effect(
     source: "_ParquetRows",
     fit: BlockFit,
     assumption: str,
-    text: Names,
     confounders: Names,
 ) -> ConfounderEffect:
-    """Turn the coefficients, those of the text first, into the effect of the confounders."""
-    skipped = len(_names(source, text))
-    spent = len(fit.coefficients) + 1
-    linear = _read_terms(
-        source,
-        confounders,
-        fit.means[skipped:],
-        fit.coefficients[skipped:],
-        fit.covariance[skipped:, skipped:],
-    )
+    """Turn the coefficients into the effect of the confounders."""
+    spent = 1 + fit.features + len(fit.coefficients)
+    linear = _read_terms(source, confounders, fit.means, fit.coefficients, fit.covariance)
+    exact = is_exact(fit.unexplained, fit.outcome_roundoff)
+    counts = (fit.clusters,) if fit.clusters else ()
+    covariance, errors = check_standard_errors(linear, counts, exact=exact)
     return ConfounderEffect(
         method=method.name,
         names=linear.names,
         estimates=linear.estimates,
-        covariance=linear.covariance,
+        covariance=covariance,
         terms=linear.terms,
         observations=fit.rows,
         outcome=source.roles.outcome,
         assumption=assumption,
+        findings=errors,
         degrees_of_freedom=float(fit.clusters - 1 if fit.clusters else fit.rows - spent),
         numbers={"kappa": fit.kappa},
         settings=method.settings(),
+    )
+
+
+def _too_wide(source: "_ParquetRows", width: int) -> str:
+    """Say how many columns there would be, and whose levels most of them are."""
+    rows = sum(pq.ParquetFile(file).metadata.num_rows for file in source.files)
+    most = max(source.levels, key=lambda name: len(source.levels[name]), default="")
+    levels = f", of which {len(source.levels[most]):,} are levels of {most!r}," if most else ""
+    return (
+        f"{rows:,} rows with {width:,} columns{levels} are too many for sums over blocks of rows "
+        f"(at most {MOST_COLUMNS:,}). Read the rows at once: `additive` and `ordinary` then absorb "
+        "a category; or merge its rare levels."
     )
 
 

@@ -94,12 +94,18 @@ class Categories:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearTerms:
-    """Hold the terms of a linear h(C); names and estimates are ``(k,)``, covariance ``(k, k)``."""
+    """Hold the terms of a linear h(C); names and estimates are ``(k,)``, covariance ``(k, k)``.
+
+    Of very many estimates ``covariance`` holds the variances ``(k,)`` only. ``repaired`` says that
+    two ways of clustering had to be made positive; ``unknown`` why some variances are NaN.
+    """
 
     terms: tuple[Term, ...]
     names: tuple[str, ...]
     estimates: np.ndarray
     covariance: np.ndarray
+    repaired: bool = False
+    unknown: str = ""
 
 
 def combine_terms(

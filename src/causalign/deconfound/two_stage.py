@@ -31,19 +31,19 @@ READ_THE_SET = "read the set of ID203 instead"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KClassDesign:
-    """Hold what every estimator of the k-class regresses: confounders h, instruments Z, rows."""
+    """Hold what every estimator of the k-class regresses: confounders h, instruments Z, rows.
+
+    ``columns`` are endogenous columns, exogenous ones with the intercept, and instruments;
+    ``rounding`` is the length of each that may be rounding, exogenous first.
+    """
 
     logs: Logs
     h: Expansion
     Z: Expansion
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray]
+    rounding: np.ndarray
     weights: np.ndarray
     clusters: np.ndarray | None
-
-    @property
-    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return endogenous columns, exogenous ones with the intercept, and instruments."""
-        own, moved = np.hsplit(self.h.columns, [self.h.exogenous])
-        return moved, np.column_stack([np.ones(len(self.logs)), own]), self.Z.columns
 
     def fit(self, kappa: Kappa) -> LinearFit:
         """Return the fit with this kappa."""
@@ -54,8 +54,21 @@ class KClassDesign:
             weights=self.weights,
             clusters=self.clusters,
             correction="min",
+            rounding=self.rounding,
             names=("intercept", *self.h.names, *self.Z.names),
         )
+
+
+def _design(
+    logs: Logs, h: Expansion, Z: Expansion, weights: np.ndarray, clusters: np.ndarray | None
+) -> KClassDesign:
+    confounders, instruments = h.columns, Z.columns
+    own, moved = np.hsplit(confounders, [h.exogenous])
+    columns = moved, np.column_stack([np.ones(len(logs)), own]), instruments
+    rounding = np.concatenate(
+        [[0.0], h.rounding_of(h.parts, confounders), Z.rounding_of(Z.parts, instruments)]
+    )
+    return KClassDesign(logs, h, Z, columns, rounding, weights, clusters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +100,14 @@ class KClass(FittedOnLogs[ConfounderEffect]):
         Z = expand_instruments(logs, self.instrument_formula, w, self.exogenous)
         names = h.names[h.exogenous :]
         order = check_instruments(names, Z.names)
-        design = KClassDesign(logs, h, Z, w, clusters)
+        design = _design(logs, h, Z, w, clusters)
         (fit, remedy), columns = self._fit(design), design.columns
         strength = first_stage(*columns, weights=w, clusters=clusters)
         parts = partial_out(logs.outcome, *columns, weights=w, clusters=clusters)
         return linear_effect(
             self,
             logs,
-            h.terms(fit.coefficients[1:], fit.covariance[1:, 1:]),
+            h.terms(fit.coefficients[1:], fit.covariance[1:, 1:], fit.repaired[1:]),
             fit,
             assumption=instruments_assumption(
                 logs.roles, moved_by_instruments(logs.roles, self.exogenous)

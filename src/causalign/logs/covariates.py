@@ -18,6 +18,8 @@ LEAVE_OUT = "leave such rows out: drop_incomplete=True, --drop-incomplete on the
 # Floats hold every integer up to here; sums of squares of numbers up to LARGEST stay finite.
 EXACT = 2**53
 LARGEST = 1e100
+# The most numbers (1 GiB of them) that a matrix of columns may hold; a fit makes a few copies.
+MOST_NUMBERS = 2**27
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +141,26 @@ def require_complete(what: str, column: pa.ChunkedArray, noun: str = "values") -
 
 
 def design(covariates: Sequence[Covariate]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Stack covariates into one matrix ``(n, k)`` with the names of its columns."""
+    """Stack covariates into one matrix ``(n, k)`` with the names of its columns.
+
+    Raises `InputError` before categories of very many levels would fill the memory.
+    """
+    _require_room(covariates)
     parts = [c.columns() for c in covariates]
     return np.hstack([p[0] for p in parts]), tuple(n for p in parts for n in p[1])
+
+
+def _require_room(covariates: Sequence[Covariate]) -> None:
+    widths = [max(len(c.levels) - 1, 1) for c in covariates]
+    rows = max((len(c.values) for c in covariates), default=0)
+    if rows * sum(widths) <= MOST_NUMBERS:
+        return
+    widest = covariates[int(np.argmax(widths))]
+    raise InputError(
+        f"{rows:,} rows with {sum(widths):,} columns, of which {max(widths):,} are levels of "
+        f"{widest.name!r}, take {8 * rows * sum(widths) / 2**30:.1f} GiB. Merge its rare levels, "
+        "or use a coarser column."
+    )
 
 
 def _require_exact(name: str, column: pa.ChunkedArray) -> None:
