@@ -24,10 +24,20 @@ CLEAR = 1e-2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Factorisation:
-    """Hold ``X'X + diag(penalty) = S^-1 R'R S^-1`` with S the scales and R upper triangular."""
+    """Hold ``X'X + diag(penalty) = S^-1 R'R S^-1`` with S the scales and R upper triangular.
+
+    ``is_close`` says that columns are nearly combinations of others: products of the inverse then
+    lose twice the digits of its `half_inverse`.
+    """
 
     scale: Floats
     root: Floats
+    is_close: bool = False
+
+    def half_inverse(self) -> Floats:
+        """Return ``H = S R^-1``, ``(k, k)``: ``H H'`` is the inverse, ``X H`` orthonormal."""
+        inverse = linalg.solve_triangular(self.root, np.eye(len(self.root)), check_finite=False)
+        return np.asarray(self.scale[:, None] * inverse)
 
     @property
     def condition(self) -> float:
@@ -65,12 +75,13 @@ def factorise(
         raise NotIdentified(_nothing_left(int(np.argmin(length > lost)), length, names, reason))
     scale = 1 / length
     root = safe_root(gram * np.outer(scale, scale), lost * scale)
+    close = root is None
     if root is None:
         rows = X * scale
         if penalty is not None:
             rows = np.vstack([rows, np.diag(np.sqrt(penalty) * scale)])
         root = _qr_root(rows, lost * scale, names, reason)
-    return Factorisation(scale, root)
+    return Factorisation(scale, root, close)
 
 
 def residualise(values: Floats, columns: Floats) -> Floats:

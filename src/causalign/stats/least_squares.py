@@ -16,7 +16,7 @@ from scipy import linalg
 
 from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.stats.factor import COLLINEAR, Factorisation, factorise, residualise
-from causalign.stats.rounding import rounding_lengths
+from causalign.stats.rounding import weighted_rounding
 from causalign.stats.sandwich import Correction, Sandwich, no_freedom, sandwich
 
 Floats = NDArray[np.float64]
@@ -101,7 +101,7 @@ def ordinary(
     root = np.sqrt(w)
     Xw, yw = (X, y) if weights is None else (X * root[:, None], y * root)
     ridge = None if penalty is None else np.asarray(penalty, dtype=np.float64)
-    lost = _weighted_rounding(X, Xw, rounding)
+    lost = weighted_rounding(X, Xw, rounding)
     factor = factorise(Xw, names, ridge, rounding=lost)
     shrink = np.zeros(X.shape[1]) if ridge is None else ridge
     coefficients = factor.solve(Xw.T @ yw)
@@ -109,18 +109,10 @@ def ordinary(
     bread = factor.solve(np.eye(X.shape[1]))
     spent = float(X.shape[1]) if ridge is None else X.shape[1] - float(np.diag(bread) @ shrink)
     residuals = y - X @ coefficients
-    errors = _covariance(bread, Xw, residuals * root, clusters, kind, correction, spent + absorbed)
-    return LinearFit(
-        coefficients,
-        errors.covariance,
-        residuals,
-        0.0,
-        bread,
-        spent + absorbed,
-        factor.condition,
-        errors.cluster_counts,
-        errors.repaired,
-    )
+    middle = _outer(factor, bread, Xw)
+    spent += absorbed
+    errors = _covariance(bread, middle, residuals * root, clusters, kind, correction, spent)
+    return _as_fit(coefficients, residuals, 0.0, bread, spent, factor, errors)
 
 
 def two_stage(
@@ -163,7 +155,7 @@ def two_stage(
     _require_order(p, excluded.shape[1])
     place = np.r_[m : m + p, 0:m, m + p : block.shape[1]]
     given = None if rounding is None else np.asarray(rounding, dtype=np.float64)[place]
-    lost = _weighted_rounding(block, block_w, given)
+    lost = weighted_rounding(block, block_w, given)
     first = project(block_w[:, :p], W, m, labels, lost)
     fitted = first.fitted
     factor = factorise(
@@ -177,18 +169,9 @@ def two_stage(
     coefficients += bread @ (mixed.T @ (yw - block_w[:, : p + m] @ np.roll(coefficients, p)))
     residuals = y - block[:, : p + m] @ np.roll(coefficients, p)
     spent = float(p + m)
-    errors = _covariance(bread, fitted, residuals * root, clusters, kind, correction, spent)
-    return LinearFit(
-        coefficients,
-        errors.covariance,
-        residuals,
-        k_class,
-        bread,
-        spent,
-        factor.condition,
-        errors.cluster_counts,
-        errors.repaired,
-    )
+    middle = _outer(factor, bread, fitted) if k_class == 1.0 else (bread, fitted)
+    errors = _covariance(bread, middle, residuals * root, clusters, kind, correction, spent)
+    return _as_fit(coefficients, residuals, k_class, bread, spent, factor, errors)
 
 
 def first_stage(
@@ -313,9 +296,36 @@ def _liml(yw: Floats, Xw: Floats, W: Floats, m: int) -> float:
     return float(linalg.eigh(short.T @ short, within.T @ within, eigvals_only=True)[0])
 
 
+def _as_fit(
+    coefficients: Floats,
+    residuals: Floats,
+    kappa: float,
+    bread: Floats,
+    spent: float,
+    factor: Factorisation,
+    errors: Sandwich,
+) -> LinearFit:
+    covariance, counts, repaired = errors.covariance, errors.cluster_counts, errors.repaired
+    condition = factor.condition
+    return LinearFit(
+        coefficients, covariance, residuals, kappa, bread, spent, condition, counts, repaired
+    )
+
+
+def _outer(factor: Factorisation, bread: Floats, X: Floats) -> tuple[Floats, Floats]:
+    """Return the slices of bread and the columns whose scores lie between them.
+
+    Where columns are close, orthonormal ones between half inverses keep the digits.
+    """
+    if not factor.is_close:
+        return bread, X
+    half = factor.half_inverse()
+    return half, X @ half
+
+
 def _covariance(
     bread: Floats,
-    regressors: Floats,
+    middle: tuple[Floats, Floats],
     residuals: Floats,
     clusters: ArrayLike | None,
     kind: Kind,
@@ -331,8 +341,9 @@ def _covariance(
         return Sandwich(bread * variance, (), np.zeros(len(bread), dtype=bool))
     if kind not in ("robust", "unadjusted"):
         raise SettingsError(f"kind must be 'robust' or 'unadjusted', not {kind!r}.")
-    scores = regressors * residuals[:, None]
-    return sandwich(scores, bread, clusters, correction=correction, spent=spent)
+    slices, columns = middle
+    scores = columns * residuals[:, None]
+    return sandwich(scores, slices, clusters, correction=correction, spent=spent)
 
 
 def _labels(
@@ -368,15 +379,6 @@ def _matrices(*values: ArrayLike) -> list[Floats]:
     if not np.isfinite(matrices[-1]).all():
         raise InputError("Instruments must be finite: remove or fill in the missing values.")
     return matrices
-
-
-def _weighted_rounding(X: Floats, Xw: Floats, rounding: ArrayLike | None) -> Floats:
-    """Return the rounding of the weighted columns: the same share of each as of ``X (n, k)``."""
-    lost = rounding_lengths(X) if rounding is None else np.asarray(rounding, dtype=np.float64)
-    if Xw is X:
-        return lost
-    length = np.linalg.norm(X, axis=0)
-    return np.asarray(lost * np.linalg.norm(Xw, axis=0) / np.where(length > 0, length, 1.0))
 
 
 def _check_arrays(

@@ -46,6 +46,19 @@ def rounding_lengths(columns: ArrayLike, shares: ArrayLike | None = None) -> Flo
     return np.asarray(MARGIN * known * length)
 
 
+def weighted_rounding(columns: Floats, weighted: Floats, rounding: ArrayLike | None) -> Floats:
+    """Return the rounding of columns times the roots of weights: the same share as without.
+
+    ``rounding (k,)`` is that of ``columns (n, k)``, or None for what the numbers show.
+    """
+    lost = rounding_lengths(columns) if rounding is None else np.asarray(rounding, dtype=float)
+    if weighted is columns:
+        return lost
+    length = np.linalg.norm(columns, axis=0)
+    share = np.linalg.norm(weighted, axis=0) / np.where(length > 0, length, 1.0)
+    return np.asarray(lost * share)
+
+
 def fit_single(values: Floats) -> NDArray[np.bool_]:
     """Return which columns of ``(n, k)`` hold numbers that floats of 32 bits hold, ``(k,)``."""
     with np.errstate(over="ignore", under="ignore"):
