@@ -9,7 +9,7 @@ from scipy.special import stdtrit
 
 from causalign.deconfound.inference import interval_degrees_of_freedom
 from causalign.deconfound.method import Adjustment, FittedOnLogs
-from causalign.deconfound.standard_errors import check_standard_errors, is_exact
+from causalign.deconfound.standard_errors import check_standard_errors, is_exact, told_once
 from causalign.deconfound.terms import LinearTerms, Term
 from causalign.errors import SettingsError
 from causalign.figures import Drawing, forest
@@ -248,7 +248,9 @@ def linear_effect(
     y = logs.outcome
     unexplained = float(np.linalg.norm(fit.residuals)) / (float(np.linalg.norm(y)) or 1.0)
     exact = is_exact(unexplained, float(roundoff(y[:, None])[0]))
-    covariance, errors = check_standard_errors(linear, fit.cluster_counts, exact=exact)
+    clusters = logs.cluster_ways if fit.cluster_counts else None
+    once = told_once(linear.categories, clusters)
+    covariance, errors = check_standard_errors(linear, fit.cluster_counts, exact=exact, once=once)
     return ConfounderEffect(
         method=method.name,
         names=linear.names,

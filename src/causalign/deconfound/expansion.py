@@ -175,7 +175,7 @@ class Expansion:
         terms = [self.term(part, own) for part, own in pairs]
         shown = [part.reading() for part in self.parts]
         linear = combine_terms(terms, shown, coefficients, covariance)
-        return replace(linear, repaired=bool(repaired.any()))
+        return replace(linear, repaired=bool(repaired.any()), categories=self.categories)
 
     def term(self, part: ExpandedTerm, coefficients: np.ndarray) -> Term:
         """Return the term of one part with ``coefficients (k,)``."""

@@ -164,7 +164,8 @@ def absorbed_terms(
             blocks.append(_Shown(own, None, _shares(absorber, f)))
         names += shown
     errors = _errors(design, X, fit, blocks)
-    return LinearTerms(tuple(terms), tuple(names), np.concatenate(estimates), *errors)
+    every = np.concatenate(estimates)
+    return LinearTerms(tuple(terms), tuple(names), every, *errors, categories=h.categories)
 
 
 def shrinkage(deviations: np.ndarray, counts: np.ndarray, noise: float) -> np.ndarray:

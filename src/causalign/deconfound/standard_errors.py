@@ -6,6 +6,7 @@ import numpy as np
 
 from causalign.checks.check import Check
 from causalign.deconfound.terms import LinearTerms
+from causalign.logs.covariates import Covariate
 from causalign.results import Finding
 from causalign.stats.rounding import MARGIN
 from causalign.stats.sandwich import make_possible
@@ -25,44 +26,70 @@ def is_exact(unexplained: float, roundoff: float) -> bool:
     return unexplained <= max(EXACT, MARGIN * roundoff)
 
 
+def told_once(categories: Sequence[Covariate], clusters: np.ndarray | None) -> frozenset[str]:
+    """Return the names of the levels of which one cluster (or one row) holds all rows.
+
+    The errors of the rows of a level sum to zero, whatever they are. Where they lie in one cluster,
+    so does what is summed within it, and how far the level is off cannot be told.
+    """
+    ways = () if clusters is None else clusters.reshape(len(clusters), -1).T
+    members = [np.unique(way, return_inverse=True)[1] for way in ways]
+    names: set[str] = set()
+    for one in categories:
+        levels = len(one.levels)
+        counted = [np.bincount(np.unique(one.values + levels * m) % levels, minlength=levels)
+                   for m in members] or [np.bincount(one.values, minlength=levels)]  # fmt: skip
+        alone = np.flatnonzero(np.any([count == 1 for count in counted], axis=0))
+        names |= {f"{one.name}[{one.levels[int(level)]}]" for level in alone}
+    return frozenset(names)
+
+
 def check_standard_errors(
-    linear: LinearTerms, cluster_counts: Sequence[int], *, exact: bool
+    linear: LinearTerms,
+    cluster_counts: Sequence[int],
+    *,
+    exact: bool,
+    once: frozenset[str] = frozenset(),
 ) -> tuple[np.ndarray, tuple[Finding, ...]]:
     """Return the covariance, NaN where a standard error is zero without saying anything.
 
     With it DE104, where there is something to say; ``exact`` says that the columns explain the
-    outcome wholly.
+    outcome wholly, ``once`` are the names that a single cluster or row tells.
     """
     covariance = np.array(linear.covariance, dtype=np.float64)
     variance = covariance if covariance.ndim == 1 else np.diag(covariance)
     missing = np.isnan(variance)
+    alone = ~missing & np.array([name in once for name in linear.names], dtype=bool)
     with np.errstate(invalid="ignore"):
-        zero = ~missing & (variance <= np.square(ZERO * linear.estimates))
-    if exact:
-        zero[:] = False
-    covariance[zero] = np.nan
+        zero = ~missing & ~alone & (variance <= np.square(ZERO * linear.estimates)) & (not exact)
+    known = ~missing & ~alone & ~zero
+    covariance[~known] = np.nan
     if covariance.ndim == 2:
-        covariance[:, zero] = np.nan
-        known = np.flatnonzero(~missing & ~zero)
+        covariance[:, ~known] = np.nan
+        places = np.ix_(known, known)
         if len(cluster_counts) > 1 and not exact:
-            covariance[np.ix_(known, known)] = make_possible(covariance[np.ix_(known, known)])
+            covariance[places] = make_possible(covariance[places])
+    numbers = {"not_computed": missing, "told_once": alone, "zero": zero}
     check = Check(
         "DE104",
         "Standard errors",
         estimates=len(variance),
-        not_computed=int(missing.sum()),
-        zero=int(zero.sum()),
         repaired=float(linear.repaired),
+        **{name: int(which.sum()) for name, which in numbers.items()},
     )
-    said = [
-        *([_zero(linear, zero, cluster_counts)] if zero.any() else []),
-        *([f"{_few(linear, missing)} without one: {linear.unknown}."] if missing.any() else []),
-        *([EXPLAINED] if exact else []),
-        *([_repaired(cluster_counts)] if linear.repaired else []),
-    ]
-    if not said:
-        return covariance, ()
-    return covariance, ((check.fails if zero.any() else check.warns)(" ".join(said)),)
+    unit = "cluster" if cluster_counts else "row"
+    nothing = (
+        "the two ways of clustering leave nothing" if len(cluster_counts) > 1 else "it is zero"
+    )
+    reasons = (
+        (zero, f"{nothing}, and how far off it is cannot be told"),
+        (alone, f"all rows lie in one {unit}, so that how far off it is cannot be told"),
+        (missing, linear.unknown),
+    )
+    said = [f"{_few(linear, which)} without one: {why}." for which, why in reasons if which.any()]
+    said += [EXPLAINED] if exact else []
+    said += [_repaired(cluster_counts)] if linear.repaired else []
+    return covariance, (check.warns(" ".join(said)),) if said else ()
 
 
 EXPLAINED = (
@@ -78,15 +105,6 @@ def _repaired(counts: Sequence[int]) -> str:
         "eigenvalues were set to zero (Cameron, Gelbach and Miller 2011), and standard errors may "
         "be too small. Cluster by one column, or by columns of more clusters."
     )
-
-
-def _zero(linear: LinearTerms, zero: np.ndarray, counts: Sequence[int]) -> str:
-    reason = "the rows that tell it are fitted exactly"
-    if counts:
-        reason = "within each cluster its errors sum to zero, as for a category that is a cluster"
-    if len(counts) > 1:
-        reason = "the two ways of clustering leave nothing of its variance"
-    return f"{_few(linear, zero)} without one, since {reason}: how far off it is cannot be told."
 
 
 def _few(linear: LinearTerms, which: np.ndarray) -> str:

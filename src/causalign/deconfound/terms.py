@@ -98,6 +98,7 @@ class LinearTerms:
 
     Of very many estimates ``covariance`` holds the variances ``(k,)`` only. ``repaired`` says that
     two ways of clustering had to be made positive; ``unknown`` why some variances are NaN.
+    ``categories`` are the fitted rows of each category that has effects.
     """
 
     terms: tuple[Term, ...]
@@ -106,6 +107,7 @@ class LinearTerms:
     covariance: np.ndarray
     repaired: bool = False
     unknown: str = ""
+    categories: tuple[Covariate, ...] = ()
 
 
 def combine_terms(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from causalign.errors import NotIdentified
 from causalign.stats.directions import ROTATED, Turn, independent
-from causalign.stats.factor import safe_root
+from causalign.stats.factor import factorise, safe_root
 from causalign.stats.least_squares import project, two_stage
 from causalign.stats.rounding import DOUBLE, MARGIN, SINGLE, are_whole, fit_single
 
@@ -95,10 +95,15 @@ def fit_blocks(
     first = project(
         endogenous, np.hstack([exogenous, instruments]), own, labels, plan.rounding[place]
     )
-    scores = _scores(blocks(), total, plan, first.slopes, fit.coefficients, fit.kappa)
-    slopes = fit.coefficients + fit.bread @ scores.left
+    factor = factorise(first.fitted, labels[0], rounding=first.rounding)
+    slices, turn = fit.bread, np.eye(len(fit.bread))
+    if factor.is_close and fit.kappa == 1.0:
+        # Scores of orthonormal columns keep the digits that those of close ones lose.
+        slices = turn = factor.half_inverse()
+    scores = _scores(blocks(), total, plan, (first.slopes, turn), fit.coefficients, fit.kappa)
+    slopes = fit.coefficients + slices @ scores.left
     correction = _correction(total.rows, len(slopes), scores.clusters)
-    covariance = correction * fit.bread @ scores.meat @ fit.bread.T
+    covariance = correction * slices @ scores.meat @ slices.T
     skipped, kept = 1 + plan.directions, slice(1 + features, 1 + m + p)
     scale = total.scale[kept] / total.scale[-1]
     return BlockFit(
@@ -266,11 +271,14 @@ def _scores(
     blocks: Iterable[Block],
     total: _CrossProducts,
     plan: _Plan,
-    projection: Floats,
+    turns: tuple[Floats, Floats],
     slopes: Floats,
     kappa: float,
 ) -> _Scores:
-    """Sum over the rows; ``projection`` takes exogenous columns and instruments to ``x^``."""
+    """Sum over the rows; ``turns`` take exogenous columns and instruments to ``x^``, and that and
+    the columns themselves to those whose scores are summed.
+    """
+    projection, turn = turns[0] @ turns[1], turns[1]
     width = len(slopes)
     meat, left, squares = np.zeros((width, width)), np.zeros(width), 0.0
     W = np.r_[0 : width - total.sizes[1], width : width + total.sizes[2]]
@@ -282,7 +290,8 @@ def _scores(
         fitted = columns[:, W] @ projection
         weighted = residual * block.weights
         squares += float(weighted @ residual)
-        left += kappa * (fitted.T @ weighted) + (1 - kappa) * (columns[:, :width].T @ weighted)
+        left += kappa * (fitted.T @ weighted)
+        left += (1 - kappa) * (turn.T @ (columns[:, :width].T @ weighted))
         scores = fitted * weighted[:, None]
         if block.clusters is None:
             meat += scores.T @ scores
