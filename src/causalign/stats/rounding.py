@@ -42,8 +42,8 @@ def rounding_lengths(columns: ArrayLike, shares: ArrayLike | None = None) -> Flo
     """
     given = np.asarray(columns)
     known = roundoff(given) if shares is None else np.asarray(shares, dtype=np.float64)
-    length = np.linalg.norm(np.asarray(given, dtype=np.float64), axis=0)
-    return np.asarray(MARGIN * known * length)
+    wide = np.asarray(given, dtype=np.float64)
+    return np.asarray(MARGIN * known * np.sqrt(np.einsum("ij,ij->j", wide, wide)))
 
 
 def weighted_rounding(columns: Floats, weighted: Floats, rounding: ArrayLike | None) -> Floats:
@@ -54,9 +54,9 @@ def weighted_rounding(columns: Floats, weighted: Floats, rounding: ArrayLike | N
     lost = rounding_lengths(columns) if rounding is None else np.asarray(rounding, dtype=float)
     if weighted is columns:
         return lost
-    length = np.linalg.norm(columns, axis=0)
-    share = np.linalg.norm(weighted, axis=0) / np.where(length > 0, length, 1.0)
-    return np.asarray(lost * share)
+    square = np.einsum("ij,ij->j", columns, columns)
+    share = np.einsum("ij,ij->j", weighted, weighted) / np.where(square > 0, square, 1.0)
+    return np.asarray(lost * np.sqrt(share))
 
 
 def fit_single(values: Floats) -> NDArray[np.bool_]:
@@ -67,5 +67,5 @@ def fit_single(values: Floats) -> NDArray[np.bool_]:
 
 def are_whole(values: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Return which columns of ``(n, k)`` hold whole numbers that 32 bits do not round, ``(k,)``."""
-    small = np.abs(values).max(axis=0, initial=0.0) <= _LARGEST_EXACT
+    small = np.abs(values).max(axis=0, initial=0.0).astype(np.float64) <= _LARGEST_EXACT
     return np.asarray(small & (np.rint(values) == values).all(axis=0))
