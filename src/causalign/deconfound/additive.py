@@ -118,19 +118,19 @@ class Additive(FittedOnLogs[ConfounderEffect]):
         absorber, given = design.absorber, features.columns[design.used]
         if self.penalty:
             return _all_features(given, features, absorber)
-        found = directions(given, features.roundoff)
-        if not found.columns.shape[1]:
+        varying = directions(given, features.roundoff)
+        if not varying.columns.shape[1]:
             raise InputError("Every text feature is constant: texts cannot be told apart by them.")
         levels = sum(absorber.counts) - len(absorber.counts) + 1
-        if found.columns.shape[1] + levels + design.columns.shape[1] >= len(given):
-            raise _saturated(found.columns.shape[1], levels, design)
-        kept = remaining(found, absorber.within(found.columns))
-        if kept.lost.size:
-            raise _not_separable([features.names[int(i)] for i in kept.lost])
-        named = found.names(features.names)
-        if kept.rotated:
-            named = (ROTATED,) * kept.columns.shape[1]
-        return _Text(kept.columns, kept.left, kept.rounding, named)
+        if varying.columns.shape[1] + levels + design.columns.shape[1] >= len(given):
+            raise _saturated(varying.columns.shape[1], levels, design)
+        inside = remaining(varying, absorber.within(varying.columns))
+        if inside.lost.size:
+            raise _not_separable([features.names[int(i)] for i in inside.lost])
+        named = varying.names(features.names)
+        if inside.rotated:
+            named = (ROTATED,) * inside.columns.shape[1]
+        return _Text(inside.columns, inside.left, inside.rounding, named)
 
     def _penalise(self, design: AbsorbedDesign, left: np.ndarray) -> np.ndarray | None:
         """Return the ridge penalty ``(p + k,)`` of each column, or None."""

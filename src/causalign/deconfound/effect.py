@@ -9,14 +9,14 @@ from scipy.special import stdtrit
 
 from causalign.deconfound.inference import interval_degrees_of_freedom
 from causalign.deconfound.method import Adjustment, FittedOnLogs
-from causalign.deconfound.standard_errors import check_standard_errors, is_exact, told_once
+from causalign.deconfound.standard_errors import check_standard_errors, find_told_once
 from causalign.deconfound.terms import LinearTerms, Term
 from causalign.errors import SettingsError
 from causalign.figures import Drawing, forest
 from causalign.logs import Logs
 from causalign.results import Finding, Section
 from causalign.stats.least_squares import LinearFit
-from causalign.stats.rounding import roundoff
+from causalign.stats.rounding import is_exact, roundoff
 
 SHOWN = 8
 
@@ -246,10 +246,10 @@ def linear_effect(
 ) -> ConfounderEffect:
     """Return the effect of a linear h(C), from the regression of the method on the logs."""
     y = logs.outcome
-    unexplained = float(np.linalg.norm(fit.residuals)) / (float(np.linalg.norm(y)) or 1.0)
-    exact = is_exact(unexplained, float(roundoff(y[:, None])[0]))
+    lengths = (float(np.linalg.norm(values)) for values in (fit.residuals, y - y.mean(), y))
+    exact = is_exact(*lengths, float(roundoff(y[:, None])[0]))
     clusters = logs.cluster_ways if fit.cluster_counts else None
-    once = told_once(linear.categories, clusters)
+    once = find_told_once(linear.categories, clusters)
     covariance, errors = check_standard_errors(linear, fit.cluster_counts, exact=exact, once=once)
     return ConfounderEffect(
         method=method.name,

@@ -161,7 +161,10 @@ class Expansion:
         )
 
     def terms(
-        self, coefficients: np.ndarray, covariance: np.ndarray, repaired: np.ndarray
+        self,
+        coefficients: np.ndarray,
+        covariance: np.ndarray,
+        repaired: np.ndarray | None = None,
     ) -> LinearTerms:
         """Turn ``coefficients (k,)`` and ``covariance (k, k)`` into terms and what they show.
 
@@ -175,7 +178,11 @@ class Expansion:
         terms = [self.term(part, own) for part, own in pairs]
         shown = [part.reading() for part in self.parts]
         linear = combine_terms(terms, shown, coefficients, covariance)
-        return replace(linear, repaired=bool(repaired.any()), categories=self.categories)
+        return replace(
+            linear,
+            repaired=repaired is not None and bool(repaired.any()),
+            categories=self.categories,
+        )
 
     def term(self, part: ExpandedTerm, coefficients: np.ndarray) -> Term:
         """Return the term of one part with ``coefficients (k,)``."""

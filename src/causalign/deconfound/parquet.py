@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.method import BlockPlan, LinearDeconfounder
-from causalign.deconfound.standard_errors import check_standard_errors, is_exact
+from causalign.deconfound.standard_errors import check_standard_errors
 from causalign.deconfound.terms import Categories, LinearTerms, Slope, Term, combine_terms
 from causalign.deconfound.two_stage import instruments_assumption, moved_by_instruments
 from causalign.errors import ColumnNotFound, InputError, SettingsError, UnreadableFile, nearest
@@ -107,9 +107,8 @@ def _as_effect(
     """Turn the coefficients into the effect of the confounders."""
     spent = 1 + fit.features + len(fit.coefficients)
     linear = _read_terms(source, confounders, fit.means, fit.coefficients, fit.covariance)
-    exact = is_exact(fit.unexplained, fit.outcome_roundoff)
     counts = (fit.clusters,) if fit.clusters else ()
-    covariance, errors = check_standard_errors(linear, counts, exact=exact)
+    covariance, errors = check_standard_errors(linear, counts, exact=fit.exact)
     return ConfounderEffect(
         method=method.name,
         names=linear.names,

@@ -8,25 +8,14 @@ from causalign.checks.check import Check
 from causalign.deconfound.terms import LinearTerms
 from causalign.logs.covariates import Covariate
 from causalign.results import Finding
-from causalign.stats.rounding import MARGIN
 from causalign.stats.sandwich import make_possible
 
 # A standard error below this share of its estimate is the rounding of a zero.
 ZERO = 1e-9
-# A fit whose residuals are below this share of the outcome leaves nothing to judge by.
-EXACT = 1e-11
 NAMED = 3
 
 
-def is_exact(unexplained: float, roundoff: float) -> bool:
-    """Return whether what a fit leaves of the outcome, as a share of its length, is rounding.
-
-    ``roundoff`` is by which share of itself each outcome was rounded.
-    """
-    return unexplained <= max(EXACT, MARGIN * roundoff)
-
-
-def told_once(categories: Sequence[Covariate], clusters: np.ndarray | None) -> frozenset[str]:
+def find_told_once(categories: Sequence[Covariate], clusters: np.ndarray | None) -> frozenset[str]:
     """Return the names of the levels of which one cluster (or one row) holds all rows.
 
     The errors of the rows of a level sum to zero, whatever they are. Where they lie in one cluster,
@@ -86,10 +75,12 @@ def check_standard_errors(
         (alone, f"all rows lie in one {unit}, so that how far off it is cannot be told"),
         (missing, linear.unknown),
     )
-    said = [f"{_few(linear, which)} without one: {why}." for which, why in reasons if which.any()]
-    said += [EXPLAINED] if exact else []
-    said += [_repaired(cluster_counts)] if linear.repaired else []
-    return covariance, (check.warns(" ".join(said)),) if said else ()
+    sentences = [
+        f"{_few(linear, which)} without one: {why}." for which, why in reasons if which.any()
+    ]
+    sentences += [EXPLAINED] if exact else []
+    sentences += [_repaired(cluster_counts)] if linear.repaired else []
+    return covariance, (check.warns(" ".join(sentences)),) if sentences else ()
 
 
 EXPLAINED = (

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from causalign.errors import NotIdentified
 from causalign.stats.directions import ROTATED, Turn, independent
 from causalign.stats.factor import factorise, safe_root
-from causalign.stats.least_squares import project, two_stage
-from causalign.stats.rounding import DOUBLE, MARGIN, SINGLE, are_whole, fit_single
+from causalign.stats.least_squares import LinearFit, project, two_stage
+from causalign.stats.rounding import DOUBLE, MARGIN, SINGLE, are_whole, fit_single, is_exact
 
 Floats = NDArray[np.float64]
 
@@ -34,9 +34,8 @@ class Block:
 class BlockFit:
     """Hold slopes, exogenous columns first, and their covariance; intercept and features left out.
 
-    ``means`` ``(k,)`` are the weighted means of the same columns. ``unexplained`` is the length of
-    the residuals as a share of the outcome's, and ``outcome_roundoff`` by which share of itself
-    each outcome was rounded.
+    ``means`` ``(k,)`` are the weighted means of the same columns; ``features`` counts the
+    directions of the text; ``exact`` says that nothing but rounding is left of the outcome.
     """
 
     coefficients: Floats
@@ -46,8 +45,7 @@ class BlockFit:
     clusters: int
     kappa: float
     features: int
-    unexplained: float
-    outcome_roundoff: float
+    exact: bool
 
 
 def fit_blocks(
@@ -78,10 +76,48 @@ def fit_blocks(
             f"There are {p} endogenous columns but only {q} instruments. At least {p} are needed."
         )
     plan = _plan(total, features, names)
-    root = _triangle(blocks, total, plan)
+    solved = _solve(_triangle(blocks, total, plan), plan, total.sizes, kappa)
+    fit = solved.fit
+    scores = _scores(blocks(), total, plan, solved)
+    slopes = fit.coefficients + solved.slices @ scores.left
+    correction = _correction(total.rows, len(slopes), scores.clusters)
+    covariance = correction * solved.slices @ scores.meat @ solved.slices.T
+    skipped, own = 1 + plan.directions, slice(1 + features, 1 + m + p)
+    scale = total.scale[own] / total.scale[-1]
+    left = float(np.sqrt(scores.squares))
+    return BlockFit(
+        slopes[skipped:] / scale,
+        covariance[skipped:, skipped:] / np.outer(scale, scale),
+        total.mean[own],
+        total.rows,
+        scores.clusters,
+        fit.kappa,
+        plan.directions,
+        is_exact(left, total.spread[-1], total.length[-1], total.roundoff[-1]),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Solution:
+    """Hold a fit, and how its covariance is made of sums over the rows.
+
+    ``projection`` takes exogenous columns and instruments to the columns whose scores are summed,
+    ``turn`` all columns of X to the same; their outer products lie between ``slices``.
+    """
+
+    fit: LinearFit
+    projection: Floats
+    turn: Floats
+    slices: Floats
+
+
+def _solve(
+    root: Floats, plan: "_Plan", sizes: tuple[int, int, int], kappa: float | Literal["liml"]
+) -> _Solution:
+    """Fit the rows of a triangle that has the cross products of all rows."""
+    _, p, q = sizes
     own = len(plan.rounding) - p - q  # intercept, directions and other exogenous columns
     exogenous, endogenous, instruments, y = np.hsplit(root, [own, own + p, own + p + q])
-    labels = plan.names[: own + p], (*plan.names[:own], *plan.names[own + p :])
     fit = two_stage(
         y[:, 0],
         endogenous,
@@ -91,32 +127,16 @@ def fit_blocks(
         rounding=plan.rounding,
         names=plan.names,
     )
+    labels = plan.names[: own + p], (*plan.names[:own], *plan.names[own + p :])
+    W = np.hstack([exogenous, instruments])
     place = np.r_[own : own + p, 0:own, own + p : own + p + q]
-    first = project(
-        endogenous, np.hstack([exogenous, instruments]), own, labels, plan.rounding[place]
-    )
+    first = project(endogenous, W, own, labels, plan.rounding[place])
     factor = factorise(first.fitted, labels[0], rounding=first.rounding)
-    slices, turn = fit.bread, np.eye(len(fit.bread))
-    if factor.is_close and fit.kappa == 1.0:
-        # Scores of orthonormal columns keep the digits that those of close ones lose.
-        slices = turn = factor.half_inverse()
-    scores = _scores(blocks(), total, plan, (first.slopes, turn), fit.coefficients, fit.kappa)
-    slopes = fit.coefficients + slices @ scores.left
-    correction = _correction(total.rows, len(slopes), scores.clusters)
-    covariance = correction * slices @ scores.meat @ slices.T
-    skipped, kept = 1 + plan.directions, slice(1 + features, 1 + m + p)
-    scale = total.scale[kept] / total.scale[-1]
-    return BlockFit(
-        slopes[skipped:] / scale,
-        covariance[skipped:, skipped:] / np.outer(scale, scale),
-        total.mean[kept],
-        total.rows,
-        scores.clusters,
-        fit.kappa,
-        plan.directions,
-        float(np.sqrt(scores.squares) / (total.length[-1] or 1.0)),
-        float(total.roundoff[-1]),
-    )
+    if not factor.is_close or fit.kappa != 1.0:
+        return _Solution(fit, first.slopes, np.eye(own + p), fit.bread)
+    # Scores of orthonormal columns keep the digits that those of close ones lose.
+    half = factor.half_inverse()
+    return _Solution(fit, first.slopes @ half, half, half)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +153,12 @@ class _CrossProducts:
         """Return the weighted means of the columns as they came."""
         means: Floats = self.shift + self.scale * self.products[0] / self.products[0, 0]
         return means
+
+    @property
+    def spread(self) -> Floats:
+        """Return the lengths of the columns about their means, in units of ``scale``."""
+        square = np.diag(self.products) - self.products[0] ** 2 / self.products[0, 0]
+        return np.sqrt(np.maximum(square, 0.0))
 
     @property
     def length(self) -> Floats:
@@ -271,14 +297,10 @@ def _scores(
     blocks: Iterable[Block],
     total: _CrossProducts,
     plan: _Plan,
-    turns: tuple[Floats, Floats],
-    slopes: Floats,
-    kappa: float,
+    solved: _Solution,
 ) -> _Scores:
-    """Sum over the rows; ``turns`` take exogenous columns and instruments to ``x^``, and that and
-    the columns themselves to those whose scores are summed.
-    """
-    projection, turn = turns[0] @ turns[1], turns[1]
+    """Sum over the rows what the covariance needs."""
+    slopes, kappa = solved.fit.coefficients, solved.fit.kappa
     width = len(slopes)
     meat, left, squares = np.zeros((width, width)), np.zeros(width), 0.0
     W = np.r_[0 : width - total.sizes[1], width : width + total.sizes[2]]
@@ -287,11 +309,11 @@ def _scores(
     for block in blocks:
         columns = plan.columns(_columns(block, total.shift, total.scale))
         residual = columns[:, -1] - columns[:, :width] @ slopes
-        fitted = columns[:, W] @ projection
+        fitted = columns[:, W] @ solved.projection
         weighted = residual * block.weights
         squares += float(weighted @ residual)
         left += kappa * (fitted.T @ weighted)
-        left += (1 - kappa) * (turn.T @ (columns[:, :width].T @ weighted))
+        left += (1 - kappa) * (solved.turn.T @ (columns[:, :width].T @ weighted))
         scores = fitted * weighted[:, None]
         if block.clusters is None:
             meat += scores.T @ scores

@@ -9,6 +9,8 @@ Floats = NDArray[np.float64]
 HALF, SINGLE, DOUBLE = 2.0**-11, 2.0**-24, 2.0**-53
 # Sums of rounded numbers are off by a few times that.
 MARGIN = 16.0
+# A fit whose residuals are below this share of the outcome's spread leaves nothing to judge by.
+EXACT = 1e-11
 _LARGEST_EXACT = 2.0**24
 _GLANCE = 64
 
@@ -57,6 +59,15 @@ def weighted_rounding(columns: Floats, weighted: Floats, rounding: ArrayLike | N
     square = np.einsum("ij,ij->j", columns, columns)
     share = np.einsum("ij,ij->j", weighted, weighted) / np.where(square > 0, square, 1.0)
     return np.asarray(lost * np.sqrt(share))
+
+
+def is_exact(residual: float, spread: float, size: float, share: float) -> bool:
+    """Return whether residuals of that length are rounding.
+
+    They belong to an outcome of length ``spread`` about its mean and ``size`` about zero, each of
+    whose numbers was rounded by ``share`` of itself.
+    """
+    return residual <= max(EXACT * spread, MARGIN * share * size)
 
 
 def fit_single(values: Floats) -> NDArray[np.bool_]:

@@ -90,8 +90,8 @@ def combine(terms: Sequence[Floats], counts: tuple[int, ...]) -> Sandwich:
     back = size @ root @ vectors
     positive = (back * np.maximum(shares, 0.0)) @ back.T
     least = LEAST * np.diag(terms[0] + terms[1])
-    kept = np.where(right, before, np.where(np.diag(positive) > least, np.diag(positive), 0.0))
-    return Sandwich(_with_variances(positive, kept), counts, ~right & (unit > 0))
+    variances = np.where(right, before, np.where(np.diag(positive) > least, np.diag(positive), 0.0))
+    return Sandwich(_with_variances(positive, variances), counts, ~right & (unit > 0))
 
 
 def make_possible(covariance: Floats) -> Floats:
