@@ -246,8 +246,10 @@ def linear_effect(
 ) -> ConfounderEffect:
     """Return the effect of a linear h(C), from the regression of the method on the logs."""
     y = logs.outcome
-    lengths = (float(np.linalg.norm(values)) for values in (fit.residuals, y - y.mean(), y))
-    exact = is_exact(*lengths, float(roundoff(y[:, None])[0]))
+    left, spread, size = (
+        float(np.linalg.norm(values)) for values in (fit.residuals, y - y.mean(), y)
+    )
+    exact = is_exact(left, spread, size, float(roundoff(y[:, None])[0]))
     clusters = logs.cluster_ways if fit.cluster_counts else None
     once = find_told_once(linear.categories, clusters)
     covariance, errors = check_standard_errors(linear, fit.cluster_counts, exact=exact, once=once)

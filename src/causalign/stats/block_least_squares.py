@@ -158,14 +158,15 @@ class _CrossProducts:
     def spread(self) -> Floats:
         """Return the lengths of the columns about their means, in units of ``scale``."""
         square = np.diag(self.products) - self.products[0] ** 2 / self.products[0, 0]
-        return np.sqrt(np.maximum(square, 0.0))
+        return np.asarray(np.sqrt(np.maximum(square, 0.0)))
 
     @property
     def length(self) -> Floats:
         """Return the lengths of the columns as they came, in units of ``scale``."""
         start = self.shift / self.scale
         square = np.diag(self.products) + 2 * start * self.products[0]
-        return np.sqrt(np.maximum(square + start**2 * self.products[0, 0], 0.0))
+        square = square + start**2 * self.products[0, 0]
+        return np.asarray(np.sqrt(np.maximum(square, 0.0)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -273,14 +274,13 @@ def _triangle(blocks: Callable[[], Iterable[Block]], total: _CrossProducts, plan
             root = safe_root(gram / np.outer(length, length), lost)
             if root is not None:
                 return root * length
-    root = np.zeros((0, 0))
+    width = len(plan.rounding) + 1
+    above = np.zeros((0, width))
     for block in blocks():
         rows = plan.columns(_columns(block, total.shift, total.scale))
         rows *= np.sqrt(block.weights)[:, None]
-        root = np.linalg.qr(np.vstack([root.reshape(-1, rows.shape[1]), rows]), mode="r")
-    square = np.zeros((root.shape[1], root.shape[1]))
-    square[: len(root)] = root
-    return square
+        above = np.asarray(np.linalg.qr(np.vstack([above, rows]), mode="r"))
+    return np.vstack([above, np.zeros((width - len(above), width))])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

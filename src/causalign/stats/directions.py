@@ -41,7 +41,7 @@ class Directions:
     def names(self, features: Sequence[str]) -> tuple[str, ...]:
         """Return what messages call each direction: the feature that it is, or all of them."""
         if self.rotated:
-            return (ROTATED,) * self.columns.shape[1]
+            return (ROTATED,) * int(self.columns.shape[1])
         return tuple(features[int(i)] for i in np.argmax(np.abs(self.loadings), axis=0))
 
 

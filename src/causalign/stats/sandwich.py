@@ -107,7 +107,8 @@ def make_possible(covariance: Floats) -> Floats:
     if values.min(initial=0.0) > -(NEGATIVE**2):
         return covariance
     positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
-    return _with_variances(positive, np.ones(len(unit))) * np.outer(unit, unit)
+    possible: Floats = _with_variances(positive, np.ones(len(unit))) * np.outer(unit, unit)
+    return possible
 
 
 def _with_variances(matrix: Floats, variances: Floats) -> Floats:
