@@ -1,6 +1,8 @@
 """Files into Arrow tables: csv, tsv, jsonl, parquet, compressed, a folder or a glob of them."""
 
+import csv
 import glob
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
 from causalign.errors import ColumnNotFound, InputError, UnreadableFile, nearest
+from causalign.logs.kinds import UNTYPED
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 # One cell may be larger than Arrow's default block of 1 MiB; nothing larger than this is a log.
@@ -110,17 +113,11 @@ def _read_file(file: Path) -> pa.Table:
     try:
         if file.stat().st_size == 0:
             raise UnreadableFile(f"{str(file)!r} is empty (0 bytes).")
-        table = reader(file, COMPRESSIONS.get(file.suffix.lower()))
-    except (pa.ArrowException, OSError, EOFError) as error:
+        return reader(file, COMPRESSIONS.get(file.suffix.lower()))
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         if isinstance(error, UnreadableFile):
             raise
         raise UnreadableFile(_explain(file, error)) from error
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_binary(column.type):
-            raise UnreadableFile(
-                f"{str(file)!r}: column {name!r} is not UTF-8 text. Save the file as UTF-8."
-            )
-    return table
 
 
 def _read_delimited(file: Path, compression: str | None, delimiter: str) -> pa.Table:
@@ -129,16 +126,26 @@ def _read_delimited(file: Path, compression: str | None, delimiter: str) -> pa.T
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise UnreadableFile(f"{str(file)!r} is UTF-16 text. Save the file as UTF-8.")
     with pa.input_stream(str(file), compression=compression) as stream:
-        return pacsv.read_csv(
+        lines = io.TextIOWrapper(stream, "utf-8-sig", newline="")
+        names = next(csv.reader(lines, delimiter=delimiter), [])
+    with pa.input_stream(str(file), compression=compression) as stream:
+        table = pacsv.read_csv(
             stream,
             read_options=pacsv.ReadOptions(block_size=BLOCK_BYTES),
             parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pacsv.ConvertOptions(strings_can_be_null=True, null_values=NULLS),
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.large_string()),
+                strings_can_be_null=True,
+                null_values=[""],
+            ),
         )
+    return as_untyped(table)
 
 
-# "None" and "null" are words people write in texts; an empty cell and these marks are not.
-NULLS = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL"]
+def as_untyped(table: pa.Table) -> pa.Table:
+    """Mark every column as cells of a file that has no types: strings, exactly as written."""
+    fields = [field.with_metadata({UNTYPED: b"yes"}) for field in table.schema]
+    return table.cast(pa.schema(fields))
 
 
 def _read_json_lines(file: Path, compression: str | None) -> pa.Table:
