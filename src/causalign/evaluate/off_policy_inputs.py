@@ -15,7 +15,7 @@ from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import load_encoder
 from causalign.logs import Logs
 from causalign.logs.covariates import codes, numeric
-from causalign.logs.intake import to_arrow
+from causalign.logs.containers import to_arrow
 from causalign.logs.propensity import log_propensities
 from causalign.logs.table import join_prompts
 

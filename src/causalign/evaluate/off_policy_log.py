@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from causalign.errors import ColumnNotFound, InputError
 from causalign.logs.covariates import numeric
-from causalign.logs.intake import to_arrow
+from causalign.logs.containers import to_arrow
 from causalign.stats.importance_weights import check_log_probabilities, log_importance_weights
 
 Floats = NDArray[np.float64]

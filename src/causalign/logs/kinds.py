@@ -1,7 +1,7 @@
 """Which kind a column is: decided from its type, all its values and all its roles."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -23,6 +23,9 @@ COVARIATES = ("confounders", "instruments", "features")
 # A column with more different numbers than this is no column of a few names.
 FEW = 20
 WIDTH = 40
+EXTENSION, EXTENSION_ABOUT = b"ARROW:extension:name", b"ARROW:extension:metadata"
+# Units of numpy for the frequencies of pandas.
+PERIODS = {"D": "D", "M": "M", "Y-DEC": "Y", "A-DEC": "Y", "h": "h", "H": "h"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,13 +64,10 @@ def open_column(
         place = pc.if_else(inside, values, None)
         labels = pa.array(names, pa.large_string()).take(place)
         return Column(labels, named=True, notes=("the names of a ClassLabel",))
-    if isinstance(values, pa.ExtensionArray):
-        values = values.storage
-    if pa.types.is_run_end_encoded(values.type):
-        values = pc.run_end_decode(values)
     named = pa.types.is_dictionary(values.type)
-    if named:
-        values = values.dictionary_decode()
+    values, trouble = _unwrap(values, marks)
+    if trouble:
+        return Column(values, unreadable=trouble)
     kind = values.type
     if pa.types.is_string_view(kind) or pa.types.is_string(kind) or pa.types.is_null(kind):
         values = values.cast(pa.large_string())
@@ -79,6 +79,40 @@ def open_column(
     elif pa.types.is_nested(kind):
         return Column(values, unreadable=f"holds {kind}; a single value a row is needed")
     return Column(values, written=UNTYPED in marks, named=named)
+
+
+def _unwrap(values: pa.Array, marks: Mapping[bytes, bytes]) -> tuple[pa.Array, str]:
+    """Return the values in dictionaries, runs and extensions, and why there are none if so."""
+    if pa.types.is_dictionary(values.type):
+        inside, trouble = _unwrap(values.dictionary, marks)
+        return inside.take(values.indices), trouble
+    if pa.types.is_run_end_encoded(values.type):
+        return _unwrap(pc.run_end_decode(values), marks)
+    name, about = marks.get(EXTENSION, b"").decode(), marks.get(EXTENSION_ABOUT, b"")
+    if isinstance(values, pa.ExtensionArray):
+        name, about = values.type.extension_name, values.type.__arrow_ext_serialize__()
+        values = values.storage
+    if name == "pandas.interval":
+        return _write_intervals(values, json.loads(about)["closed"]), ""
+    if name == "pandas.period":
+        unit = PERIODS.get(json.loads(about)["freq"])
+        if unit is None:
+            return values, "holds periods of pandas. Write them as text: .astype(str)"
+        dates = pc.fill_null(values, 0).to_numpy(zero_copy_only=False).astype(f"datetime64[{unit}]")
+        written = pa.array(np.datetime_as_string(dates), pa.large_string())
+        return pc.if_else(values.is_valid(), written, None), ""
+    return values, ""
+
+
+def _write_intervals(values: pa.Array, closed: str) -> pa.Array:
+    """Return intervals as pandas shows them: ``(0, 30]``."""
+    left, right = (
+        "[" if closed in ("left", "both") else "(",
+        "]" if closed in ("right", "both") else ")",
+    )
+    rows = values.to_pylist()
+    written = [row and f"{left}{row['left']}, {row['right']}{right}" for row in rows]
+    return pa.array(written, pa.large_string())
 
 
 def _class_labels(name: str, metadata: dict[bytes, bytes] | None) -> list[str] | None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from causalign.errors import ColumnNotFound, InputError, RoleNotDeclared, nearest
 from causalign.logs import intake
 from causalign.logs.columns import settle_values
+from causalign.logs.containers import to_arrow
 from causalign.logs.covariates import Covariate, codes, covariate, numeric
 from causalign.logs.pairs import (
     Pairs,
@@ -87,8 +88,8 @@ class Logs:
 
         Parameters
         ----------
-        table : pandas or polars frame, pyarrow.Table, datasets.Dataset
-            One row for each text that was sent.
+        table : pandas or polars frame, Arrow table, datasets.Dataset, mapping or list of rows
+            One row for each text that was sent; whatever narwhals reads (DuckDB, lazy frames) too.
         roles : Roles
             Which column plays which causal role.
         drop_incomplete : bool
@@ -101,7 +102,7 @@ class Logs:
         InputError
             When this is no table, or a column with a role cannot be used as it is.
         """
-        arrow = intake.to_arrow(table)
+        arrow = to_arrow(table)
         note = f"took {arrow.num_rows} rows"
         return Logs(*intake.check_table(arrow, roles, (note,), drop_incomplete))
 
