@@ -12,7 +12,7 @@ from causalign.logs.covariates import LEAVE_OUT
 from causalign.logs.kinds import (
     COVARIATES,
     Column,
-    Kind,
+    ColumnKind,
     Settled,
     name_first,
     open_column,
@@ -49,7 +49,7 @@ class ColumnReading:
 
     name: str
     role: str
-    kind: Kind
+    kind: ColumnKind
     how: str = ""
     examples: tuple[str, ...] = ()
     missing: int = 0
@@ -80,8 +80,7 @@ def settle(
     read = {name: read_column(table, name, roles) for name in roles.columns()}
     readings = tuple(reading for _, reading in read.values())
     for reading in readings:
-        if reading.refusal:
-            raise InputError(f"{reading.title} {reading.refusal}.")
+        require_usable(reading)
         if not drop_incomplete:
             require_whole(reading)
     for name, (values, _) in read.items():
@@ -96,6 +95,12 @@ def settle(
         told = f"left out {int((~keep).sum())} incomplete rows"
         notes.append(f"{told} ({'; '.join(odd)})" if odd else told)
     return table, readings, tuple(notes)
+
+
+def require_usable(reading: ColumnReading) -> None:
+    """Raise `InputError` when a column cannot be used in its role at all."""
+    if reading.refusal:
+        raise InputError(f"{reading.title} {reading.refusal}.")
 
 
 def require_whole(reading: ColumnReading) -> None:
@@ -128,7 +133,7 @@ def read_column(table: pa.Table, name: str, roles: Roles) -> tuple[pa.ChunkedArr
     column = open_column(
         table.column(position), table.schema.field(position), table.schema.metadata
     )
-    return _read(name, played, column)
+    return settle_column(name, played, column)
 
 
 def settle_values(
@@ -139,9 +144,8 @@ def settle_values(
     Raises `InputError` when it cannot be used in it, or has missing or odd cells.
     """
     opened = open_column(values, about or pa.field(name, values.type), None)
-    settled, reading = _read(name, (role,), opened)
-    if reading.refusal:
-        raise InputError(f"{reading.title} {reading.refusal}.")
+    settled, reading = settle_column(name, (role,), opened)
+    require_usable(reading)
     require_whole(reading)
     return settled
 
@@ -157,9 +161,10 @@ def holds_dates(values: pa.ChunkedArray) -> bool:
     return bool(len(some)) and bool(cells.matches(cells.trim(some), cells.ISO_DATE).all())
 
 
-def _read(
+def settle_column(
     name: str, played: Sequence[str], column: Column
 ) -> tuple[pa.ChunkedArray, ColumnReading]:
+    """Return a column that was opened in its canonical type, and how it was read."""
     role = played[0] if played else ""
     if column.unreadable:
         settled = Settled(column.values, "text", refusal=column.unreadable)

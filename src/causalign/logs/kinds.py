@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from causalign.logs import cells
 from causalign.logs.cells import CellsRead
-from causalign.logs.covariates import EXACT
+from causalign.logs.covariates import EXACT, Kind
 
-Kind = Literal["text", "numeric", "boolean", "datetime", "categorical"]
+ColumnKind = Kind | Literal["text"]
 
 # Marks of a column in its field's metadata: the file has no types; the column cannot be read.
 UNTYPED = b"causalign.untyped"
@@ -44,7 +44,7 @@ class Settled:
     """A column in its kind: null where a value is missing or ``odd (n,)``."""
 
     values: pa.Array
-    kind: Kind
+    kind: ColumnKind
     odd: np.ndarray | None = None
     how: str = ""
     refusal: str = ""
@@ -134,7 +134,20 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def settle_kind(column: Column, played: Sequence[str]) -> Settled:
-    """Decide the kind of a column from its values and all its roles."""
+    """Decide the kind of a column from its type, its different values and all its roles."""
+    if not pa.types.is_large_string(column.values.type):
+        return _settle(column, played)
+    encoded = column.values.dictionary_encode()
+    settled = _settle(replace(column, values=encoded.dictionary), played)
+    known = encoded.indices
+    odd = None
+    if settled.odd is not None and len(settled.odd):
+        place = pc.fill_null(known, 0).to_numpy(zero_copy_only=False)
+        odd = settled.odd[place] & _valid(known)
+    return replace(settled, values=settled.values.take(known), odd=odd)
+
+
+def _settle(column: Column, played: Sequence[str]) -> Settled:
     if "completion" in played or "prompt" in played:
         return _settle_text(column)
     if any(role in NUMBERS for role in played):
@@ -172,9 +185,11 @@ def _settle_numbers(column: Column, *, truth: bool = False) -> Settled:
         return Settled(one, "numeric", how=f"{read.how or 'true and false'} as 0 and 1")
     read = cells.read_numbers(values)
     if _valid(read.values).sum() == 0 and read.odd.any():
-        first = name_first(values, read.odd)
-        return Settled(values, "numeric", refusal=f"is not numeric but text ({first}). "
-                        "Convert it to numbers, or give it a role that takes text")  # fmt: skip
+        refusal = (
+            f"is not numeric but text, such as {_show_first(values, read.odd)}. Convert it to "
+            "numbers, or give it a role that takes text"
+        )
+        return Settled(values, "numeric", refusal=refusal)
     return _as_numbers(read, values)
 
 
@@ -275,14 +290,13 @@ def _settle_words_or_numbers(column: Column) -> Settled:
     ):
         return _settle_names(column, strict=False)
     if (distinct > FEW and numbers >= words) or read.how:
-        first = name_first(values, number & ~whole) or name_first(values, number)
-        told = f", and {name_first(values, read.odd)}" if read.odd.any() else ""
-        return Settled(
-            values,
-            "categorical",
-            refusal=f"holds numbers written as text ({first}{told}). Convert it to numbers, or "
-            "name it as categorical: Roles(categorical=...), --categorical",
+        examples = [_show_first(values, rows) for rows in (number & ~whole, number, read.odd)]
+        told = " and ".join(dict.fromkeys(filter(None, examples)))
+        refusal = (
+            f"holds numbers written as text, such as {told}. Convert it to numbers, or name it as "
+            "categorical: Roles(categorical=...), --categorical"
         )
+        return Settled(values, "categorical", refusal=refusal)
     return _settle_names(column, strict=False)
 
 
@@ -401,6 +415,10 @@ def name_first(values: pa.Array, rows: np.ndarray, verb: str = " holds") -> str:
         return f"row {row} is infinite"
     shown = "NaN" if isinstance(value, float) and np.isnan(value) else repr(shorten(value))
     return f"row {row}{verb} {shown}"
+
+
+def _show_first(values: pa.Array, rows: np.ndarray) -> str:
+    return repr(shorten(values[int(np.argmax(rows))].as_py())) if rows.any() else ""
 
 
 def shorten(value: object) -> object:
