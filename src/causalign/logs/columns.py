@@ -1,12 +1,13 @@
 """What a column is: its kind, decided once from all its values and its role, and said in words."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from causalign.errors import InputError
+from causalign.errors import ColumnNotFound, InputError, nearest
 from causalign.logs import cells
 from causalign.logs.covariates import LEAVE_OUT
 from causalign.logs.kinds import (
@@ -41,6 +42,8 @@ class ColumnReading:
         The first different cells as they were written.
     missing, odd : int
         Cells without a value, and cells that are not of the kind.
+    different : int
+        The different values, where they were counted.
     first_missing, first_odd : str
         The first of them, as "row 7, which holds 'null'" and "row 7 holds '-'".
     refusal : str
@@ -54,6 +57,7 @@ class ColumnReading:
     examples: tuple[str, ...] = ()
     missing: int = 0
     odd: int = 0
+    different: int = 0
     first_missing: str = ""
     first_odd: str = ""
     refusal: str = ""
@@ -136,6 +140,43 @@ def read_column(table: pa.Table, name: str, roles: Roles) -> tuple[pa.ChunkedArr
     return settle_column(name, played, column)
 
 
+def describe_columns(
+    table: pa.Table, played: Mapping[str, Sequence[str]]
+) -> tuple[ColumnReading, ...]:
+    """Say how every column of a table is read, in its roles or as the confounder it may become.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        As `read_table` returns it.
+    played : mapping of str to roles
+        The roles of some columns, by name.
+
+    Raises
+    ------
+    ColumnNotFound
+        When there is no column of such a name.
+    """
+    for name in played:
+        if name not in table.column_names:
+            raise ColumnNotFound(
+                f"There is no column {name!r}; {nearest(name, table.column_names)}"
+            )
+    readings = []
+    for position, name in enumerate(table.column_names):
+        about = table.schema.field(position), table.schema.metadata
+        column, roles = open_column(table.column(position), *about), tuple(played.get(name, ()))
+        values, reading = settle_column(name, roles or ("confounders",), column)
+        if not reading.refusal:
+            reading = replace(reading, different=pc.count_distinct(values).as_py())
+        if roles and table.column_names.count(name) > 1:
+            reading = replace(
+                reading, refusal="is not the only one of this name. Rename the others"
+            )
+        readings.append(reading if roles else replace(reading, role=""))
+    return tuple(readings)
+
+
 def settle_values(
     name: str, values: pa.ChunkedArray, role: str, about: pa.Field | None = None
 ) -> pa.ChunkedArray:
@@ -182,6 +223,7 @@ def settle_column(
         _examples(column.values),
         int(absent.sum()),
         int(odd.sum()),
+        0,
         name_first(column.values, absent, ", which holds"),
         name_first(column.values, odd),
         settled.refusal,
