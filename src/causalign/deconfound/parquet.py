@@ -1,7 +1,7 @@
 """Estimate h(C) from Parquet larger than memory: two passes over record batches."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,9 @@ from causalign.deconfound.two_stage import instruments_assumption, moved_by_inst
 from causalign.errors import ColumnNotFound, InputError, SettingsError, UnreadableFile, nearest
 from causalign.logs.columns import require_usable, require_whole, settle_column
 from causalign.logs.covariates import Covariate, Kind, covariate, numeric
-from causalign.logs.kinds import COVARIATES, NUMBERS, Column, open_column
+from causalign.logs.kinds import COVARIATES, NUMBERS, Column
 from causalign.logs.roles import Roles
+from causalign.logs.storage import open_column
 from causalign.stats.block_least_squares import Block, BlockFit, fit_blocks
 
 # Reads each column through a small window instead of a whole row group at once.
@@ -69,8 +70,7 @@ def fit_parquet(
     plan = method.plan_blocks()
     cluster = _choose_cluster(method.covariance, roles)
     files = _find_files(path, roles)
-    written = _read_written(files, roles, batch_rows)
-    kinds = _read_kinds(files[0], roles, written)
+    written, kinds = _read_written(files, roles, batch_rows)
     source = _ParquetRows(tuple(files), roles, written, kinds, batch_rows)
     own, moved, instruments, assumption = _divide_columns(plan, roles)
     text = roles.features if plan.beside_features else ()
@@ -187,21 +187,31 @@ class _Written:
 
     cells: pa.Array
     values: pa.Array
-    kind: Kind
     levels: tuple[str, ...]
 
 
-def _read_written(files: Sequence[Path], roles: Roles, rows: int) -> dict[str, _Written]:
-    """Decide what columns of strings and names are from all their cells, as `Logs.read` does."""
+def _read_written(
+    files: Sequence[Path], roles: Roles, rows: int
+) -> tuple[dict[str, _Written], dict[str, Kind]]:
+    """Decide what columns are, as `Logs.read` does: strings and names from all their cells.
+
+    Returns what was written in these, and the kind of every covariate.
+    """
     names = _numbers_and_covariates(roles)
     first: dict[str, Column] = {}
     seen: dict[str, list[pa.Array]] = {}
-    for table in _batches(files, names, rows) if names else ():
+    kinds: dict[str, Kind] = {}
+    for table in _batches(files, names, rows):
         for name in names:
             column = _open(table, name)
-            if pa.types.is_large_string(column.values.type) or name in roles.categorical:
+            of_names = column.named or name in roles.categorical
+            if pa.types.is_large_string(column.values.type) or of_names:
                 first.setdefault(name, column)
                 seen.setdefault(name, []).append(pc.unique(column.values))
+            elif name not in kinds and roles.columns()[name] in COVARIATES:
+                empty = replace(column, values=column.values.slice(0, 0))
+                values, _ = settle_column(name, roles.roles_of(name), empty)
+                kinds[name] = covariate(name, values).kind
     written: dict[str, _Written] = {}
     for name, parts in seen.items():
         try:
@@ -219,19 +229,9 @@ def _read_written(files: Sequence[Path], roles: Roles, rows: int) -> dict[str, _
             )
         categorical = name in roles.categorical
         one = covariate(name, values, categorical=categorical)
-        written[name] = _Written(cells, values.combine_chunks(), one.kind, one.levels)
-    return written
-
-
-def _read_kinds(file: Path, roles: Roles, written: Mapping[str, _Written]) -> dict[str, Kind]:
-    """Return what each covariate is: by its type where it is not written."""
-    kinds: dict[str, Kind] = {name: column.kind for name, column in written.items()}
-    empty = pq.read_schema(file).empty_table()
-    for name, role in roles.columns().items():
-        if role in COVARIATES and name not in kinds:
-            values, _ = settle_column(name, roles.roles_of(name), _open(empty, name))
-            kinds[name] = covariate(name, values).kind
-    return kinds
+        written[name] = _Written(cells, values.combine_chunks(), one.levels)
+        kinds[name] = one.kind
+    return written, kinds
 
 
 def _numbers_and_covariates(roles: Roles) -> list[str]:

@@ -16,11 +16,11 @@ from causalign.logs.kinds import (
     ColumnKind,
     Settled,
     name_first,
-    open_column,
     settle_kind,
     shorten,
 )
 from causalign.logs.roles import Roles
+from causalign.logs.storage import open_column
 
 NAMES = ("group", "cluster", "objective", "time")
 EXAMPLES = 3

@@ -17,6 +17,8 @@ from causalign.logs.kinds import UNREADABLE
 
 # Decimals of Arrow hold integers of so many digits.
 MOST_DIGITS = 76
+# Types of other libraries that Arrow has not; their values are taken one by one.
+BY_VALUE = (nw.Object, nw.Int128, nw.UInt128, nw.Unknown)
 TAKEN = (
     "a pandas or polars frame, an Arrow table, a datasets.Dataset, a mapping of columns or a list "
     "of rows"
@@ -71,12 +73,12 @@ def _from_object(table: Any) -> pa.Table:
         return frame.collect("pyarrow").to_native()
     if frame.implementation.is_pandas_like():
         return _from_columns(_columns_of_pandas(frame.to_pandas()))
-    try:
+    if not any(kind in BY_VALUE for kind in frame.schema.values()):
         return frame.to_arrow()
-    except (pa.ArrowException, BaseException) as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        return _from_columns((name, frame[name].to_list()) for name in frame.columns)
+    return _from_columns(
+        (name, frame[name].to_list() if kind in BY_VALUE else frame[name].to_arrow())
+        for name, kind in frame.schema.items()
+    )
 
 
 def _from_datasets(table: Any) -> pa.Table:
@@ -171,11 +173,9 @@ def _mixed_to_array(values: list[Any]) -> tuple[pa.Array, str]:
         if digits <= MOST_DIGITS:
             whole = [None if value is None else Decimal(int(value)) for value in rows]
             return pa.array(whole, pa.decimal256(MOST_DIGITS, 0)), ""
+        return _as_text(rows), f"holds integers of {digits} digits, more than can be read"
     if all(isinstance(value, Real | Decimal) and not _is_truth(value) for value in present):
-        try:
-            numbers = [None if value is None else float(value) for value in rows]
-        except OverflowError:
-            return _as_text(rows), "holds integers of more digits than numbers have"
+        numbers = [None if value is None else float(value) for value in rows]
         return pa.array(numbers, pa.float64()), ""
     return _as_text(rows), _say_mixture(rows)
 

@@ -1,7 +1,6 @@
 """Which kind a column is: decided from its type, all its values and all its roles."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -23,9 +22,6 @@ COVARIATES = ("confounders", "instruments", "features")
 # A column with more different numbers than this is no column of a few names.
 FEW = 20
 WIDTH = 40
-EXTENSION, EXTENSION_ABOUT = b"ARROW:extension:name", b"ARROW:extension:metadata"
-# Units of numpy for the frequencies of pandas.
-PERIODS = {"D": "D", "M": "M", "Y-DEC": "Y", "A-DEC": "Y", "h": "h", "H": "h"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,89 +44,6 @@ class Settled:
     odd: np.ndarray | None = None
     how: str = ""
     refusal: str = ""
-
-
-def open_column(
-    column: pa.ChunkedArray, about: pa.Field, metadata: dict[bytes, bytes] | None
-) -> Column:
-    """Take a column out of what it is stored in: dictionaries, views, runs, bytes, extensions."""
-    marks = about.metadata or {}
-    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if UNREADABLE in marks:
-        return Column(values, unreadable=marks[UNREADABLE].decode())
-    names = _class_labels(about.name, metadata)
-    if names is not None and pa.types.is_integer(values.type):
-        inside = pc.and_(pc.greater_equal(values, 0), pc.less(values, len(names)))
-        place = pc.if_else(inside, values, None)
-        labels = pa.array(names, pa.large_string()).take(place)
-        return Column(labels, named=True, notes=("the names of a ClassLabel",))
-    named = pa.types.is_dictionary(values.type)
-    values, trouble = _unwrap(values, marks)
-    if trouble:
-        return Column(values, unreadable=trouble)
-    kind = values.type
-    if pa.types.is_string_view(kind) or pa.types.is_string(kind) or pa.types.is_null(kind):
-        values = values.cast(pa.large_string())
-    elif _is_bytes(kind):
-        try:
-            values = values.cast(pa.large_binary()).cast(pa.large_string())
-        except pa.ArrowException:
-            return Column(values, unreadable="holds bytes that are not UTF-8 text")
-    elif pa.types.is_nested(kind):
-        return Column(values, unreadable=f"holds {kind}; a single value a row is needed")
-    return Column(values, written=UNTYPED in marks, named=named)
-
-
-def _unwrap(values: pa.Array, marks: Mapping[bytes, bytes]) -> tuple[pa.Array, str]:
-    """Return the values in dictionaries, runs and extensions, and why there are none if so."""
-    if pa.types.is_dictionary(values.type):
-        inside, trouble = _unwrap(values.dictionary, marks)
-        return inside.take(values.indices), trouble
-    if pa.types.is_run_end_encoded(values.type):
-        return _unwrap(pc.run_end_decode(values), marks)
-    name, about = marks.get(EXTENSION, b"").decode(), marks.get(EXTENSION_ABOUT, b"")
-    if isinstance(values, pa.ExtensionArray):
-        name, about = values.type.extension_name, values.type.__arrow_ext_serialize__()
-        values = values.storage
-    if name == "pandas.interval":
-        return _write_intervals(values, json.loads(about)["closed"]), ""
-    if name == "pandas.period":
-        unit = PERIODS.get(json.loads(about)["freq"])
-        if unit is None:
-            return values, "holds periods of pandas. Write them as text: .astype(str)"
-        dates = pc.fill_null(values, 0).to_numpy(zero_copy_only=False).astype(f"datetime64[{unit}]")
-        written = pa.array(np.datetime_as_string(dates), pa.large_string())
-        return pc.if_else(values.is_valid(), written, None), ""
-    return values, ""
-
-
-def _write_intervals(values: pa.Array, closed: str) -> pa.Array:
-    """Return intervals as pandas shows them: ``(0, 30]``."""
-    left, right = (
-        "[" if closed in ("left", "both") else "(",
-        "]" if closed in ("right", "both") else ")",
-    )
-    rows = values.to_pylist()
-    written = [row and f"{left}{row['left']}, {row['right']}{right}" for row in rows]
-    return pa.array(written, pa.large_string())
-
-
-def _class_labels(name: str, metadata: dict[bytes, bytes] | None) -> list[str] | None:
-    """Return the names of a ClassLabel column, as `datasets` writes them beside a table."""
-    try:
-        about = json.loads((metadata or {})[b"huggingface"])["info"]["features"][name]
-        return list(about["names"]) if about["_type"] == "ClassLabel" else None
-    except (LookupError, TypeError, ValueError):
-        return None
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-        or pa.types.is_binary_view(kind)
-    )
 
 
 def settle_kind(column: Column, played: Sequence[str]) -> Settled:
@@ -176,13 +89,13 @@ def _settle_numbers(column: Column, *, truth: bool = False) -> Settled:
     """Read a column that must be numbers; as outcome also truth values, as 0 and 1."""
     values = column.values
     if pa.types.is_boolean(values.type) and truth:
-        return Settled(values.cast(pa.float64()), "numeric", how="true as 1, false as 0")
+        return Settled(values.cast(pa.float64()), "numeric", how="false and true as 0 and 1")
     if not pa.types.is_large_string(values.type):
         return _settle_typed_numbers(values)
     read = cells.read_truth(values) if truth else None
     if read is not None:
         one = read.values.cast(pa.float64())
-        return Settled(one, "numeric", how=f"{read.how or 'true and false'} as 0 and 1")
+        return Settled(one, "numeric", how=f"{read.how or 'false and true'} as 0 and 1")
     read = cells.read_numbers(values)
     if _valid(read.values).sum() == 0 and read.odd.any():
         refusal = (
@@ -233,7 +146,8 @@ def _settle_covariate(column: Column) -> Settled:
     values = column.values
     kind = values.type
     if column.named:
-        return _settle_names(column, strict=False)
+        names = _settle_names(column, strict=False)
+        return replace(names, values=names.values.cast(pa.large_string()))
     if pa.types.is_boolean(kind):
         return Settled(values, "boolean")
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -286,11 +200,12 @@ def _settle_words_or_numbers(column: Column) -> Settled:
     whole = cells.matches(text, r"^[+-]?\d+$")
     if not numbers or (
         (whole | ~number & placed | ~_valid(values)).all()
-        and not (distinct > FEW and read.odd.any())
+        and not (distinct > FEW and (placed & _valid(values)).any())
     ):
         return _settle_names(column, strict=False)
     if (distinct > FEW and numbers >= words) or read.how:
-        examples = [_show_first(values, rows) for rows in (number & ~whole, number, read.odd)]
+        others = placed & ~number & _valid(values)
+        examples = [_show_first(values, rows) for rows in (number & ~whole, number, others)]
         told = " and ".join(dict.fromkeys(filter(None, examples)))
         refusal = (
             f"holds numbers written as text, such as {told}. Convert it to numbers, or name it as "
@@ -335,7 +250,7 @@ def _settle_names(column: Column, strict: bool) -> Settled:
             values = values.cast(pa.float64()).cast(pa.int64())
         else:
             values = values.cast(pa.large_string())
-    elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+    elif kind in (pa.date32(), pa.date64()) or (pa.types.is_timestamp(kind) and kind.unit != "ns"):
         values = _as_timestamps(values)
     elif pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
         values = values.cast(pa.int64())

@@ -385,11 +385,10 @@ class Logs:
         return settle_values(name, column, role, self.data.schema.field(name))
 
     def _column(self, name: str) -> pa.ChunkedArray:
-        if name not in self.data.column_names:
-            raise ColumnNotFound(
-                f"The table has no column {name!r}; {nearest(name, self.data.column_names)}"
-            )
-        return self.data[name]
+        names = self.data.column_names
+        if name not in names:
+            raise ColumnNotFound(f"The table has no column {name!r}; {nearest(name, names)}")
+        return self.data.column(names.index(name))
 
 
 def join_prompts(completions: Sequence[str], prompts: Sequence[str] | None) -> list[str]:
