@@ -31,6 +31,7 @@ class Column:
     values: pa.Array
     written: bool = False  # cells of a file without types
     named: bool = False  # a dictionary, a ClassLabel: the values are names
+    gaps: bool = False  # some cells are empty
     unreadable: str = ""
     notes: tuple[str, ...] = field(default=())
 
@@ -51,7 +52,8 @@ def settle_kind(column: Column, played: Sequence[str]) -> Settled:
     if not pa.types.is_large_string(column.values.type):
         return _settle(column, played)
     encoded = column.values.dictionary_encode()
-    settled = _settle(replace(column, values=encoded.dictionary), played)
+    gaps = column.values.null_count > 0
+    settled = _settle(replace(column, values=encoded.dictionary, gaps=gaps), played)
     known = encoded.indices
     odd = None
     if settled.odd is not None and len(settled.odd):
@@ -274,7 +276,9 @@ def _settle_written_names(column: Column, strict: bool) -> Settled:
     if column.written and nations.any():
         # Where empty cells are missing, or all are codes such as US and FR, NA is a name.
         codes = cells.matches(values, r"^[A-Z]{2}$") | gone
-        if not gone.any() and (strict or not codes.all() or nations.sum() == len(codes)):
+        if not (column.gaps or gone.any()) and (
+            strict or not codes.all() or nations.sum() == len(codes)
+        ):
             gone = gone | nations
         else:
             how = "'NA' as a name, not as missing"
