@@ -230,6 +230,9 @@ def _settle_time(column: Column) -> Settled:
         numbers = cells.read_numbers(values)
         if column.written and not numbers.odd.any() and not numbers.how:
             return _as_numbers(numbers, values)
+        truth = cells.read_truth(values)
+        if truth is not None and not truth.how:
+            return Settled(truth.values, "boolean")
         return replace(_settle_names(column, strict=False), how="text that is no date")
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _settle_typed_numbers(values)
