@@ -104,7 +104,10 @@ def needs_extra(what: str, install: str = "`pip install 'causalign[lm]'`") -> It
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Return a hint such as ``did you mean 'price'?`` naming the closest candidates, or all few."""
     names = list(candidates)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    # Blanks, a byte order mark and the case of letters are what names differ in most often.
+    plain = {one.strip(" \ufeff").casefold(): one for one in reversed(names)}
+    alike = difflib.get_close_matches(name.strip(" \ufeff").casefold(), plain, n=3, cutoff=0.6)
+    close = [plain[one] for one in alike]
     if close:
         return "did you mean " + " or ".join(repr(n) for n in close) + "?"
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

@@ -34,6 +34,8 @@ WRITTEN = {
     "dates": (["2024-01-31", "2024-02-01", "2024-02-02"], DATES),
     "words": (["a", "b", "a"], NAMES),
     "codes with numbers among them": (["A1", "17", "B2", "B3"], NAMES),
+    "many codes": ([f"{i}{'ABC'[i % 3]}" for i in range(60)], NAMES),
+    "many words": ([f"user {i}" for i in range(60)], NAMES),
     "leading zeros": (["01", "02", "11"], NAMES),
     "a year and month": (["2024-01", "2024-02", "2024-01"], NAMES),
     "nations": (["NA", "DE", "US"], NAMES),
@@ -51,6 +53,9 @@ REFUSED = {
     "a range among numbers": (["1", "2", "3+"], "row 2 holds '3"),
     "infinity": (["1", "inf", "2"], "row 1 is infinite"),
     "31 February": (["2024-02-31", "2024-02-01"], "holds dates, but 1 of its cells"),
+    "a unit": ([f"{i / 4} kg" for i in range(60)], "with a unit or sign, such as '0.0 kg'"),
+    "a sign": ([f"<{i}" for i in range(60)], "with a unit or sign, such as '<0'"),
+    "times of day": ([f"12:{i:02}" for i in range(60)], "such as '12:00'"),
     "more than 2^53": (["9007199254740993", "1"], "beyond 2^53"),
     "nothing": (["", "", ""], "holds no value in any row"),
 }

@@ -103,5 +103,7 @@ def test_times_among_dates_keep_their_hours():
 
 def test_names_of_columns_are_text():
     assert to_arrow(pd.DataFrame({0: [1], ("a", "b"): [2]})).column_names == ["0", "('a', 'b')"]
-    with pytest.raises(ColumnNotFound, match="did you mean 'text '"):
-        Logs.of(pd.DataFrame(FRAME).rename(columns={"text": "text "}), ROLES)
+    for name in ("text ", "TEXT", "\ufefftext"):
+        with pytest.raises(ColumnNotFound, match="did you mean") as refused:
+            Logs.of(pd.DataFrame(FRAME).rename(columns={"text": name}), ROLES)
+        assert repr(name) in str(refused.value)

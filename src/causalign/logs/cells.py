@@ -30,6 +30,9 @@ ISO_DATE = (
 ZONE = r":.*(Z|UTC|[+-]\d{2}:?\d{2})$"
 DAY_OR_MONTH_FIRST = r"^\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})([ T,].*)?$"
 
+MEASURE = re.compile(r"[<>≤≥~≈]?\s*[+-]?\d[\d.,]*\s*(?P<unit>[^\W\d_]{1,6}|[µ°][A-Za-z]?)?")
+TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
+
 # Signs of numbers that look alike, in one form.
 ONE_FORM = str.maketrans(
     {"−": "-", "–": "-", "‒": "-", "’": "'", "ʼ": "'", "´": "'", "`": "'"}
@@ -131,6 +134,20 @@ def read_dates(column: pa.Array) -> CellsRead:
     values, bad = _cast_each(pc.if_else(pa.array(usable), text, None), kind)
     how = "dates" + (", in UTC" if zoned.any() else "")
     return CellsRead(values.cast(pa.timestamp("us")), (~usable | bad) & ~absent, how, refusal)
+
+
+def find_measure(column: pa.Array) -> str | None:
+    """Return a cell of strings most of which are a quantity: numbers of one unit, times of day."""
+    present = [cell for cell in trim(column).to_pylist() if cell]
+    of_unit: dict[str, list[str]] = {}
+    for cell in present:
+        measure = MEASURE.fullmatch(cell)
+        if TIME_OF_DAY.fullmatch(cell):
+            of_unit.setdefault(":", []).append(cell)
+        elif measure and not re.fullmatch(r"[+-]?[\d.,]+", cell):
+            of_unit.setdefault(measure["unit"] or "", []).append(cell)
+    most = max(of_unit.values(), key=len, default=[])
+    return most[0] if most and 2 * len(most) >= len(present) else None
 
 
 def _read_plain(text: pa.Array, plain: np.ndarray, absent: np.ndarray) -> CellsRead:

@@ -195,6 +195,12 @@ def _settle_words_or_numbers(column: Column) -> Settled:
     number = _valid(read.values)
     numbers, words = int(number.sum()), int((~number & ~placed).sum())
     distinct = pc.count_distinct(read.values).as_py() if numbers else 0
+    if not numbers and words > FEW and (measure := cells.find_measure(values)) is not None:
+        refusal = (
+            f"holds quantities written with a unit or sign, such as {measure!r}. Write them as "
+            "numbers, or name the column as categorical: Roles(categorical=...), --categorical"
+        )
+        return Settled(values, "categorical", refusal=refusal)
     if column.written:
         if numbers and (numbers >= words or distinct > FEW):
             return _as_numbers(read, values)
