@@ -84,7 +84,7 @@ def test_the_naive_estimate_is_wrong_and_the_streamed_one_is_not(log):
 
 
 def test_bad_input_is_said(log, tmp_path):
-    with pytest.raises(UnreadableFile, match="no Parquet file"):
+    with pytest.raises(UnreadableFile, match="There is no file"):
         fit_parquet(Additive(), tmp_path / "none.parquet", roles())
     with pytest.raises(ColumnNotFound, match="did you mean 'price'"):
         fit_parquet(Additive(), log, roles(confounders=("prise",)))

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,8 @@ from causalign.deconfound.terms import Categories, LinearTerms, Slope, Term, com
 from causalign.deconfound.two_stage import instruments_assumption, moved_by_instruments
 from causalign.errors import ColumnNotFound, InputError, SettingsError, UnreadableFile, nearest
 from causalign.logs.covariates import Covariate, covariate, numeric
+from causalign.logs.listing import LogFile, list_files
+from causalign.logs.reading import settle_text
 from causalign.logs.roles import Roles
 from causalign.stats.block_least_squares import Block, BlockFit, fit_blocks
 
@@ -44,7 +45,7 @@ def fit_parquet(
     method : deconfounder
         `OrdinaryLeastSquares`, `TwoStageLeastSquares`, LIML or `Additive`.
     path : path
-        A Parquet file, or a folder of them.
+        A Parquet file, a folder or a glob of them; names of folders such as ``week=3`` are columns.
     roles : Roles
         The roles of the columns.
     batch_rows : int
@@ -66,8 +67,10 @@ def fit_parquet(
     method.check_roles(roles)
     plan = method.plan_blocks()
     cluster = _choose_cluster(method.covariance, roles)
-    files = _find_files(path, roles)
-    source = _ParquetRows(tuple(files), roles, _read_levels(files, roles, batch_rows), batch_rows)
+    files = list_files(path, ("parquet",))
+    for file in files:
+        _check_columns(file, roles)
+    source = _ParquetRows(files, roles, _read_levels(files, roles, batch_rows), batch_rows)
     own, moved, instruments, assumption = _divide_columns(plan, roles)
     text = roles.features if plan.beside_features else ()
     labels = _names(source, (*text, *own, *moved, *instruments))
@@ -78,7 +81,7 @@ def fit_parquet(
 
 @dataclass(frozen=True, slots=True)
 class _ParquetRows:
-    files: tuple[Path, ...]
+    files: tuple[LogFile, ...]
     roles: Roles
     levels: dict[str, tuple[str, ...]]
     batch_rows: int
@@ -140,44 +143,40 @@ def _choose_cluster(covariance: str, roles: Roles) -> str | None:
     return ways[0] if ways else None
 
 
-def _find_files(path: str | os.PathLike[str], roles: Roles) -> list[Path]:
-    given = Path(path)
-    files = sorted(given.rglob("*.parquet")) if given.is_dir() else [given]
-    if not files or not files[0].exists():
-        raise UnreadableFile(f"There is no Parquet file at {str(path)!r}. Check the path.")
-    for file in files:
-        _check_columns(file, roles)
-    return files
-
-
-def _check_columns(file: Path, roles: Roles) -> None:
+def _check_columns(file: LogFile, roles: Roles) -> None:
     try:
-        names = pq.read_schema(file).names
+        names = [*pq.read_schema(file.path).names, *(name for name, _ in file.partitions)]
     except (pa.ArrowException, OSError) as error:
-        raise UnreadableFile(f"{str(file)!r} is damaged or no Parquet file: {error}") from error
+        raise UnreadableFile(
+            f"{str(file.path)!r} is damaged or no Parquet file: {error}"
+        ) from error
     for name, role in roles.columns().items():
         if name not in names:
             raise ColumnNotFound(
-                f"Role {role!r} names the column {name!r}, which {file.name} does not have; "
+                f"Role {role!r} names the column {name!r}, which {file.path.name} does not have; "
                 f"{nearest(name, names)}"
             )
 
 
-def _batches(files: Sequence[Path], columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+def _batches(files: Sequence[LogFile], columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
     """Read batch after batch; one thread and no read-ahead keep memory at one batch."""
     for file in files:
-        with pq.ParquetFile(file, pre_buffer=False, buffer_size=BUFFER_BYTES) as reader:
-            for batch in reader.iter_batches(rows, columns=list(columns), use_threads=False):
+        with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=BUFFER_BYTES) as reader:
+            inside = [name for name in columns if name in reader.schema_arrow.names]
+            for batch in reader.iter_batches(rows, columns=inside, use_threads=False):
                 if batch.num_rows:
-                    yield pa.Table.from_batches([batch])
+                    table = settle_text(pa.Table.from_batches([batch]))
+                    yield file.add_partitions(table)
 
 
-def _read_levels(files: Sequence[Path], roles: Roles, rows: int) -> dict[str, tuple[str, ...]]:
-    schema = pq.read_schema(files[0])
+def _read_levels(files: Sequence[LogFile], roles: Roles, rows: int) -> dict[str, tuple[str, ...]]:
     numbers = (*roles.confounders, *roles.instruments, *roles.features)
-    named = [n for n in numbers if n in roles.categorical or _is_text(schema.field(n).type)]
+    kinds = {field.name: field.type for field in pq.read_schema(files[0].path)}
+    kinds |= {name: value.type for name, value in files[0].partitions}
+    named = [n for n in numbers if n in roles.categorical or _is_text(kinds[n])]
     values: dict[str, set[str]] = {name: set() for name in named}
-    for table in _batches(files, named, rows) if named else ():
+    # The outcome lies in every file, so that a batch has rows where only partitions are named.
+    for table in _batches(files, [roles.outcome, *named], rows) if named else ():
         for name in named:
             text = pc.cast(pc.unique(table[name]), pa.large_string())
             if text.null_count:
@@ -188,7 +187,10 @@ def _read_levels(files: Sequence[Path], roles: Roles, rows: int) -> dict[str, tu
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(
-        pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        pa.types.is_dictionary(kind)
+        or pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_binary(kind)
     )
 
 
