@@ -4,12 +4,12 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from causalign.audit.basis import expand_curves
 from causalign.checks import drift
 from causalign.errors import InputError
 from causalign.logs import Logs
+from causalign.logs.columns import holds_dates
 from causalign.logs.covariates import Covariate, covariate
 from causalign.results import Finding
 from causalign.stats.marker_effects import confounder_part
@@ -83,14 +83,10 @@ def _read_time(logs: Logs) -> Covariate | str | None:
     name = logs.roles.time
     if name is None:
         return None
-    column = logs.data[name]
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        try:
-            column = pc.cast(column, pa.timestamp("us"))
-        except pa.ArrowInvalid:
-            return f"The time {name!r} is text that is no date such as 2024-01-31 08:00."
+    if pa.types.is_large_string(logs.data[name].type):
+        return f"The time {name!r} is text that is no date such as 2024-01-31 08:00."
     try:
-        time = covariate(name, column)
+        time = covariate(name, logs.data[name])
     except InputError as error:
         return str(error)
     if time.kind in ("numeric", "datetime"):
@@ -107,8 +103,7 @@ def _say_why(logs: Logs, time: Covariate | str | None) -> tuple[Finding, ...]:
     free = [
         field.name
         for field in logs.data.schema
-        if field.name not in taken
-        and (pa.types.is_timestamp(field.type) or pa.types.is_date(field.type))
+        if field.name not in taken and holds_dates(logs.data[field.name])
     ]
     if not free:
         return ()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +15,9 @@ from causalign.deconfound.method import BlockPlan, LinearDeconfounder
 from causalign.deconfound.terms import Categories, LinearTerms, Slope, Term, combine_terms
 from causalign.deconfound.two_stage import instruments_assumption, moved_by_instruments
 from causalign.errors import ColumnNotFound, InputError, SettingsError, UnreadableFile, nearest
+from causalign.logs.columns import settle_values
 from causalign.logs.covariates import Covariate, covariate, numeric
+from causalign.logs.kinds import UNTYPED
 from causalign.logs.listing import LogFile, list_files
 from causalign.logs.reading import settle_text
 from causalign.logs.roles import Roles
@@ -67,7 +69,7 @@ def fit_parquet(
     method.check_roles(roles)
     plan = method.plan_blocks()
     cluster = _choose_cluster(method.covariance, roles)
-    files = list_files(path, ("parquet",))
+    files = _settle_partitions(list_files(path, ("parquet",)), roles)
     for file in files:
         _check_columns(file, roles)
     source = _ParquetRows(files, roles, _read_levels(files, roles, batch_rows), batch_rows)
@@ -141,6 +143,26 @@ def _choose_cluster(covariance: str, roles: Roles) -> str | None:
     if len(ways) > 1:
         raise SettingsError("Clustering two ways needs all rows at once. Name one column.")
     return ways[0] if ways else None
+
+
+def _settle_partitions(files: Sequence[LogFile], roles: Roles) -> tuple[LogFile, ...]:
+    """Give what names of folders write the type that all of them have together."""
+    columns = []
+    for place, (name, _) in enumerate(files[0].partitions):
+        values = pa.chunked_array([[file.partitions[place][1] for file in files]])
+        field = pa.field(name, values.type, metadata={UNTYPED: b"yes"})
+        role = roles.columns().get(name)
+        columns.append(values if role is None else settle_values(name, values, role, field))
+    return tuple(
+        replace(
+            file,
+            partitions=tuple(
+                (name, column[row])
+                for (name, _), column in zip(file.partitions, columns, strict=True)
+            ),
+        )
+        for row, file in enumerate(files)
+    )
 
 
 def _check_columns(file: LogFile, roles: Roles) -> None:

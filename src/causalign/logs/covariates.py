@@ -118,14 +118,13 @@ def numeric(name: str, column: pa.ChunkedArray) -> np.ndarray:
 
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return integer codes ``(n,)`` (-1 where missing) and the sorted values as strings."""
-    text = pc.cast(column, pa.large_string()).combine_chunks()
-    encoded = text.dictionary_encode()
-    levels = np.asarray(encoded.dictionary.to_pylist(), dtype=object).astype(str)
-    order = np.argsort(levels, kind="stable")
+    encoded = pc.cast(column, pa.large_string()).combine_chunks().dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
     rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
+    rank[order.to_numpy()] = np.arange(len(order))
     index = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return np.where(index < 0, -1, rank[index]), tuple(levels[order].tolist())
+    levels = encoded.dictionary.take(order).to_pylist()
+    return np.append(rank, -1)[index], tuple(levels)
 
 
 def require_complete(what: str, column: pa.ChunkedArray, noun: str = "values") -> None:

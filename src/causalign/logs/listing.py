@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from causalign.errors import InputError, UnreadableFile
+from causalign.logs.kinds import UNTYPED
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 FORMATS = {
@@ -33,7 +34,7 @@ DEEPEST = 40
 class LogFile:
     """A file of a known format, and the columns that the names of its folders write.
 
-    ``partitions`` holds one value for each name such as ``week=3``, missing ones as null.
+    ``partitions`` holds one value for each name such as ``week=3``, as it is written, or null.
     """
 
     path: Path
@@ -47,8 +48,9 @@ class LogFile:
             if name in table.column_names:
                 self._require_equal(table[name], name, value)
                 continue
-            column = pa.repeat(value, table.num_rows)
-            table = table.append_column(name, column)
+            written = pa.types.is_large_string(value.type)
+            field = pa.field(name, value.type, metadata={UNTYPED: b"yes"} if written else None)
+            table = table.append_column(field, pa.repeat(value, table.num_rows))
         return table
 
     def _require_equal(self, column: pa.ChunkedArray, name: str, value: pa.Scalar) -> None:
@@ -91,9 +93,7 @@ def list_files(
     if given.is_dir():
         listed = [f for f in _walk(given, (), ()) if _format(f[0]) in formats]
         if not listed:
-            raise UnreadableFile(
-                f"The folder {str(path)!r} holds no {_one_of(formats)} file that is not hidden."
-            )
+            raise UnreadableFile(f"The folder {str(path)!r} holds no {_one_of(formats)} file.")
     elif given.is_symlink() or given.exists():
         listed = [(given, ())]
     else:
@@ -246,7 +246,7 @@ def _require_one_format(path: str | os.PathLike[str], files: Sequence[Path]) -> 
 
 
 def _with_partitions(listed: Sequence[Listed]) -> tuple[LogFile, ...]:
-    """Give each file the values that its folders write, of one type in all of them."""
+    """Give each file the values that its folders write; their names must agree."""
     keys = [tuple(name for name, _ in names) for _, names in listed]
     for (file, _), own in zip(listed, keys, strict=True):
         if own != keys[0] or len(set(own)) < len(own):
@@ -254,25 +254,16 @@ def _with_partitions(listed: Sequence[Listed]) -> tuple[LogFile, ...]:
                 f"The folders of {str(file)!r} write the columns ({', '.join(own)}), those of "
                 f"{str(listed[0][0])!r} ({', '.join(keys[0])}). Partitions must agree."
             )
-    columns = [_type_of([names[i][1] for _, names in listed]) for i in range(len(keys[0]))]
     return tuple(
         LogFile(
             file,
             str(_format(file)),
             COMPRESSIONS.get(file.suffix.lower()),
-            tuple((key, column[row]) for key, column in zip(keys[0], columns, strict=True)),
+            tuple((name, _value(text)) for name, text in names),
         )
-        for row, (file, _) in enumerate(listed)
+        for file, names in listed
     )
 
 
-def _type_of(written: Sequence[str]) -> pa.Array:
-    """Return what folders' names write: integers where all are and lose no digit, else text."""
-    values = [None if text == MISSING else text for text in written]
-    known = [text for text in values if text is not None]
-    try:
-        if known and all(str(int(text)) == text for text in known):
-            return pa.array([None if v is None else int(v) for v in values], pa.int64())
-    except (ValueError, OverflowError):
-        pass
-    return pa.array(values, pa.string())
+def _value(text: str) -> pa.Scalar:
+    return pa.scalar(None if text == MISSING else text, pa.large_string())

@@ -171,6 +171,31 @@ def orient(
     return np.where((margin >= 0)[:, None], rows, rows[:, ::-1]), np.abs(margin)
 
 
+def pairs_of_rows(
+    rows: np.ndarray,
+    margin: np.ndarray,
+    completions: Sequence[str],
+    weights: np.ndarray | None,
+    group: np.ndarray,
+    *,
+    prompt: Sequence[str] | None,
+    objective: Sequence[str] | None,
+) -> Pairs:
+    """Return the pairs at positions ``(m, 2)`` of logs, the chosen row first."""
+    first, second = rows.T
+    weight = np.ones(len(group)) if weights is None else weights
+    return Pairs(
+        chosen=pick(completions, first),
+        rejected=pick(completions, second),
+        margin=margin,
+        weight=np.sqrt(weight[first] * weight[second]),
+        group=group[first],
+        prompt=pick(prompt, first),
+        objective=pick(objective, first),
+        rows=rows,
+    )
+
+
 def pairs_within(group: np.ndarray) -> np.ndarray:
     """Return every unordered pair of rows that share a group: positions ``(m, 2)``.
 

@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from causalign.errors import ColumnNotFound, InputError, UnreadableFile, nearest
+from causalign.logs.delimited import read_delimited
 from causalign.logs.json_lines import read_json_lines
 from causalign.logs.listing import LogFile, list_files
 
-# One cell may be larger than Arrow's default block of 1 MiB; nothing larger than this is a log.
-BLOCK_BYTES = 256 << 20
+Notes = tuple[str, ...]
 
 
 def read_table(path: str | os.PathLike[str]) -> pa.Table:
@@ -34,13 +33,20 @@ def read_table(path: str | os.PathLike[str]) -> pa.Table:
     InputError
         When the columns of several files do not agree.
     """
+    return read_with_notes(path)[0]
+
+
+def read_with_notes(path: str | os.PathLike[str]) -> tuple[pa.Table, Notes]:
+    """Read a table as `read_table` does; return also, in words, what was assumed of its files."""
     files = list_files(path)
-    tables = [_read_file(file) for file in files]
+    read = [_read_file(file) for file in files]
+    tables = [table for table, _ in read]
+    notes = tuple(dict.fromkeys(note for _, assumed in read for note in assumed))
     if len(tables) == 1:
-        return tables[0]
+        return tables[0], notes
     _require_same_columns([file.path for file in files], tables)
     try:
-        return pa.concat_tables(tables, promote_options="permissive")
+        return pa.concat_tables(tables, promote_options="permissive"), notes
     except pa.ArrowException as error:
         raise InputError(
             f"The {len(files)} files matching {str(path)!r} hold different types in the same "
@@ -94,17 +100,17 @@ _OWN_BEGINNINGS = {
 }
 
 
-def _read_file(file: LogFile) -> pa.Table:
+def _read_file(file: LogFile) -> tuple[pa.Table, Notes]:
     try:
         if file.path.stat().st_size == 0:
             raise UnreadableFile(f"{str(file.path)!r} is empty (0 bytes).")
         _require_honest_name(file)
-        table = _READERS[file.format](file.path, file.compression)
+        table, notes = _READERS[file.format](file.path, file.compression)
     except UnreadableFile:
         raise
-    except (pa.ArrowException, OSError, EOFError) as error:
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         raise UnreadableFile(_explain(file.path, error)) from error
-    return file.add_partitions(settle_text(table))
+    return file.add_partitions(settle_text(table)), notes
 
 
 def _require_honest_name(file: LogFile) -> None:
@@ -149,24 +155,6 @@ def _is_bytes(kind: pa.DataType) -> bool:
     return any(is_kind(kind) for is_kind in kinds)
 
 
-def _read_delimited(file: Path, compression: str | None, delimiter: str) -> pa.Table:
-    with pa.input_stream(str(file), compression=compression) as stream:
-        head = stream.read(4)
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise UnreadableFile(f"{str(file)!r} is UTF-16 text. Save the file as UTF-8.")
-    with pa.input_stream(str(file), compression=compression) as stream:
-        return pacsv.read_csv(
-            stream,
-            read_options=pacsv.ReadOptions(block_size=BLOCK_BYTES),
-            parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pacsv.ConvertOptions(strings_can_be_null=True, null_values=NULLS),
-        )
-
-
-# "None" and "null" are words people write in texts; an empty cell and these marks are not.
-NULLS = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL"]
-
-
 def _read_parquet(file: Path, compression: str | None) -> pa.Table:
     if compression is None:
         return pq.ParquetFile(file).read()
@@ -174,11 +162,11 @@ def _read_parquet(file: Path, compression: str | None) -> pa.Table:
         return pq.ParquetFile(pa.BufferReader(stream.read())).read()
 
 
-_READERS: dict[str, Callable[[Path, str | None], pa.Table]] = {
-    "csv": lambda file, compression: _read_delimited(file, compression, ","),
-    "tsv": lambda file, compression: _read_delimited(file, compression, "\t"),
-    "jsonl": read_json_lines,
-    "parquet": _read_parquet,
+_READERS: dict[str, Callable[[Path, str | None], tuple[pa.Table, Notes]]] = {
+    "csv": lambda file, compression: read_delimited(file, compression, ","),
+    "tsv": lambda file, compression: read_delimited(file, compression, "\t"),
+    "jsonl": lambda file, compression: (read_json_lines(file, compression), ()),
+    "parquet": lambda file, compression: (_read_parquet(file, compression), ()),
 }
 
 
