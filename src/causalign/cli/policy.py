@@ -67,7 +67,7 @@ def command(
         tuner.check_roles(roles, with_reward=reward is not None)
         source: ca.policy.Data = given.read_logs(data, roles, drop_incomplete=drop_incomplete)
     elif tuner.reads == "pairs":
-        source = ca.Pairs.read(data)
+        source = given.read_pairs(data)
     else:
         source = None if prompt is None else ca.logs.read_column(data, prompt).to_pylist()
     fit = ca.policy.tune(
