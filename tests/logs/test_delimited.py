@@ -114,7 +114,19 @@ def test_backslashes_before_quotes(delimiter, tmp_path):
     text = r'"say \"hi {i}\", C:\new \\ end\\"'
     logs = Logs.read(place(tmp_path, rows(delimiter, text)), ROLES)
     assert logs.completions[0] == 'say "hi 0", C:\\new \\ end\\'
-    assert "a backslash before quotes within texts" in logs.history
+    assert "a backslash before signs within texts" in logs.history
+
+
+def test_backslashes_before_quotes_that_nothing_encloses(tmp_path):
+    table = read_table(place(tmp_path, 'text,y\nsay \\"hi\\",1\n"a, \\"b\\"",2\nC:\\new\\\\,3\n'))
+    assert table["text"].to_pylist() == ['say "hi"', 'a, "b"', "C:\\new\\"]
+
+
+def test_backslashes_before_tabs_and_line_ends_as_mysql_writes_them(tmp_path):
+    content = "text\ty\nC:\\\\new\t1\na\\\tb\t2\none\\\ntwo\t3\n\\N\t4\n" + "x\t5\n" * 20
+    table, notes = read_with_notes(place(tmp_path, content, "log.tsv"))
+    assert table["text"].to_pylist()[:5] == ["C:\\new", "a\tb", "one\ntwo", "\\N", "x"]
+    assert notes == ("a backslash before signs within texts",)
 
 
 def test_quotes_within_cells_that_none_enclose_are_quotes(tmp_path):

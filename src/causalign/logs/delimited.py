@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from causalign.errors import UnreadableFile
@@ -31,6 +32,8 @@ ENOUGH = 0.8
 MOST_TITLES = 20
 # So many cells show how a file uses quotes.
 MOST_CELLS = 10_000
+# For signs behind a backslash, while cells are parted; no text holds these bytes.
+STAND_INS = ("\x01", "\x02", "\x03")
 
 Places = np.ndarray  # positions of a byte in a file
 
@@ -51,6 +54,19 @@ class _Layout:
     def width(self) -> int:
         """How many cells each row has."""
         return len(self.names) + self.has_empty_last
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The bytes of the rows, whether quotes enclose cells in them, and what was assumed.
+
+    ``escaped`` are the signs that bytes which no text holds stand for.
+    """
+
+    data: memoryview
+    quoted: bool
+    notes: tuple[str, ...] = ()
+    escaped: tuple[tuple[str, str], ...] = ()
 
 
 def read_delimited(
@@ -82,8 +98,8 @@ def read_delimited(
     if b"\n" not in data:  # as old Macs end lines
         data = data.replace(b"\r", b"\n")
     layout = _find_layout(file, data, usual)
-    rows, quoted, notes = _settle_quotes(file, memoryview(data)[layout.start :], layout)
-    return _parse(file, rows, quoted, layout), (*layout.notes, *notes)
+    rows = _settle_quotes(file, memoryview(data)[layout.start :], layout)
+    return _parse(file, rows, layout), (*layout.notes, *rows.notes)
 
 
 def _require_text(file: Path, data: bytes) -> None:
@@ -174,33 +190,46 @@ def _count_titles(lines: Sequence[str], delimiter: str, width: int) -> int:
     return 0
 
 
-def _settle_quotes(
-    file: Path, rows: memoryview, layout: _Layout
-) -> tuple[memoryview, bool, tuple[str, ...]]:
-    """Return the rows, whether quotes enclose cells in them, and what was assumed."""
-    quotes = _places(rows, '"')
-    if not len(quotes):
-        return rows, False, ()
-    delimiters, newlines = _places(rows, layout.delimiter), _places(rows, "\n")
+def _settle_quotes(file: Path, rows: memoryview, layout: _Layout) -> _Rows:
+    """Find out what quotes and backslashes mean in the rows."""
+    quotes, delimiters, newlines = (_places(rows, s) for s in ('"', layout.delimiter, "\n"))
     fit = layout.width > 1 and _lines_fit(rows, delimiters, newlines, layout.width)
+    if not len(quotes):
+        return (not fit and _unescape(rows, layout, layout.delimiter, "\n")) or _Rows(rows, False)
     if _are_regular(rows, quotes, layout.delimiter):
         # Where every line is a row, has a text that begins with a quote swallowed others?
         enclosed = newlines[np.searchsorted(quotes, newlines) % 2 == 1]
         is_clear = layout.has_quotes or _follow(rows, enclosed, layout.delimiter)
         if fit and len(enclosed) and not is_clear:
             raise UnreadableFile(_ambiguous(file, rows, int(enclosed[0]), layout))
-        return rows, True, ()
-    if b'\\"' in (whole := rows.tobytes()):
-        # Of escaped backslashes and quotes; there are no bytes of zero.
-        doubled = whole.replace(b"\\\\", b"\0").replace(b'\\"', b'""').replace(b"\0", b"\\")
-        plain = memoryview(doubled)
-        if _are_regular(plain, _places(plain, '"'), layout.delimiter):
-            return plain, True, ("a backslash before quotes within texts",)
+        return _Rows(rows, True)
+    if unescaped := _unescape(rows, layout, '"'):
+        return unescaped
     # Databases write tabs without any quoting.
     if fit and not layout.has_quotes and not _enclose_cells(rows, quotes, delimiters, newlines):
-        return rows, False, ("quotes read as part of the texts",)
+        return _Rows(rows, False, ("quotes read as part of the texts",))
     _require_rows(file, rows, layout)
-    return rows, True, ()
+    return _Rows(rows, True)
+
+
+def _unescape(rows: memoryview, layout: _Layout, *signs: str) -> _Rows | None:
+    """Return the rows with bytes for signs behind a backslash, if quotes and lines then fit."""
+    whole = rows.tobytes()
+    marks = {f"\\{sign}": mark for sign, mark in zip(("\\", *signs), STAND_INS, strict=False)}
+    is_escaped = any(f"\\{sign}".encode() in whole for sign in signs)
+    if not is_escaped or any(mark.encode() in whole for mark in STAND_INS):
+        return None
+    for pair, mark in marks.items():
+        whole = whole.replace(pair.encode(), mark.encode())
+    plain = memoryview(whole)
+    quotes, delimiters, newlines = (_places(plain, s) for s in ('"', layout.delimiter, "\n"))
+    quoted = '"' in signs
+    if quoted and not _are_regular(plain, quotes, layout.delimiter):
+        return None
+    if not quoted and not _lines_fit(plain, delimiters, newlines, layout.width):
+        return None
+    escaped = tuple((mark, pair[1]) for pair, mark in marks.items())
+    return _Rows(plain, quoted, ("a backslash before signs within texts",), escaped)
 
 
 def _signs(rows: memoryview) -> Places:
@@ -250,15 +279,15 @@ def _enclose_cells(rows: memoryview, quotes: Places, delimiters: Places, newline
     return 2 * sum(map(bool, found)) > len(found)
 
 
-def _parse(file: Path, rows: memoryview, quoted: bool, layout: _Layout) -> pa.Table:
+def _parse(file: Path, rows: _Rows, layout: _Layout) -> pa.Table:
     """Return the rows as columns of strings."""
     names = [str(i) for i in range(layout.width)]
     options = {
         "read_options": pacsv.ReadOptions(column_names=names, block_size=LONGEST),
         "parse_options": pacsv.ParseOptions(
             delimiter=layout.delimiter,
-            quote_char='"' if quoted else False,
-            newlines_in_values=quoted,
+            quote_char='"' if rows.quoted else False,
+            newlines_in_values=rows.quoted,
         ),
         "convert_options": pacsv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.large_string()),
@@ -267,11 +296,11 @@ def _parse(file: Path, rows: memoryview, quoted: bool, layout: _Layout) -> pa.Ta
         ),
     }
     try:
-        table = pacsv.read_csv(pa.BufferReader(pa.py_buffer(rows)), **options)
+        table = pacsv.read_csv(pa.BufferReader(pa.py_buffer(rows.data)), **options)
     except pa.ArrowInvalid as error:
         if "Empty CSV" not in str(error):
-            _require_utf8(file, rows, layout)
-            _require_rows(file, rows, layout, quoted=quoted)
+            _require_utf8(file, rows.data, layout)
+            _require_rows(file, rows.data, layout, quoted=rows.quoted)
             detail = str(error).splitlines()[0][:200]
             raise UnreadableFile(f"{str(file)!r} is damaged: {detail}") from error
         table = pa.table({name: pa.array([], pa.large_string()) for name in names})
@@ -282,7 +311,10 @@ def _parse(file: Path, rows: memoryview, quoted: bool, layout: _Layout) -> pa.Ta
     fields = [
         pa.field(name, pa.large_string(), metadata={UNTYPED: b"yes"}) for name in layout.names
     ]
-    return pa.table(table.columns, schema=pa.schema(fields))
+    columns = table.columns
+    for mark, sign in rows.escaped:
+        columns = [pc.replace_substring(column, mark, sign) for column in columns]
+    return pa.table(columns, schema=pa.schema(fields))
 
 
 def _require_utf8(file: Path, rows: memoryview, layout: _Layout) -> None:
