@@ -329,9 +329,13 @@ def _require_utf8(file: Path, rows: memoryview, layout: _Layout) -> None:
 def _require_rows(file: Path, rows: memoryview, layout: _Layout, *, quoted: bool = True) -> None:
     """Raise for the first row whose quotes or number of cells are wrong; slowly, but by line."""
     lines = io.StringIO(rows.tobytes().decode("utf-8", "replace"), newline="")
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     with _cells_of_any_size():
-        reader = csv.reader(lines, delimiter=layout.delimiter, strict=True, quoting=quoting)
+        reader = csv.reader(
+            lines,
+            delimiter=layout.delimiter,
+            strict=True,
+            quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE,
+        )
         begin = 1
         try:
             for row in reader:
@@ -339,12 +343,12 @@ def _require_rows(file: Path, rows: memoryview, layout: _Layout, *, quoted: bool
                     raise UnreadableFile(_ragged(file, layout.lines + begin, len(row), layout))
                 begin = reader.line_num + 1
         except csv.Error as error:
-            row = f"the row that begins in line {layout.lines + begin}"
+            place = f"the row that begins in line {layout.lines + begin}"
             why = (
-                f"opens a quote in {row} that is never closed: it is cut short, or a text begins "
+                f"opens a quote in {place} that is never closed: it is cut short, or a text begins "
                 "with a quote"
                 if "unexpected end" in str(error)
-                else f"has text behind a closing quote in {row}"
+                else f"has text behind a closing quote in {place}"
             )
             why += ". Quotes within texts must be doubled, and such texts enclosed in quotes"
             raise UnreadableFile(f"{str(file)!r} {why}.") from error

@@ -119,7 +119,7 @@ def _read_sides(table: pa.Table) -> tuple[list[str], list[str], list[str] | None
     kinds = {isinstance(text, str) for side in (chosen, rejected) for text in side}
     if len(kinds) > 1:
         raise InputError("One side holds chat messages and the other plain texts; make them alike.")
-    asked = [None] * len(chosen) if prompt is None else prompt
+    asked: Sequence[str | Conversation | None] = prompt or [None] * len(chosen)
     parted = [
         _part(row, *sides) for row, sides in enumerate(zip(asked, chosen, rejected, strict=True))
     ]
@@ -135,13 +135,13 @@ def _read_sides(table: pa.Table) -> tuple[list[str], list[str], list[str] | None
     return whole["chosen"], whole["rejected"], whole.get("prompt"), notes
 
 
-def _texts_or_messages(table: pa.Table, name: str) -> list[str] | list[Conversation]:
+def _texts_or_messages(table: pa.Table, name: str) -> Sequence[str | Conversation]:
     """Return a column's texts, or the conversations that its lists or its JSON hold."""
     column = table[name]
     if pa.types.is_nested(column.type):
         values = column.to_pylist()
     else:
-        texts = _settle(table, name, Roles(name, "outcome")).to_pylist()
+        texts: list[str] = _settle(table, name, Roles(name, "outcome")).to_pylist()
         marked = [bool(_MESSAGES.match(text)) for text in texts]
         if not any(marked):
             return texts
