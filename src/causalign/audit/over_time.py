@@ -101,9 +101,9 @@ def _say_why(logs: Logs, time: Covariate | str | None) -> tuple[Finding, ...]:
         return (drift.time_not_read(f"The time {time.name!r} is the same in all rows."),)
     taken = logs.roles.columns()
     free = [
-        field.name
-        for field in logs.data.schema
-        if field.name not in taken and holds_dates(logs.data[field.name])
+        name
+        for name, column in zip(logs.data.column_names, logs.data.columns, strict=True)
+        if name not in taken and holds_dates(column)
     ]
     if not free:
         return ()

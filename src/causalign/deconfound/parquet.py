@@ -15,12 +15,13 @@ from causalign.deconfound.method import BlockPlan, LinearDeconfounder
 from causalign.deconfound.terms import Categories, LinearTerms, Slope, Term, combine_terms
 from causalign.deconfound.two_stage import instruments_assumption, moved_by_instruments
 from causalign.errors import ColumnNotFound, InputError, SettingsError, UnreadableFile, nearest
-from causalign.logs.columns import settle_values
-from causalign.logs.covariates import Covariate, covariate, numeric
-from causalign.logs.kinds import UNTYPED
+from causalign.logs.columns import require_usable, require_whole, settle_column
+from causalign.logs.covariates import Covariate, Kind, covariate, numeric
+from causalign.logs.kinds import COVARIATES, NUMBERS, Column
 from causalign.logs.listing import LogFile, list_files
 from causalign.logs.reading import settle_text
 from causalign.logs.roles import Roles
+from causalign.logs.storage import open_column
 from causalign.stats.block_least_squares import Block, BlockFit, fit_blocks
 
 # Reads each column through a small window instead of a whole row group at once.
@@ -69,10 +70,11 @@ def fit_parquet(
     method.check_roles(roles)
     plan = method.plan_blocks()
     cluster = _choose_cluster(method.covariance, roles)
-    files = _settle_partitions(list_files(path, ("parquet",)), roles)
+    files = list_files(path, ("parquet",))
     for file in files:
         _check_columns(file, roles)
-    source = _ParquetRows(files, roles, _read_levels(files, roles, batch_rows), batch_rows)
+    written, kinds = _read_written(files, roles, batch_rows)
+    source = _ParquetRows(files, roles, written, kinds, batch_rows)
     own, moved, instruments, assumption = _divide_columns(plan, roles)
     text = roles.features if plan.beside_features else ()
     labels = _names(source, (*text, *own, *moved, *instruments))
@@ -85,8 +87,13 @@ def fit_parquet(
 class _ParquetRows:
     files: tuple[LogFile, ...]
     roles: Roles
-    levels: dict[str, tuple[str, ...]]
+    written: dict[str, "_Written"]
+    kinds: dict[str, Kind]
     batch_rows: int
+
+    def levels(self, name: str) -> tuple[str, ...]:
+        """Return the levels of a column of categories, none of another one."""
+        return self.written[name].levels if name in self.written else ()
 
     def columns(self) -> list[str]:
         wanted = self.roles.columns()
@@ -145,26 +152,6 @@ def _choose_cluster(covariance: str, roles: Roles) -> str | None:
     return ways[0] if ways else None
 
 
-def _settle_partitions(files: Sequence[LogFile], roles: Roles) -> tuple[LogFile, ...]:
-    """Give what names of folders write the type that all of them have together."""
-    columns = []
-    for place, (name, _) in enumerate(files[0].partitions):
-        values = pa.chunked_array([[file.partitions[place][1] for file in files]])
-        field = pa.field(name, values.type, metadata={UNTYPED: b"yes"})
-        role = roles.columns().get(name)
-        columns.append(values if role is None else settle_values(name, values, role, field))
-    return tuple(
-        replace(
-            file,
-            partitions=tuple(
-                (name, column[row])
-                for (name, _), column in zip(file.partitions, columns, strict=True)
-            ),
-        )
-        for row, file in enumerate(files)
-    )
-
-
 def _check_columns(file: LogFile, roles: Roles) -> None:
     try:
         names = [*pq.read_schema(file.path).names, *(name for name, _ in file.partitions)]
@@ -191,37 +178,91 @@ def _batches(files: Sequence[LogFile], columns: Sequence[str], rows: int) -> Ite
                     yield file.add_partitions(table)
 
 
-def _read_levels(files: Sequence[LogFile], roles: Roles, rows: int) -> dict[str, tuple[str, ...]]:
-    numbers = (*roles.confounders, *roles.instruments, *roles.features)
-    kinds = {field.name: field.type for field in pq.read_schema(files[0].path)}
-    kinds |= {name: value.type for name, value in files[0].partitions}
-    named = [n for n in numbers if n in roles.categorical or _is_text(kinds[n])]
-    values: dict[str, set[str]] = {name: set() for name in named}
-    # The outcome lies in every file, so that a batch has rows where only partitions are named.
-    for table in _batches(files, [roles.outcome, *named], rows) if named else ():
-        for name in named:
-            text = pc.cast(pc.unique(table[name]), pa.large_string())
-            if text.null_count:
-                raise InputError(f"Column {name!r} has missing values. Fill them in first.")
-            values[name] |= set(text.to_pylist())
-    return {name: tuple(sorted(levels)) for name, levels in values.items()}
+@dataclass(frozen=True, slots=True, eq=False)
+class _Written:
+    """Cells of a column of strings or names: each different one, and what it is."""
+
+    cells: pa.Array
+    values: pa.Array
+    levels: tuple[str, ...]
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_dictionary(kind)
-        or pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_binary(kind)
+def _read_written(
+    files: Sequence[LogFile], roles: Roles, rows: int
+) -> tuple[dict[str, _Written], dict[str, Kind]]:
+    """Decide what columns are, as `Logs.read` does: strings and names from all their cells.
+
+    Returns what was written in these, and the kind of every covariate.
+    """
+    names = _numbers_and_covariates(roles)
+    first: dict[str, Column] = {}
+    seen: dict[str, list[pa.Array]] = {}
+    kinds: dict[str, Kind] = {}
+    for table in _batches(files, names, rows):
+        for name in names:
+            column = _open(table, name)
+            of_names = column.named or name in roles.categorical
+            if pa.types.is_large_string(column.values.type) or of_names:
+                first.setdefault(name, column)
+                seen.setdefault(name, []).append(pc.unique(column.values))
+            elif name not in kinds and roles.columns()[name] in COVARIATES:
+                empty = replace(column, values=column.values.slice(0, 0))
+                values, _ = settle_column(name, roles.roles_of(name), empty)
+                kinds[name] = covariate(name, values).kind
+    written: dict[str, _Written] = {}
+    for name, parts in seen.items():
+        try:
+            cells = pc.unique(pa.chunked_array(parts))
+        except pa.ArrowException as error:
+            raise InputError(f"The files hold {name!r} in several types.") from error
+        column = replace(first[name], values=cells)
+        values, reading = settle_column(name, roles.roles_of(name), column)
+        require_usable(reading)
+        if reading.missing or reading.odd:
+            cell = (reading.first_odd or reading.first_missing).partition("holds ")[2] or "null"
+            raise InputError(
+                f"{reading.title} has missing or odd values such as {cell}. Correct them, or use "
+                "Logs.read, which can leave out their rows."
+            )
+        categorical = name in roles.categorical
+        one = covariate(name, values, categorical=categorical)
+        written[name] = _Written(cells, values.combine_chunks(), one.levels)
+        kinds[name] = one.kind
+    return written, kinds
+
+
+def _numbers_and_covariates(roles: Roles) -> list[str]:
+    return [name for name, role in roles.columns().items() if role in (*NUMBERS, *COVARIATES)]
+
+
+def _open(table: pa.Table, name: str) -> Column:
+    position = table.column_names.index(name)
+    column = open_column(
+        table.column(position), table.schema.field(position), table.schema.metadata
     )
+    if column.unreadable:
+        raise InputError(f"Column {name!r} {column.unreadable}.")
+    return column
 
 
 def _names(source: _ParquetRows, columns: Sequence[str]) -> list[str]:
     names: list[str] = []
     for name in columns:
-        levels = source.levels.get(name)
-        names += [name] if levels is None else [f"{name}[{level}]" for level in levels[1:]]
+        levels = source.levels(name)
+        names += [f"{name}[{level}]" for level in levels[1:]] if levels else [name]
     return names
+
+
+def _settle(source: _ParquetRows, table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column of a batch as what it is in all batches."""
+    column, written = _open(table, name), source.written.get(name)
+    if written is not None:
+        place = pc.index_in(column.values, pa.array(written.cells))
+        return pa.chunked_array([written.values.take(place)])
+    settled, reading = settle_column(name, source.roles.roles_of(name), column)
+    require_usable(reading)
+    require_whole(reading)
+    return settled
 
 
 def _read(source: _ParquetRows, table: pa.Table, names: Sequence[str]) -> np.ndarray:
@@ -229,9 +270,14 @@ def _read(source: _ParquetRows, table: pa.Table, names: Sequence[str]) -> np.nda
         return np.zeros((table.num_rows, 0))
     parts = []
     for name in names:
-        levels = source.levels.get(name)
-        one = covariate(name, table[name], categorical=levels is not None)
-        if levels is not None:
+        levels = source.levels(name)
+        one = covariate(name, _settle(source, table, name), categorical=bool(levels))
+        if one.kind != source.kinds[name]:
+            raise InputError(
+                f"The files hold {name!r} as {source.kinds[name]} and as {one.kind}. Make the "
+                "column of one type in all files."
+            )
+        if levels:
             known = np.searchsorted(np.array(levels), np.array(one.levels))
             one = Covariate(name, "categorical", known[one.values], levels)
         parts.append(one.columns()[0])
@@ -247,12 +293,12 @@ def _read_blocks(
 ) -> Iterator[Block]:
     roles = source.roles
     for table in _batches(source.files, source.columns(), source.batch_rows):
-        y = numeric(roles.outcome, table[roles.outcome])
+        y = numeric(roles.outcome, _settle(source, table, roles.outcome))
         if roles.trials is not None:
-            y = y / numeric(roles.trials, table[roles.trials])
+            y = y / numeric(roles.trials, _settle(source, table, roles.trials))
         weights = np.ones(len(y))
         if roles.weight is not None:
-            weights = numeric(roles.weight, table[roles.weight])
+            weights = numeric(roles.weight, _settle(source, table, roles.weight))
             if (weights <= 0).any():
                 raise InputError(f"Weights in {roles.weight!r} must be positive.")
         yield Block(
@@ -261,8 +307,14 @@ def _read_blocks(
             exogenous=_read(source, table, own),
             instruments=_read(source, table, instruments),
             weights=weights,
-            clusters=None if cluster is None else np.array(table[cluster].to_pylist()),
+            clusters=None if cluster is None else _read_clusters(source, table, cluster),
         )
+
+
+def _read_clusters(source: _ParquetRows, table: pa.Table, name: str) -> np.ndarray:
+    """Return the names of the clusters ``(b,)``, alike in all batches."""
+    labels = _settle(source, table, name).cast(pa.large_string())
+    return np.asarray(labels.to_pylist())
 
 
 def _read_terms(
@@ -281,11 +333,12 @@ def _read_terms(
     shown: list[tuple[tuple[str, ...], np.ndarray]] = []
     start = 0
     for name in names:
-        levels = source.levels.get(name)
-        own = slice(start, start + (1 if levels is None else len(levels) - 1))
+        levels = source.levels(name)
+        own = slice(start, start + (len(levels) - 1 if levels else 1))
         start = own.stop
-        if levels is None:
-            terms.append(Slope(name, float(coefficients[own][0]), float(means[own][0])))
+        if not levels:
+            slope, mean = float(coefficients[own][0]), float(means[own][0])
+            terms.append(Slope(name, slope, mean, source.kinds[name]))
             shown.append(((name,), np.ones((1, 1))))
             continue
         width = len(levels) - 1

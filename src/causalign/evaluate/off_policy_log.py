@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causalign.errors import ColumnNotFound, InputError
+from causalign.logs.columns import settle_values
+from causalign.logs.containers import to_arrow
 from causalign.logs.covariates import numeric
-from causalign.logs.intake import to_arrow
 from causalign.stats.importance_weights import check_log_probabilities, log_importance_weights
 
 Floats = NDArray[np.float64]
@@ -72,7 +73,11 @@ class TargetSamples:
         """
         arrow = to_arrow(table)
         known = [f.name for f in fields(TargetSamples) if f.name != "features"]
-        columns = {n: numeric(n, arrow[n]) for n in known if n in arrow.column_names} | computed
+        columns = {
+            name: numeric(name, settle_values(name, arrow[name], "propensity"))
+            for name in known
+            if name in arrow.column_names
+        } | computed
         if not columns:
             raise ColumnNotFound(
                 f"Samples need one of the columns {', '.join(known)}; the table has "

@@ -109,9 +109,7 @@ def read_truth(column: pa.Array) -> CellsRead | None:
     if absent.all() or not (absent | true | false).all():
         return None
     words = [word for word in pc.unique(lowered).to_pylist() if word in (*YES, *NO)]
-    how = (
-        "" if set(words) <= {"true", "false"} else f"{' and '.join(sorted(words))} as truth values"
-    )
+    how = "" if set(words) <= {"true", "false"} else " and ".join(sorted(words))
     return CellsRead(pa.array(true, mask=absent), np.zeros(len(true), dtype=bool), how)
 
 

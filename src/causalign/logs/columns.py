@@ -1,25 +1,26 @@
 """What a column is: its kind, decided once from all its values and its role, and said in words."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from causalign.errors import InputError
+from causalign.errors import ColumnNotFound, InputError, nearest
 from causalign.logs import cells
 from causalign.logs.covariates import LEAVE_OUT
 from causalign.logs.kinds import (
     COVARIATES,
     Column,
-    Kind,
+    ColumnKind,
     Settled,
     name_first,
-    open_column,
     settle_kind,
     shorten,
 )
 from causalign.logs.roles import Roles
+from causalign.logs.storage import open_column
 
 NAMES = ("group", "cluster", "objective", "time")
 EXAMPLES = 3
@@ -41,6 +42,8 @@ class ColumnReading:
         The first different cells as they were written.
     missing, odd : int
         Cells without a value, and cells that are not of the kind.
+    different : int
+        The different values, where they were counted.
     first_missing, first_odd : str
         The first of them, as "row 7, which holds 'null'" and "row 7 holds '-'".
     refusal : str
@@ -49,11 +52,12 @@ class ColumnReading:
 
     name: str
     role: str
-    kind: Kind
+    kind: ColumnKind
     how: str = ""
     examples: tuple[str, ...] = ()
     missing: int = 0
     odd: int = 0
+    different: int = 0
     first_missing: str = ""
     first_odd: str = ""
     refusal: str = ""
@@ -80,8 +84,7 @@ def settle(
     read = {name: read_column(table, name, roles) for name in roles.columns()}
     readings = tuple(reading for _, reading in read.values())
     for reading in readings:
-        if reading.refusal:
-            raise InputError(f"{reading.title} {reading.refusal}.")
+        require_usable(reading)
         if not drop_incomplete:
             require_whole(reading)
     for name, (values, _) in read.items():
@@ -96,6 +99,12 @@ def settle(
         told = f"left out {int((~keep).sum())} incomplete rows"
         notes.append(f"{told} ({'; '.join(odd)})" if odd else told)
     return table, readings, tuple(notes)
+
+
+def require_usable(reading: ColumnReading) -> None:
+    """Raise `InputError` when a column cannot be used in its role at all."""
+    if reading.refusal:
+        raise InputError(f"{reading.title} {reading.refusal}.")
 
 
 def require_whole(reading: ColumnReading) -> None:
@@ -128,7 +137,44 @@ def read_column(table: pa.Table, name: str, roles: Roles) -> tuple[pa.ChunkedArr
     column = open_column(
         table.column(position), table.schema.field(position), table.schema.metadata
     )
-    return _read(name, played, column)
+    return settle_column(name, played, column)
+
+
+def describe_columns(
+    table: pa.Table, played: Mapping[str, Sequence[str]]
+) -> tuple[ColumnReading, ...]:
+    """Say how every column of a table is read, in its roles or as the confounder it may become.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        As `read_table` returns it.
+    played : mapping of str to roles
+        The roles of some columns, by name.
+
+    Raises
+    ------
+    ColumnNotFound
+        When there is no column of such a name.
+    """
+    for name in played:
+        if name not in table.column_names:
+            raise ColumnNotFound(
+                f"There is no column {name!r}; {nearest(name, table.column_names)}"
+            )
+    readings = []
+    for position, name in enumerate(table.column_names):
+        about = table.schema.field(position), table.schema.metadata
+        column, roles = open_column(table.column(position), *about), tuple(played.get(name, ()))
+        values, reading = settle_column(name, roles or ("confounders",), column)
+        if not reading.refusal:
+            reading = replace(reading, different=pc.count_distinct(values).as_py())
+        if roles and table.column_names.count(name) > 1:
+            reading = replace(
+                reading, refusal="is not the only one of this name. Rename the others"
+            )
+        readings.append(reading if roles else replace(reading, role=""))
+    return tuple(readings)
 
 
 def settle_values(
@@ -139,9 +185,8 @@ def settle_values(
     Raises `InputError` when it cannot be used in it, or has missing or odd cells.
     """
     opened = open_column(values, about or pa.field(name, values.type), None)
-    settled, reading = _read(name, (role,), opened)
-    if reading.refusal:
-        raise InputError(f"{reading.title} {reading.refusal}.")
+    settled, reading = settle_column(name, (role,), opened)
+    require_usable(reading)
     require_whole(reading)
     return settled
 
@@ -157,9 +202,10 @@ def holds_dates(values: pa.ChunkedArray) -> bool:
     return bool(len(some)) and bool(cells.matches(cells.trim(some), cells.ISO_DATE).all())
 
 
-def _read(
+def settle_column(
     name: str, played: Sequence[str], column: Column
 ) -> tuple[pa.ChunkedArray, ColumnReading]:
+    """Return a column that was opened in its canonical type, and how it was read."""
     role = played[0] if played else ""
     if column.unreadable:
         settled = Settled(column.values, "text", refusal=column.unreadable)
@@ -177,6 +223,7 @@ def _read(
         _examples(column.values),
         int(absent.sum()),
         int(odd.sum()),
+        0,
         name_first(column.values, absent, ", which holds"),
         name_first(column.values, odd),
         settled.refusal,

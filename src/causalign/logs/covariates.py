@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from causalign.errors import InputError
+from causalign.logs.cells import read_numbers
 
 Kind = Literal["numeric", "boolean", "datetime", "categorical"]
 
@@ -81,7 +82,7 @@ def numeric(name: str, column: pa.ChunkedArray) -> np.ndarray:
     name : str
         What messages call the column.
     column : pyarrow.ChunkedArray
-        Of n numbers.
+        Of n numbers, in their type or as a file without types writes them.
 
     Returns
     -------
@@ -92,6 +93,8 @@ def numeric(name: str, column: pa.ChunkedArray) -> np.ndarray:
     InputError
         When it holds anything else.
     """
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = _read_written(column)
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise InputError(
@@ -114,6 +117,14 @@ def numeric(name: str, column: pa.ChunkedArray) -> np.ndarray:
             "holds. Change the unit."
         )
     return np.ascontiguousarray(values)
+
+
+def _read_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return strings as numbers where all of them are, as those of a file without types may be."""
+    text = column.combine_chunks()
+    read = read_numbers(text)
+    usable = read.refusal is None and not read.odd.any() and read.values.null_count < len(text)
+    return pa.chunked_array([read.values]) if usable else column
 
 
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -2,9 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
-import narwhals as nw
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,24 +13,6 @@ from causalign.logs.columns import settle
 from causalign.logs.covariates import covariate, numeric
 from causalign.logs.kinds import COVARIATES, NUMBERS
 from causalign.logs.roles import Roles
-
-
-def to_arrow(table: Any) -> pa.Table:
-    """Return a pandas or polars frame, an Arrow table or a `datasets.Dataset` as Arrow."""
-    if isinstance(table, pa.Table):
-        return table
-    try:
-        if type(table).__module__.split(".")[0] == "datasets":
-            return table.with_format("arrow")[:]
-        return nw.from_native(table, eager_only=True).to_arrow()
-    except TypeError as error:
-        raise InputError(
-            f"Logs cannot be made of {type(table).__name__!r}. Give a pandas or polars frame, an "
-            "Arrow table or a datasets.Dataset, or use Logs.read for a file."
-        ) from error
-    except pa.ArrowException as error:
-        detail = str(error).splitlines()[0]
-        raise InputError(f"A column of the table mixes types: {detail}") from error
 
 
 def check_table(

@@ -1,6 +1,5 @@
 """Which kind a column is: decided from its type, all its values and all its roles."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -11,9 +10,9 @@ import pyarrow.compute as pc
 
 from causalign.logs import cells
 from causalign.logs.cells import CellsRead
-from causalign.logs.covariates import EXACT
+from causalign.logs.covariates import EXACT, Kind
 
-Kind = Literal["text", "numeric", "boolean", "datetime", "categorical"]
+ColumnKind = Kind | Literal["text"]
 
 # Marks of a column in its field's metadata: the file has no types; the column cannot be read.
 UNTYPED = b"causalign.untyped"
@@ -32,6 +31,7 @@ class Column:
     values: pa.Array
     written: bool = False  # cells of a file without types
     named: bool = False  # a dictionary, a ClassLabel: the values are names
+    gaps: bool = False  # some cells are empty
     unreadable: str = ""
     notes: tuple[str, ...] = field(default=())
 
@@ -41,66 +41,28 @@ class Settled:
     """A column in its kind: null where a value is missing or ``odd (n,)``."""
 
     values: pa.Array
-    kind: Kind
+    kind: ColumnKind
     odd: np.ndarray | None = None
     how: str = ""
     refusal: str = ""
 
 
-def open_column(
-    column: pa.ChunkedArray, about: pa.Field, metadata: dict[bytes, bytes] | None
-) -> Column:
-    """Take a column out of what it is stored in: dictionaries, views, runs, bytes, extensions."""
-    marks = about.metadata or {}
-    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if UNREADABLE in marks:
-        return Column(values, unreadable=marks[UNREADABLE].decode())
-    names = _class_labels(about.name, metadata)
-    if names is not None and pa.types.is_integer(values.type):
-        inside = pc.and_(pc.greater_equal(values, 0), pc.less(values, len(names)))
-        place = pc.if_else(inside, values, None)
-        labels = pa.array(names, pa.large_string()).take(place)
-        return Column(labels, named=True, notes=("the names of a ClassLabel",))
-    if isinstance(values, pa.ExtensionArray):
-        values = values.storage
-    if pa.types.is_run_end_encoded(values.type):
-        values = pc.run_end_decode(values)
-    named = pa.types.is_dictionary(values.type)
-    if named:
-        values = values.dictionary_decode()
-    kind = values.type
-    if pa.types.is_string_view(kind) or pa.types.is_string(kind) or pa.types.is_null(kind):
-        values = values.cast(pa.large_string())
-    elif _is_bytes(kind):
-        try:
-            values = values.cast(pa.large_binary()).cast(pa.large_string())
-        except pa.ArrowException:
-            return Column(values, unreadable="holds bytes that are not UTF-8 text")
-    elif pa.types.is_nested(kind):
-        return Column(values, unreadable=f"holds {kind}; a single value a row is needed")
-    return Column(values, written=UNTYPED in marks, named=named)
-
-
-def _class_labels(name: str, metadata: dict[bytes, bytes] | None) -> list[str] | None:
-    """Return the names of a ClassLabel column, as `datasets` writes them beside a table."""
-    try:
-        about = json.loads((metadata or {})[b"huggingface"])["info"]["features"][name]
-        return list(about["names"]) if about["_type"] == "ClassLabel" else None
-    except (LookupError, TypeError, ValueError):
-        return None
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-        or pa.types.is_binary_view(kind)
-    )
-
-
 def settle_kind(column: Column, played: Sequence[str]) -> Settled:
-    """Decide the kind of a column from its values and all its roles."""
+    """Decide the kind of a column from its type, its different values and all its roles."""
+    if not pa.types.is_large_string(column.values.type):
+        return _settle(column, played)
+    encoded = column.values.dictionary_encode()
+    gaps = column.values.null_count > 0
+    settled = _settle(replace(column, values=encoded.dictionary, gaps=gaps), played)
+    known = encoded.indices
+    odd = None
+    if settled.odd is not None and len(settled.odd):
+        place = pc.fill_null(known, 0).to_numpy(zero_copy_only=False)
+        odd = settled.odd[place] & _valid(known)
+    return replace(settled, values=settled.values.take(known), odd=odd)
+
+
+def _settle(column: Column, played: Sequence[str]) -> Settled:
     if "completion" in played or "prompt" in played:
         return _settle_text(column)
     if any(role in NUMBERS for role in played):
@@ -129,18 +91,20 @@ def _settle_numbers(column: Column, *, truth: bool = False) -> Settled:
     """Read a column that must be numbers; as outcome also truth values, as 0 and 1."""
     values = column.values
     if pa.types.is_boolean(values.type) and truth:
-        return Settled(values.cast(pa.float64()), "numeric", how="true as 1, false as 0")
+        return Settled(values.cast(pa.float64()), "numeric", how="false and true as 0 and 1")
     if not pa.types.is_large_string(values.type):
         return _settle_typed_numbers(values)
     read = cells.read_truth(values) if truth else None
     if read is not None:
         one = read.values.cast(pa.float64())
-        return Settled(one, "numeric", how=f"{read.how or 'true and false'} as 0 and 1")
+        return Settled(one, "numeric", how=f"{read.how or 'false and true'} as 0 and 1")
     read = cells.read_numbers(values)
     if _valid(read.values).sum() == 0 and read.odd.any():
-        first = name_first(values, read.odd)
-        return Settled(values, "numeric", refusal=f"is not numeric but text ({first}). "
-                        "Convert it to numbers, or give it a role that takes text")  # fmt: skip
+        refusal = (
+            f"is not numeric but text, such as {_show_first(values, read.odd)}. Convert it to "
+            "numbers, or give it a role that takes text"
+        )
+        return Settled(values, "numeric", refusal=refusal)
     return _as_numbers(read, values)
 
 
@@ -184,7 +148,8 @@ def _settle_covariate(column: Column) -> Settled:
     values = column.values
     kind = values.type
     if column.named:
-        return _settle_names(column, strict=False)
+        names = _settle_names(column, strict=False)
+        return replace(names, values=names.values.cast(pa.large_string()))
     if pa.types.is_boolean(kind):
         return Settled(values, "boolean")
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -237,18 +202,18 @@ def _settle_words_or_numbers(column: Column) -> Settled:
     whole = cells.matches(text, r"^[+-]?\d+$")
     if not numbers or (
         (whole | ~number & placed | ~_valid(values)).all()
-        and not (distinct > FEW and read.odd.any())
+        and not (distinct > FEW and (placed & _valid(values)).any())
     ):
         return _settle_names(column, strict=False)
     if (distinct > FEW and numbers >= words) or read.how:
-        first = name_first(values, number & ~whole) or name_first(values, number)
-        told = f", and {name_first(values, read.odd)}" if read.odd.any() else ""
-        return Settled(
-            values,
-            "categorical",
-            refusal=f"holds numbers written as text ({first}{told}). Convert it to numbers, or "
-            "name it as categorical: Roles(categorical=...), --categorical",
+        others = placed & ~number & _valid(values)
+        examples = [_show_first(values, rows) for rows in (number & ~whole, number, others)]
+        told = " and ".join(dict.fromkeys(filter(None, examples)))
+        refusal = (
+            f"holds numbers written as text, such as {told}. Convert it to numbers, or name it as "
+            "categorical: Roles(categorical=...), --categorical"
         )
+        return Settled(values, "categorical", refusal=refusal)
     return _settle_names(column, strict=False)
 
 
@@ -265,6 +230,9 @@ def _settle_time(column: Column) -> Settled:
         numbers = cells.read_numbers(values)
         if column.written and not numbers.odd.any() and not numbers.how:
             return _as_numbers(numbers, values)
+        truth = cells.read_truth(values)
+        if truth is not None and not truth.how:
+            return Settled(truth.values, "boolean")
         return replace(_settle_names(column, strict=False), how="text that is no date")
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _settle_typed_numbers(values)
@@ -287,7 +255,7 @@ def _settle_names(column: Column, strict: bool) -> Settled:
             values = values.cast(pa.float64()).cast(pa.int64())
         else:
             values = values.cast(pa.large_string())
-    elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+    elif kind in (pa.date32(), pa.date64()) or (pa.types.is_timestamp(kind) and kind.unit != "ns"):
         values = _as_timestamps(values)
     elif pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
         values = values.cast(pa.int64())
@@ -311,7 +279,9 @@ def _settle_written_names(column: Column, strict: bool) -> Settled:
     if column.written and nations.any():
         # Where empty cells are missing, or all are codes such as US and FR, NA is a name.
         codes = cells.matches(values, r"^[A-Z]{2}$") | gone
-        if not gone.any() and (strict or not codes.all() or nations.sum() == len(codes)):
+        if not (column.gaps or gone.any()) and (
+            strict or not codes.all() or nations.sum() == len(codes)
+        ):
             gone = gone | nations
         else:
             how = "'NA' as a name, not as missing"
@@ -367,6 +337,10 @@ def name_first(values: pa.Array, rows: np.ndarray, verb: str = " holds") -> str:
         return f"row {row} is infinite"
     shown = "NaN" if isinstance(value, float) and np.isnan(value) else repr(shorten(value))
     return f"row {row}{verb} {shown}"
+
+
+def _show_first(values: pa.Array, rows: np.ndarray) -> str:
+    return repr(shorten(values[int(np.argmax(rows))].as_py())) if rows.any() else ""
 
 
 def shorten(value: object) -> object:

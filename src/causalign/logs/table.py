@@ -10,6 +10,7 @@ import pyarrow as pa
 from causalign.errors import ColumnNotFound, InputError, RoleNotDeclared, nearest
 from causalign.logs import intake
 from causalign.logs.columns import settle_values
+from causalign.logs.containers import to_arrow
 from causalign.logs.covariates import Covariate, codes, covariate, numeric
 from causalign.logs.pairs import (
     Pairs,
@@ -87,8 +88,8 @@ class Logs:
 
         Parameters
         ----------
-        table : pandas or polars frame, pyarrow.Table, datasets.Dataset
-            One row for each text that was sent.
+        table : pandas or polars frame, Arrow table, datasets.Dataset, mapping or list of rows
+            One row for each text that was sent; whatever narwhals reads (DuckDB, lazy frames) too.
         roles : Roles
             Which column plays which causal role.
         drop_incomplete : bool
@@ -101,7 +102,7 @@ class Logs:
         InputError
             When this is no table, or a column with a role cannot be used as it is.
         """
-        arrow = intake.to_arrow(table)
+        arrow = to_arrow(table)
         note = f"took {arrow.num_rows} rows"
         return Logs(*intake.check_table(arrow, roles, (note,), drop_incomplete))
 
@@ -384,11 +385,10 @@ class Logs:
         return settle_values(name, column, role, self.data.schema.field(name))
 
     def _column(self, name: str) -> pa.ChunkedArray:
-        if name not in self.data.column_names:
-            raise ColumnNotFound(
-                f"The table has no column {name!r}; {nearest(name, self.data.column_names)}"
-            )
-        return self.data[name]
+        names = self.data.column_names
+        if name not in names:
+            raise ColumnNotFound(f"The table has no column {name!r}; {nearest(name, names)}")
+        return self.data.column(names.index(name))
 
 
 def join_prompts(completions: Sequence[str], prompts: Sequence[str] | None) -> list[str]:
