@@ -125,11 +125,11 @@ def _find_layout(file: Path, data: bytes, usual: str) -> _Layout:
         end *= 4
     text = data[mark:end].decode("utf-8", "surrogateescape")
     lines = list(io.StringIO(text, newline=""))
-    told = re.fullmatch(r'"?sep=([!-/:-@\[-`{-~\t])"?', lines[0].strip("\r\n ")) if lines else None
-    first = 1 if told else 0
+    named = re.fullmatch(r'"?sep=([!-/:-@\[-`{-~\t])"?', lines[0].strip("\r\n ")) if lines else None
+    first = 1 if named else 0
     is_cut = end < len(data)
     sample = lines[first:-1] if is_cut else lines[first:]
-    delimiter, width = (told[1], _measure(sample, told[1])[0]) if told else _guess(sample, usual)
+    delimiter, width = (named[1], _measure(sample, named[1])[0]) if named else _guess(sample, usual)
     titles = _count_titles(sample, delimiter, width)
     with _cells_of_any_size():
         reader = csv.reader(sample[titles:], delimiter=delimiter)
@@ -157,15 +157,15 @@ def _find_layout(file: Path, data: bytes, usual: str) -> _Layout:
 
 def _guess(lines: Sequence[str], usual: str) -> tuple[str, int]:
     """Return the delimiter that cuts most rows alike, into most cells, and how many."""
-    found = {delimiter: _measure(lines, delimiter) for delimiter in dict.fromkeys((usual, *NAMES))}
+    sizes = {delimiter: _measure(lines, delimiter) for delimiter in dict.fromkeys((usual, *NAMES))}
     # The header is cut like the rows or lacks their empty end; else it stands below a title.
-    cut = {d: m for d, m in found.items() if m[2] > 1 and m[2] in (m[0], m[0] - 1)}
-    titled = {d: m for d, m in found.items() if m[2] == 1 and m[0] > 2}
+    cut = {d: m for d, m in sizes.items() if m[2] > 1 and m[2] in (m[0], m[0] - 1)}
+    titled = {d: m for d, m in sizes.items() if m[2] == 1 and m[0] > 2}
     for fits in (cut, titled):
         sure = {d: share * (size - 1) for d, (size, share, _) in fits.items() if share >= ENOUGH}
         if sure:
             best = max(sure, key=lambda delimiter: sure[delimiter])
-            return best, found[best][0]
+            return best, sizes[best][0]
     return usual, 1
 
 
@@ -272,11 +272,11 @@ def _enclose_cells(rows: memoryview, quotes: Places, delimiters: Places, newline
     edges = np.sort(np.concatenate([[-1], delimiters, newlines, [len(rows)]]))
     opening = quotes[np.isin(quotes - 1, edges)][:MOST_CELLS]
     ends = edges[np.searchsorted(edges, opening)]
-    found = [
+    closed = [
         re.fullmatch(rb'"(?:[^"]|"")*"\r?', rows[start:end])
         for start, end in zip(opening.tolist(), ends.tolist(), strict=True)
     ]
-    return 2 * sum(map(bool, found)) > len(found)
+    return 2 * sum(map(bool, closed)) > len(closed)
 
 
 def _parse(file: Path, rows: _Rows, layout: _Layout) -> pa.Table:
