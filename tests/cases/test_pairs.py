@@ -10,7 +10,7 @@ import pytest
 
 from causalign import Pairs
 from causalign.errors import ColumnNotFound, InputError
-from causalign.evaluate import rank
+from causalign.evaluate import rank, rank_arrays
 from causalign.reward import Pairwise
 from causalign.reward.examples import Examples
 
@@ -250,6 +250,15 @@ def test_pairs_made_in_python_are_checked_alike(change, message):
     assert Pairs(**given, group=[0, 1]).margin.dtype == float
     with pytest.raises(InputError, match=message):
         Pairs(**given | {"group": [0, 1]} | change)
+
+
+def test_rankings_refuse_negative_margins():
+    """AUC said 0.9 of a reward, and Kendall's tau -0.8."""
+    gap = np.abs(np.random.default_rng(0).normal(size=50))
+    assert rank_arrays({"r": gap}, np.arange(50), gap).tau_of("r").estimate == pytest.approx(1)
+    for margins in (-gap, np.where(gap > 1, np.nan, gap)):
+        with pytest.raises(InputError, match="margin is negative"):
+            rank_arrays({"r": gap}, np.arange(50), margins)
 
 
 def test_fits_refuse_negative_margins():

@@ -230,7 +230,7 @@ cells = st.text(alphabet='a"\\,;\t|\n\r #=', max_size=6).filter(lambda t: t.stri
 
 
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=6), st.sampled_from(",;\t|"))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_what_python_writes_is_read_or_refused_never_changed(tmp_path_factory, pairs, delimiter):
     """A reader may say that it does not understand; it may not hand over other cells."""
     stream = io.StringIO(newline="")

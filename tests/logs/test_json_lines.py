@@ -52,7 +52,7 @@ def depth_of(value):
 
 
 @given(values, st.integers(0, 9))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_depth_is_that_of_the_parser_wherever_a_chunk_ends(value, cut):
     text = json.dumps(value).encode()
     deepest = depth = inside = 0
