@@ -86,7 +86,7 @@ def _read_propensity(data: str, column: str | None) -> Sequence[float] | None:
     """Return the log-probability of each pair of a file, if a column says how likely it was."""
     if column is None:
         return None
-    numbers = ca.logs.numeric(column, ca.logs.read_column(data, column))
+    numbers = ca.logs.numeric(column, ca.logs.read_column(data, column, "propensity"))
     return list(ca.policy.log_propensities(numbers, column))
 
 

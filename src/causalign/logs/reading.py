@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from causalign.errors import ColumnNotFound, InputError, UnreadableFile, nearest
+from causalign.logs.columns import settle_values
 from causalign.logs.delimited import read_delimited
 from causalign.logs.json_lines import read_json_lines
 from causalign.logs.listing import LogFile, list_files
@@ -54,8 +55,10 @@ def read_with_notes(path: str | os.PathLike[str]) -> tuple[pa.Table, Notes]:
         ) from error
 
 
-def read_column(path: str | os.PathLike[str], name: str) -> pa.ChunkedArray:
-    """Read one column of a file, or of several.
+def read_column(path: str | os.PathLike[str], name: str, role: str = "prompt") -> pa.ChunkedArray:
+    """Read one column of a file, or of several, as what its role needs.
+
+    Prompts may be chat messages; they stay lists.
 
     Parameters
     ----------
@@ -63,16 +66,22 @@ def read_column(path: str | os.PathLike[str], name: str) -> pa.ChunkedArray:
         As in `read_table`, which says what else is raised.
     name : str
         The column.
+    role : str
+        As in `Roles`, such as "prompt" or "propensity".
 
     Raises
     ------
     ColumnNotFound
         When there is none of this name.
+    InputError
+        When it cannot be used in its role, or has missing values.
     """
     table = read_table(path)
     if name not in table.column_names:
         raise ColumnNotFound(f"No column {name!r}; {nearest(name, table.column_names)}")
-    return table[name]
+    if role == "prompt" and pa.types.is_nested(table[name].type):
+        return table[name]
+    return settle_values(name, table[name], role, table.schema.field(name))
 
 
 # How files begin whose names say something else, and what to do with them.
