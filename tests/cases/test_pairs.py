@@ -150,6 +150,14 @@ REFUSED = {
         {side: [{"role": "user", "content": [{"type": "image"}]}] for side in PLAIN},
         "only texts can be read|different prompts",
     ),
+    "a part without its text": (
+        {side: [{"role": "assistant", "content": [{"type": "text"}]}] for side in PLAIN},
+        "only texts can be read",
+    ),
+    "a number as message": (
+        {side: [{"role": "assistant", "content": 5}] for side in PLAIN},
+        "only texts can be read",
+    ),
     "a call of a tool": (
         WHOLE | {"chosen": [user(ASKED), {"role": "assistant", "content": None}]},
         "'chosen' holds no text in row 0",
@@ -288,4 +296,4 @@ def test_few_separable_pairs_have_a_reward_of_a_sane_size(pairs, features):
     claimed = np.logaddexp(0, -differences).sum()
     assert claimed >= 0.999 * pairs * np.log((pairs + 1) / (pairs + 0.5))
     codes = {finding.code: finding.verdict.value for finding in fit.findings}
-    assert pairs >= 30 or codes["RM108"] == "warn"
+    assert pairs >= 30 or codes["RM111"] == "warn"

@@ -85,12 +85,17 @@ def _content(message: Message) -> str:
     content = message.get("content", message.get("value"))
     if content is None:  # a message that only calls tools
         return ""
-    if isinstance(content, str):
-        return content
-    kinds = [part.get("type") for part in content]
-    if any(kind != "text" for kind in kinds):
-        raise InputError(f"A message holds {kinds}; only texts can be read.")
-    return "".join(part["text"] for part in content)
+    parts = content if isinstance(content, list) else [content]
+    return "".join(part if isinstance(part, str) else _part_text(part) for part in parts)
+
+
+def _part_text(part: object) -> str:
+    if isinstance(part, dict) and part.get("type", "text") == "text":
+        text = part.get("text")
+        if isinstance(text, str):
+            return text
+    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+    raise InputError(f"A message holds a part of the kind {kind!r}; only texts can be read.")
 
 
 def _role(message: Message) -> str:

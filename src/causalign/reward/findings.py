@@ -1,4 +1,4 @@
-"""The findings of reward models, RM101 to RM108 and RM201 to RM206, each with a page."""
+"""The findings of reward models, RM101 to RM107, RM111 and RM201 to RM206, each with a page."""
 
 from collections.abc import Sequence
 
@@ -37,7 +37,7 @@ def penalty_at_edge(
         return Finding("RM101", title, Verdict.NOT_APPLICABLE, explanation, numbers)
     if is_floored and best == 0:
         explanation = (
-            f"The best penalty, {penalties[0]:.4g}, is the lightest that the pairs allow; RM108 "
+            f"The best penalty, {penalties[0]:.4g}, is the lightest that the pairs allow; RM111 "
             "says why there are no smaller ones."
         )
         return Finding("RM101", title, Verdict.PASS, explanation, numbers)
@@ -94,7 +94,7 @@ def dropped_pairs(dropped: int, total: int) -> Finding:
 
 
 def pairs_decide(pairs: int, best: int, *, is_floored: bool) -> Finding:
-    """Warn if pairs are few, or so separated that only the penalty's floor held the reward (RM108).
+    """Warn if pairs are few, or so separated that only the penalty's floor held the reward (RM111).
 
     ``is_floored`` says that lighter penalties order the pairs of the fit almost without an error.
     """
@@ -106,19 +106,19 @@ def pairs_decide(pairs: int, best: int, *, is_floored: bool) -> Finding:
             "for no heavier penalty. Trust the order of the rewards; their size is that of the "
             "lightest penalty which so many pairs allow. Collect more pairs."
         )
-        return Finding("RM108", title, Verdict.WARN, text, numbers)
+        return Finding("RM111", title, Verdict.WARN, text, numbers)
     if pairs < FEW_PAIRS:
         text = (
             f"There are {pairs:,} pairs, fewer than {FEW_PAIRS}: neither the reward nor how it "
             "validated can be told from luck. Collect more pairs."
         )
-        return Finding("RM108", title, Verdict.WARN, text, numbers)
+        return Finding("RM111", title, Verdict.WARN, text, numbers)
     text = f"Validation on {pairs:,} pairs chose the penalty" + (
         "; lighter ones would order the pairs of the fit almost without an error."
         if is_floored
         else ", and the pairs contradict each other enough to hold the reward."
     )
-    return Finding("RM108", title, Verdict.PASS, text, numbers)
+    return Finding("RM111", title, Verdict.PASS, text, numbers)
 
 
 def tuning_gain(best: int, steps: int, before: float, after: float) -> Finding:

@@ -1,12 +1,14 @@
 """Let a reward model score completions inside TRL's trainers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from causalign.errors import InputError
 from causalign.lm.cache import EmbeddingCache
-from causalign.logs.preferences import Conversation, read_messages
 from causalign.reward.model import RewardModel
 
-Text = str | Conversation
+Message = Mapping[str, Any]
+Text = str | Sequence[Message]
 
 
 def trl_reward_function(
@@ -38,8 +40,26 @@ def trl_reward_function(
         prompts: Sequence[Text], completions: Sequence[Text], **columns: object
     ) -> list[float]:
         del columns  # what else the data set holds, and the trainer's state
-        asked = [read_messages(prompt) for prompt in prompts] if model.reads_prompt else None
-        texts = [read_messages(completion) for completion in completions]
+        asked = [_text(prompt) for prompt in prompts] if model.reads_prompt else None
+        texts = [_text(completion) for completion in completions]
         return [float(r) for r in model(texts, asked, cache)]
 
     return causalign_reward
+
+
+def _text(given: Text) -> str:
+    if isinstance(given, str):
+        return given
+    return "\n\n".join(_content(m) for m in given if m.get("role") != "system")
+
+
+def _content(message: Message) -> str:
+    content = message.get("content")
+    if content is None:  # a message that only calls tools
+        return ""
+    if isinstance(content, str):
+        return content
+    kinds = [part.get("type") for part in content]
+    if any(kind != "text" for kind in kinds):
+        raise InputError(f"A reward of texts cannot score a message that holds {kinds}.")
+    return "".join(part["text"] for part in content)
