@@ -87,7 +87,7 @@ def fit_parquet(
 class _ParquetRows:
     files: tuple[LogFile, ...]
     roles: Roles
-    written: dict[str, "_Written"]
+    written: dict[str, "_DistinctCells"]
     kinds: dict[str, Kind]
     batch_rows: int
 
@@ -179,7 +179,7 @@ def _batches(files: Sequence[LogFile], columns: Sequence[str], rows: int) -> Ite
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Written:
+class _DistinctCells:
     """Cells of a column of strings or names: each different one, and what it is."""
 
     cells: pa.Array
@@ -189,7 +189,7 @@ class _Written:
 
 def _read_written(
     files: Sequence[LogFile], roles: Roles, rows: int
-) -> tuple[dict[str, _Written], dict[str, Kind]]:
+) -> tuple[dict[str, _DistinctCells], dict[str, Kind]]:
     """Decide what columns are, as `Logs.read` does: strings and names from all their cells.
 
     Returns what was written in these, and the kind of every covariate.
@@ -209,7 +209,7 @@ def _read_written(
                 empty = replace(column, values=column.values.slice(0, 0))
                 values, _ = settle_column(name, roles.roles_of(name), empty)
                 kinds[name] = covariate(name, values).kind
-    written: dict[str, _Written] = {}
+    written: dict[str, _DistinctCells] = {}
     for name, parts in seen.items():
         try:
             cells = pc.unique(pa.chunked_array(parts))
@@ -226,7 +226,7 @@ def _read_written(
             )
         categorical = name in roles.categorical
         one = covariate(name, values, categorical=categorical)
-        written[name] = _Written(cells, values.combine_chunks(), one.levels)
+        written[name] = _DistinctCells(cells, values.combine_chunks(), one.levels)
         kinds[name] = one.kind
     return written, kinds
 

@@ -71,36 +71,6 @@ class ColumnReading:
         return f"The {self.role} column {self.name!r}" if named else f"Column {self.name!r}"
 
 
-def settle(
-    table: pa.Table, roles: Roles, *, drop_incomplete: bool = False
-) -> tuple[pa.Table, tuple[ColumnReading, ...], tuple[str, ...]]:
-    """Read every column with a role as what it is, from all its values.
-
-    Returns the table whose columns with a role are large_string (text), float64 or int64, bool,
-    timestamp[us] or large_string (categories); how each was read; and what the history says.
-    Raises `InputError` for a column that cannot be used in its role, and for cells that are missing
-    or not of the kind, unless their rows are left out.
-    """
-    read = {name: read_column(table, name, roles) for name in roles.columns()}
-    readings = tuple(reading for _, reading in read.values())
-    for reading in readings:
-        require_usable(reading)
-        if not drop_incomplete:
-            require_whole(reading)
-    for name, (values, _) in read.items():
-        table = table.set_column(table.column_names.index(name), name, values)
-    notes = [f"read {r.name}: {r.how}" for r in readings if r.how]
-    if drop_incomplete:
-        keep = np.ones(table.num_rows, dtype=bool)
-        for values, _ in read.values():
-            keep &= values.is_valid().to_numpy(zero_copy_only=False)
-        table = table.filter(keep)
-        odd = [f"{r.odd} odd cells in {r.name}: {r.first_odd}" for r in readings if r.odd]
-        told = f"left out {int((~keep).sum())} incomplete rows"
-        notes.append(f"{told} ({'; '.join(odd)})" if odd else told)
-    return table, readings, tuple(notes)
-
-
 def require_usable(reading: ColumnReading) -> None:
     """Raise `InputError` when a column cannot be used in its role at all."""
     if reading.refusal:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from causalign.errors import ArtifactError, ColumnNotFound, InputError, nearest
 from causalign.files import read_json, write_json, write_whole
-from causalign.logs.columns import settle
+from causalign.logs.columns import read_column, require_usable, require_whole
 from causalign.logs.covariates import covariate, numeric
 from causalign.logs.kinds import COVARIATES, NUMBERS
 from causalign.logs.roles import Roles
@@ -20,7 +20,7 @@ def check_table(
 ) -> tuple[pa.Table, Roles, tuple[str, ...]]:
     """Settle once, at the boundary, what every stage relies on; return what logs are made of."""
     check_columns(table, roles)
-    table, _, notes = settle(table, roles, drop_incomplete=drop_incomplete)
+    table, notes = settle_table(table, roles, drop_incomplete=drop_incomplete)
     if table.num_rows < 2:
         rows = "one row" if table.num_rows else "no rows"
         raise InputError(f"The table has {rows}; logs need at least two.")
@@ -29,6 +29,36 @@ def check_table(
             covariate(name, table[name], categorical=name in roles.categorical)
     _check_outcome(table, roles)
     return table, roles, (*history, *notes)
+
+
+def settle_table(
+    table: pa.Table, roles: Roles, *, drop_incomplete: bool = False
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """Read every column with a role as what it is, from all its values.
+
+    Returns the table whose columns with a role are large_string (text), float64 or int64, bool,
+    timestamp[us] or large_string (categories), and what the history says.
+    Raises `InputError` for a column that cannot be used in its role, and for cells that are missing
+    or not of the kind, unless their rows are left out.
+    """
+    read = {name: read_column(table, name, roles) for name in roles.columns()}
+    readings = tuple(reading for _, reading in read.values())
+    for reading in readings:
+        require_usable(reading)
+        if not drop_incomplete:
+            require_whole(reading)
+    for name, (values, _) in read.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    notes = [f"read {r.name}: {r.how}" for r in readings if r.how]
+    if drop_incomplete:
+        keep = np.ones(table.num_rows, dtype=bool)
+        for values, _ in read.values():
+            keep &= values.is_valid().to_numpy(zero_copy_only=False)
+        table = table.filter(keep)
+        odd = [f"{r.odd} odd cells in {r.name}: {r.first_odd}" for r in readings if r.odd]
+        line = f"left out {int((~keep).sum())} incomplete rows"
+        notes.append(f"{line} ({'; '.join(odd)})" if odd else line)
+    return table, tuple(notes)
 
 
 def load_table(folder: str | os.PathLike[str]) -> tuple[pa.Table, Roles, tuple[str, ...]]:

@@ -208,9 +208,9 @@ def _settle_words_or_numbers(column: Column) -> Settled:
     if (distinct > FEW and numbers >= words) or read.how:
         others = placed & ~number & _valid(values)
         examples = [_show_first(values, rows) for rows in (number & ~whole, number, others)]
-        told = " and ".join(dict.fromkeys(filter(None, examples)))
+        shown = " and ".join(dict.fromkeys(filter(None, examples)))
         refusal = (
-            f"holds numbers written as text, such as {told}. Convert it to numbers, or name it as "
+            f"holds numbers written as text, such as {shown}. Convert it to numbers, or name it as "
             "categorical: Roles(categorical=...), --categorical"
         )
         return Settled(values, "categorical", refusal=refusal)
