@@ -209,26 +209,33 @@ def _summary(section: Section) -> str:
     return _inert("\n".join(lines)).rstrip() + "\n"
 
 
-def _flat(table: pa.Table) -> pa.Table:
-    """Make every column one that CSV can hold, and no word one that a spreadsheet computes.
+# What commands a terminal or reorders words: escapes, controls but new lines, overrides; and what
+# a spreadsheet takes for the beginning of a formula. RE2 and Python read both.
+_COMMANDS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+_FORMULA = "^([=+\\-@\t＝＋－＠])"
 
-    Words that begin like a formula get an apostrophe; the Parquet file beside has them untouched.
+
+def _flat(table: pa.Table) -> pa.Table:
+    """Make every column one that CSV can hold, and no word one that a reader's programs obey.
+
+    Words that begin like a formula get an apostrophe, escape codes of terminals become ``�``; the
+    Parquet file beside has them untouched.
     """
     columns = []
     for column in table.columns:
         if pa.types.is_nested(column.type):
-            column = pa.array([json.dumps(v) for v in column.to_pylist()])
+            column = pa.array([json.dumps(v, default=str) for v in column.to_pylist()])
+        if pa.types.is_dictionary(column.type) or pa.types.is_string_view(column.type):
+            column = column.cast(pa.large_string())
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            column = pc.replace_substring_regex(column, r"^([=+\-@\t\r])", r"'\1")
+            plain = pc.replace_substring_regex(column, _COMMANDS, "\ufffd")
+            column = pc.replace_substring_regex(plain, _FORMULA, r"'\1")
         columns.append(column)
-    return pa.table(
-        columns, names=[re.sub(r"^([=+\-@\t\r])", r"'\1", n) for n in table.column_names]
-    )
+    names = [re.sub(_COMMANDS, "\ufffd", name) for name in table.column_names]
+    return pa.table(columns, names=[re.sub(_FORMULA, r"'\1", name) for name in names])
 
 
 def _inert(words: str) -> str:
     """Return words from logs without HTML, links or characters that command a terminal."""
-    plain = re.sub(
-        r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\ufffd", words
-    )
+    plain = re.sub(_COMMANDS + "|[\t\ud800-\udfff]", "\ufffd", words)
     return plain.replace("<", "&lt;").replace("](", "]\\(")

@@ -64,7 +64,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file; raise `ArtifactError` when it is damaged."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{str(path)!r} is damaged ({error}). Delete it and run again."
         ) from error
@@ -83,7 +83,7 @@ def read_format(path: Path, name: str, version: int, *, again: str) -> dict[str,
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"There is no {path.name} in {path.parent}: {again}.") from None
-    except (OSError, ValueError) as damage:
+    except (OSError, ValueError, RecursionError) as damage:
         raise ArtifactError(f"{path} cannot be read: {damage}. To mend it, {again}.") from damage
     if not isinstance(content, dict) or content.get("format") != name:
         raise ArtifactError(f"{path} does not describe a {name}: {again}.")

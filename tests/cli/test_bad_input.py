@@ -80,12 +80,12 @@ FILES = {
     "truncated parquet": ("logs.parquet", truncated(), "is damaged, cut short"),
     "not parquet": ("logs.parquet", b"hello, I am no parquet file", "is damaged, cut short"),
     "truncated gzip": ("logs.csv.gz", gzip.compress(GOOD.encode() * 99)[:-60], "is damaged, cut"),
-    "ragged rows": ("logs.csv", "text,y,c\na,1,0\nb,2\n", "is damaged, cut short"),
+    "ragged rows": ("logs.csv", "text,y,c\na,1,0\nb,2\n", "2 cells in line 3 but 3 names"),
     "broken jsonl": ("logs.jsonl", '{"text": "a", "y": 1, "c": 0}\n{"text": ', "is damaged, cut"),
     "mixed types": (
         "logs.jsonl",
         '{"text":"a","y":1,"c":0}\n{"text":"b","y":"x","c":1}\n',
-        "mixes types in one column",
+        "the field 'y' mixes types, a number in line 1",
     ),
     "confounder missing": ("logs.csv", "text,y,c\na,1,\nb,2,1\nd,3,2\n", "1 missing values"),
     "confounder infinite": ("logs.csv", "text,y,c\na,1,inf\nb,2,1\n", "row 0 is infinite"),
@@ -207,7 +207,7 @@ def test_files_of_a_glob_without_common_columns(tmp_path, capsys):
 def test_folder_without_tables(tmp_path, capsys):
     written(tmp_path, "notes.txt", "x")
     code, said = call(["audit", tmp_path, *ROLES], capsys)
-    assert_refused(code, said, "holds no csv, tsv, jsonl or parquet file", tmp_path, ["notes.txt"])
+    assert_refused(code, said, "holds no csv, tsv, jsonl or Parquet file", tmp_path, ["notes.txt"])
 
 
 def test_report_of_nothing(tmp_path, capsys):

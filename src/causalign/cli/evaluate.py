@@ -83,7 +83,7 @@ def pairs_command(
     Example: `causalign evaluate pairs experiment.parquet runs/demo/3-reward/naive
     runs/demo/3-reward/deconfounded`
     """
-    held_out = ca.Pairs.read(pairs)
+    held_out = given.read_pairs(pairs)
     short = len({place.name for place in models}) == len(models)
     rewards = {
         place.name if short else str(place): ca.reward.RewardModel.load(place) for place in models

@@ -121,6 +121,14 @@ def read_logs(
     return ca.logs.rescale(logs, cast("ca.logs.Scale", scale))  # an unknown one is refused there
 
 
+def read_pairs(path: str) -> ca.Pairs:
+    """Read pairs, and say what was assumed of them."""
+    pairs = ca.Pairs.read(path)
+    if pairs.notes:
+        say(f"pairs: {'; '.join(pairs.notes)}", style="dim")
+    return pairs
+
+
 def shows_progress() -> bool:
     """Return whether somebody watches who would like a progress bar."""
     return sys.stderr.isatty()

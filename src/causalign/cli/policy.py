@@ -67,7 +67,7 @@ def command(
         tuner.check_roles(roles, with_reward=reward is not None)
         source: ca.policy.Data = given.read_logs(data, roles, drop_incomplete=drop_incomplete)
     elif tuner.reads == "pairs":
-        source = ca.Pairs.read(data)
+        source = given.read_pairs(data)
     else:
         source = None if prompt is None else ca.logs.read_column(data, prompt).to_pylist()
     fit = ca.policy.tune(
@@ -86,7 +86,7 @@ def _read_propensity(data: str, column: str | None) -> Sequence[float] | None:
     """Return the log-probability of each pair of a file, if a column says how likely it was."""
     if column is None:
         return None
-    numbers = ca.logs.numeric(column, ca.logs.read_column(data, column))
+    numbers = ca.logs.numeric(column, ca.logs.read_column(data, column, "propensity"))
     return list(ca.policy.log_propensities(numbers, column))
 
 

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,8 @@ from causalign.errors import ColumnNotFound, InputError, SettingsError, Unreadab
 from causalign.logs.columns import require_usable, require_whole, settle_column
 from causalign.logs.covariates import Covariate, Kind, covariate, numeric
 from causalign.logs.kinds import COVARIATES, NUMBERS, Column
+from causalign.logs.listing import LogFile, list_files
+from causalign.logs.reading import settle_text
 from causalign.logs.roles import Roles
 from causalign.logs.storage import open_column
 from causalign.stats.block_least_squares import Block, BlockFit, fit_blocks
@@ -47,7 +48,7 @@ def fit_parquet(
     method : deconfounder
         `OrdinaryLeastSquares`, `TwoStageLeastSquares`, LIML or `Additive`.
     path : path
-        A Parquet file, or a folder of them.
+        A Parquet file, a folder or a glob of them; names of folders such as ``week=3`` are columns.
     roles : Roles
         The roles of the columns.
     batch_rows : int
@@ -69,9 +70,11 @@ def fit_parquet(
     method.check_roles(roles)
     plan = method.plan_blocks()
     cluster = _choose_cluster(method.covariance, roles)
-    files = _find_files(path, roles)
+    files = list_files(path, ("parquet",))
+    for file in files:
+        _check_columns(file, roles)
     written, kinds = _read_written(files, roles, batch_rows)
-    source = _ParquetRows(tuple(files), roles, written, kinds, batch_rows)
+    source = _ParquetRows(files, roles, written, kinds, batch_rows)
     own, moved, instruments, assumption = _divide_columns(plan, roles)
     text = roles.features if plan.beside_features else ()
     labels = _names(source, (*text, *own, *moved, *instruments))
@@ -82,7 +85,7 @@ def fit_parquet(
 
 @dataclass(frozen=True, slots=True)
 class _ParquetRows:
-    files: tuple[Path, ...]
+    files: tuple[LogFile, ...]
     roles: Roles
     written: dict[str, "_DistinctCells"]
     kinds: dict[str, Kind]
@@ -149,36 +152,30 @@ def _choose_cluster(covariance: str, roles: Roles) -> str | None:
     return ways[0] if ways else None
 
 
-def _find_files(path: str | os.PathLike[str], roles: Roles) -> list[Path]:
-    given = Path(path)
-    files = sorted(given.rglob("*.parquet")) if given.is_dir() else [given]
-    if not files or not files[0].exists():
-        raise UnreadableFile(f"There is no Parquet file at {str(path)!r}. Check the path.")
-    for file in files:
-        _check_columns(file, roles)
-    return files
-
-
-def _check_columns(file: Path, roles: Roles) -> None:
+def _check_columns(file: LogFile, roles: Roles) -> None:
     try:
-        names = pq.read_schema(file).names
+        names = [*pq.read_schema(file.path).names, *(name for name, _ in file.partitions)]
     except (pa.ArrowException, OSError) as error:
-        raise UnreadableFile(f"{str(file)!r} is damaged or no Parquet file: {error}") from error
+        raise UnreadableFile(
+            f"{str(file.path)!r} is damaged or no Parquet file: {error}"
+        ) from error
     for name, role in roles.columns().items():
         if name not in names:
             raise ColumnNotFound(
-                f"Role {role!r} names the column {name!r}, which {file.name} does not have; "
+                f"Role {role!r} names the column {name!r}, which {file.path.name} does not have; "
                 f"{nearest(name, names)}"
             )
 
 
-def _batches(files: Sequence[Path], columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+def _batches(files: Sequence[LogFile], columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
     """Read batch after batch; one thread and no read-ahead keep memory at one batch."""
     for file in files:
-        with pq.ParquetFile(file, pre_buffer=False, buffer_size=BUFFER_BYTES) as reader:
-            for batch in reader.iter_batches(rows, columns=list(columns), use_threads=False):
+        with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=BUFFER_BYTES) as reader:
+            inside = [name for name in columns if name in reader.schema_arrow.names]
+            for batch in reader.iter_batches(rows, columns=inside, use_threads=False):
                 if batch.num_rows:
-                    yield pa.Table.from_batches([batch])
+                    table = settle_text(pa.Table.from_batches([batch]))
+                    yield file.add_partitions(table)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,7 +188,7 @@ class _DistinctCells:
 
 
 def _read_written(
-    files: Sequence[Path], roles: Roles, rows: int
+    files: Sequence[LogFile], roles: Roles, rows: int
 ) -> tuple[dict[str, _DistinctCells], dict[str, Kind]]:
     """Decide what columns are, as `Logs.read` does: strings and names from all their cells.
 

@@ -20,7 +20,7 @@ from causalign.logs.pairs import (
     pairs_within,
     two_proportion_p_value,
 )
-from causalign.logs.reading import read_table
+from causalign.logs.reading import read_with_notes
 from causalign.logs.roles import Roles
 from causalign.results import card, html_card
 
@@ -78,9 +78,9 @@ class Logs:
         InputError
             When a column with a role cannot be used as it is.
         """
-        table = read_table(path)
+        table, notes = read_with_notes(path)
         note = f"read {table.num_rows} rows from {os.path.basename(os.fspath(path).rstrip('/'))}"
-        return Logs(*intake.check_table(table, roles, (note,), drop_incomplete))
+        return Logs(*intake.check_table(table, roles, (note, *notes), drop_incomplete))
 
     @staticmethod
     def of(table: object, roles: Roles, *, drop_incomplete: bool = False) -> "Logs":

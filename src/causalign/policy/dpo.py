@@ -1,5 +1,6 @@
 """Direct preference optimisation on pairs, with margins and row weights."""
 
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -223,18 +224,11 @@ def check_pairs(pairs: Pairs) -> NDArray[np.float64]:
             "There are no pairs: no two rows of a group differ in text and outcome. Make pairs "
             "from groups whose outcomes differ."
         )
-    for name in ("weight", "margin"):
-        values = np.asarray(getattr(pairs, name), dtype=np.float64)
-        if not np.isfinite(values).all() or (values < 0).any():
-            row = int(np.flatnonzero(~(np.isfinite(values) & (values >= 0)))[0])
-            raise InputError(
-                f"The {name} of pair {row} is {values[row]}; every pair needs a finite {name} "
-                "that is not negative. Remove the pair or correct it."
-            )
-    weight = np.asarray(pairs.weight, dtype=np.float64)
-    if weight.sum() == 0:
+    if all(map(operator.eq, pairs.chosen, pairs.rejected)):
+        raise InputError("No pair has two different sides: there is nothing to learn.")
+    if pairs.weight.sum() == 0:
         raise InputError("All pairs have weight 0: there is nothing to learn. Correct the weights.")
-    return weight
+    return pairs.weight
 
 
 def require_group(name: str, roles: Roles) -> None:

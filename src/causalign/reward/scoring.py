@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,8 @@ from causalign.errors import (
 from causalign.files import read_json, write_json, write_whole
 from causalign.lm.processes import set_threads, thread_count
 from causalign.lm.progress import show_progress
+from causalign.logs.listing import LogFile, list_files
+from causalign.logs.reading import settle_text
 from causalign.results import Finding, Result, Section
 from causalign.reward.findings import texts_read_whole
 from causalign.reward.model import RewardModel
@@ -94,7 +96,7 @@ class ScoredLogs(Result):
 class _Part:
     """Name rows ``start ... stop`` of a file and the file that they are written to."""
 
-    source: str
+    source: LogFile
     target: str
     start: int
     stop: int
@@ -131,7 +133,7 @@ def score_logs(
     model : path
         Folder of a reward model.
     logs : path
-        A Parquet file, or a folder of them.
+        A Parquet file, a folder or a glob of them; names of folders such as ``week=3`` are columns.
     out : path
         Folder for the scored parts.
     completion, prompt, column : str
@@ -154,7 +156,7 @@ def score_logs(
     if scorer.reads_prompt and prompt is None:
         raise InputError("This reward model reads prompts; name their column with prompt.")
     names = _Columns(completion, prompt if scorer.reads_prompt else None, column)
-    sources = _sources(Path(logs))
+    sources = list_files(logs, ("parquet",))
     for source in sources:
         _check_columns(source, names)
     folder = artifacts.open_run(Path(out))
@@ -243,7 +245,7 @@ def _score_part(model: RewardModel, part: _Part, names: _Columns) -> int:
 
 def _read_part(part: _Part) -> pa.Table:
     """Read the rows of a part, touching only the row groups that hold them."""
-    file = _open(Path(part.source))
+    file = _open(part.source.path)
     edges = np.cumsum(
         [0] + [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     )
@@ -261,17 +263,22 @@ def _read_part(part: _Part) -> pa.Table:
             if position >= part.stop:
                 break
     except (OSError, pa.ArrowException) as damage:
-        raise UnreadableFile(f"The file {part.source!r} cannot be read: {damage}.") from damage
-    return pa.Table.from_batches(batches, schema=file.schema_arrow)
+        raise UnreadableFile(
+            f"The file {str(part.source.path)!r} cannot be read: {damage}."
+        ) from damage
+    table = pa.Table.from_batches(batches, schema=file.schema_arrow)
+    return part.source.add_partitions(table)
 
 
 def _texts(table: pa.Table, name: str, part: _Part) -> list[str | None]:
     try:
-        texts: list[str | None] = table[name].cast(pa.large_string()).to_pylist()
+        column = settle_text(table.select([name]))[name]
+        texts: list[str | None] = column.cast(pa.large_string()).to_pylist()
         return texts
     except (pa.ArrowException, UnicodeDecodeError) as damage:
         raise InputError(
-            f"The column {name!r} of {part.source!r} holds something that is no text: {damage}."
+            f"The column {name!r} of {str(part.source.path)!r} holds something that is no text: "
+            f"{damage}."
         ) from damage
 
 
@@ -281,13 +288,6 @@ def _write(table: pa.Table, target: Path) -> None:
             pq.write_table(table, partial)
     except OSError as failure:
         raise ArtifactError(f"{target} cannot be written: {failure}. Free space.") from failure
-
-
-def _sources(logs: Path) -> list[Path]:
-    files = sorted(logs.rglob("*.parquet")) if logs.is_dir() else [logs]
-    if not files:
-        raise UnreadableFile(f"The folder {str(logs)!r} holds no Parquet file.")
-    return files
 
 
 def _open(source: Path) -> pq.ParquetFile:
@@ -302,8 +302,10 @@ def _open(source: Path) -> pq.ParquetFile:
         ) from damage
 
 
-def _check_columns(source: Path, names: _Columns) -> None:
-    schema = _open(source).schema_arrow
+def _check_columns(file: LogFile, names: _Columns) -> None:
+    source = file.path
+    # Of the partitions that names of folders write, the columns that a part will have.
+    schema = file.add_partitions(_open(source).schema_arrow.empty_table()).schema
     for name in filter(None, (names.completion, names.prompt)):
         if name not in schema.names:
             raise ColumnNotFound(
@@ -311,7 +313,8 @@ def _check_columns(source: Path, names: _Columns) -> None:
             )
         kind = schema.field(name).type
         inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if not (pa.types.is_string(inner) or pa.types.is_large_string(inner)):
+        readable = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)
+        if not any(reads(inner) for reads in readable):
             raise InputError(f"The column {name!r} of {str(source)!r} holds {kind}, no text.")
     if names.reward in schema.names:
         raise InputError(
@@ -320,22 +323,30 @@ def _check_columns(source: Path, names: _Columns) -> None:
         )
 
 
-def _parts(sources: list[Path], folder: Path, size: int) -> list[_Part]:
+def _parts(sources: Sequence[LogFile], folder: Path, size: int) -> list[_Part]:
     parts = []
     for number, source in enumerate(sources):
-        total = _open(source).metadata.num_rows
+        total = _open(source.path).metadata.num_rows
         for start in range(0, max(total, 1), size):
             target = folder / f"part-{number:05d}-{start // size:06d}.parquet"
-            parts.append(_Part(str(source), str(target), start, min(start + size, total)))
+            parts.append(_Part(source, str(target), start, min(start + size, total)))
     return parts
 
 
 def _agree_on_plan(
-    folder: Path, model: Path, sources: list[Path], names: _Columns, size: int
+    folder: Path, model: Path, sources: Sequence[LogFile], names: _Columns, size: int
 ) -> None:
     """Record what the parts are made of; refuse a folder whose parts are made of other things."""
     described = hashlib.sha256((model / "reward_model.json").read_bytes()).hexdigest()
-    inputs = [(source.name, source.stat().st_size, _footer(source)) for source in sources]
+    inputs = [
+        (
+            file.path.name,
+            file.path.stat().st_size,
+            _footer(file.path),
+            *((name, str(value)) for name, value in file.partitions),
+        )
+        for file in sources
+    ]
     plan = {"fingerprint": artifacts.fingerprint(described, inputs, names, size)}
     stored = folder / _PLAN
     if not stored.exists():
