@@ -14,7 +14,7 @@ from causalign.deconfound.inference import (
     clusters_for,
     positive_weights,
 )
-from causalign.deconfound.levels import Absorbed, absorbed_terms
+from causalign.deconfound.levels import Absorbed, absorbed_terms, rows_behind_levels
 from causalign.deconfound.method import BlockPlan, FittedOnLogs, TextFeatures, refuse_formulas
 from causalign.deconfound.rare_categories import categories_seen_once
 from causalign.errors import InputError, NotIdentified, SettingsError
@@ -98,11 +98,13 @@ class Additive(FittedOnLogs[ConfounderEffect]):
         y, all_names = logs.outcome[used_rows], (*(feature_names[i] for i in used), *names)
         fit = self._regress(y, X, absorber, clusters, len(used), all_names)
         absorbed = Absorbed(levels, absorber, X, y, fit, clusters, self.shrink)
+        linear = absorbed_terms(absorbed, h)
         return linear_effect(
             self,
             logs,
-            absorbed_terms(absorbed, h),
+            linear,
             fit,
+            carried=rows_behind_levels(absorbed, linear.contrast),
             assumption=ASSUMPTION,
             findings=(
                 categories_seen_once(h.categories),

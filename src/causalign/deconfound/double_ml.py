@@ -11,6 +11,7 @@ from causalign.deconfound.inference import (
     Covariance,
     clusters_for,
     positive_weights,
+    rows_behind,
 )
 from causalign.deconfound.method import TextFeatures
 from causalign.deconfound.nuisance import PartialledOutTexts, check_confounder_left
@@ -73,18 +74,16 @@ class DoubleML(PartialledOutTexts):
         h.require_independent()
         out = self._partial_out(logs, features.columns, np.column_stack([logs.outcome, h.columns]))
         overlap = check_confounder_left(out.left[1:], h.names)
-        fit = ordinary(
-            out.residuals[:, 0],
-            out.residuals[:, 1:],
-            weights=weights,
-            clusters=clusters_for(logs, self.covariance),
-            names=h.names,
-        )
+        u, v = out.residuals[:, 0], out.residuals[:, 1:]
+        clusters = clusters_for(logs, self.covariance)
+        fit = ordinary(u, v, weights=weights, clusters=clusters, names=h.names)
+        linear = h.terms(fit.coefficients, fit.covariance)
         return linear_effect(
             self,
             logs,
-            h.terms(fit.coefficients, fit.covariance),
+            linear,
             fit,
+            carried=rows_behind(v, fit.bread, linear.contrast, weights, clusters),
             assumption=ASSUMPTION,
             findings=(overlap, categories_seen_once(h.categories)),
             numbers={

@@ -6,6 +6,7 @@ import numpy as np
 
 from causalign.errors import InputError, RoleNotDeclared, SettingsError
 from causalign.logs import Logs
+from causalign.stats.carrying_rows import carrying_rows
 from causalign.stats.least_squares import LinearFit
 
 Covariance = Literal["auto", "robust", "clustered"]
@@ -39,6 +40,23 @@ def interval_degrees_of_freedom(fit: LinearFit) -> float:
     if fit.cluster_counts:
         return float(min(fit.cluster_counts) - 1)
     return max(len(fit.residuals) - fit.degrees_of_freedom, 1.0)
+
+
+def rows_behind(
+    regressors: np.ndarray,
+    bread: np.ndarray,
+    contrast: np.ndarray,
+    weights: np.ndarray,
+    clusters: np.ndarray | None,
+) -> np.ndarray:
+    """Return on how many rows, or clusters, each estimate ``contrast @ coefficients`` rests.
+
+    ``regressors (n, k)`` are the columns whose scores make the covariance (of instruments: what
+    they predict), ``bread (c, k)`` the rows of the inverse moment matrix for c coefficients,
+    ``contrast (r, c)``; the result is ``(r,)``.
+    """
+    pull = regressors @ (contrast @ bread).T
+    return carrying_rows(pull * (weights / weights.mean())[:, None], clusters)
 
 
 def positive_weights(logs: Logs) -> np.ndarray:

@@ -11,6 +11,7 @@ from causalign.deconfound.inference import (
     Covariance,
     clusters_for,
     positive_weights,
+    rows_behind,
 )
 from causalign.deconfound.method import BlockPlan, FittedOnLogs, refuse_formulas
 from causalign.deconfound.rare_categories import categories_seen_once
@@ -48,19 +49,23 @@ class OrdinaryLeastSquares(FittedOnLogs[ConfounderEffect]):
         """Estimate h(C) without the text; raise `NotIdentified` for redundant confounders."""
         weights = positive_weights(logs)
         expansion = expand_confounders(logs, self.formula, weights)
+        clusters = clusters_for(logs, self.covariance)
+        X = np.column_stack([np.ones(len(logs)), expansion.columns])
         fit = ordinary(
             logs.outcome,
-            np.column_stack([np.ones(len(logs)), expansion.columns]),
+            X,
             weights=weights,
-            clusters=clusters_for(logs, self.covariance),
+            clusters=clusters,
             correction="min",
             names=("intercept", *expansion.names),
         )
+        linear = expansion.terms(fit.coefficients[1:], fit.covariance[1:, 1:])
         return linear_effect(
             self,
             logs,
-            expansion.terms(fit.coefficients[1:], fit.covariance[1:, 1:]),
+            linear,
             fit,
+            carried=rows_behind(X, fit.bread[1:], linear.contrast, weights, clusters),
             assumption=ASSUMPTION,
             findings=(categories_seen_once(expansion.categories),),
             numbers={"condition": fit.condition},

@@ -15,6 +15,7 @@ from causalign.deconfound.inference import (
     Covariance,
     clusters_for,
     positive_weights,
+    rows_behind,
 )
 from causalign.deconfound.method import BlockPlan, FittedOnLogs, refuse_formulas
 from causalign.deconfound.rare_categories import categories_seen_once
@@ -22,6 +23,7 @@ from causalign.errors import NotIdentified, SettingsError, nearest
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
 from causalign.results import Finding
+from causalign.stats.factor import residualise
 from causalign.stats.least_squares import LinearFit, first_stage, two_stage
 from causalign.stats.partial import partial_out
 
@@ -91,11 +93,13 @@ class KClass(FittedOnLogs[ConfounderEffect]):
         (fit, remedy), columns = self._fit(design), design.columns
         strength = first_stage(*columns, weights=w, clusters=clusters)
         parts = partial_out(logs.outcome, *columns, weights=w, clusters=clusters)
+        linear = h.terms(fit.coefficients[1:], fit.covariance[1:, 1:])
         return linear_effect(
             self,
             logs,
-            h.terms(fit.coefficients[1:], fit.covariance[1:, 1:]),
+            linear,
             fit,
+            carried=rows_behind(project(*columns, w), fit.bread[1:], linear.contrast, w, clusters),
             assumption=instruments_assumption(
                 logs.roles, moved_by_instruments(logs.roles, self.exogenous)
             ),
@@ -150,6 +154,16 @@ class TwoStageLeastSquares(KClass):
         """Return how to fit block by block; raise `SettingsError` for formulas."""
         refuse_formulas(self.formula, self.instrument_formula)
         return BlockPlan(exogenous=self.exogenous, kappa=self.kappa)
+
+
+def project(
+    endogenous: np.ndarray, exogenous: np.ndarray, instruments: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return the exogenous columns, and the endogenous ones as the first stage predicts them."""
+    root = np.sqrt(weights)[:, None]
+    first = np.hstack([exogenous, instruments]) * root
+    left = residualise(endogenous * root, first) / root
+    return np.hstack([exogenous, endogenous - left])
 
 
 def moved_by_instruments(
