@@ -9,6 +9,7 @@ from causalign.deconfound.effect import ConfounderEffect, linear_effect
 from causalign.deconfound.expansion import expand_confounders
 from causalign.deconfound.inference import (
     Covariance,
+    check_covariance,
     clusters_for,
     positive_weights,
     rows_behind,
@@ -62,6 +63,10 @@ class DoubleML(PartialledOutTexts):
 
     covariance: Covariance = "auto"
     formula: str | None = None
+
+    def __post_init__(self) -> None:
+        PartialledOutTexts.__post_init__(self)
+        check_covariance(self.covariance)
 
     def _estimate(self, logs: Logs, features: TextFeatures) -> ConfounderEffect:
         """Estimate h(C) from what the text leaves of the confounders.

@@ -11,6 +11,7 @@ from causalign.deconfound.effect import ConfounderEffect, linear_effect
 from causalign.deconfound.expansion import Expansion, expand_confounders, expand_instruments
 from causalign.deconfound.inference import (
     Covariance,
+    check_covariance,
     clusters_for,
     positive_weights,
     rows_behind,
@@ -60,6 +61,10 @@ class DoubleMLInstruments(PartialledOutTexts):
     exogenous: tuple[str, ...] = ()
     formula: str | None = None
     instrument_formula: str | None = None
+
+    def __post_init__(self) -> None:
+        PartialledOutTexts.__post_init__(self)
+        check_covariance(self.covariance)
 
     def _check_columns(self, roles: Roles) -> None:
         moved_by_instruments(roles, self.exogenous, "DoubleML")

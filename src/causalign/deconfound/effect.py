@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from causalign.checks.data import few_counts
 from causalign.checks.rows_behind import rows_behind_effects
 from causalign.deconfound.inference import interval_degrees_of_freedom
 from causalign.deconfound.method import Adjustment, FittedOnLogs
 from causalign.deconfound.terms import LinearTerms, Term
-from causalign.errors import SettingsError
 from causalign.figures import Drawing, forest
 from causalign.logs import Logs
-from causalign.results import Finding, Section
+from causalign.results import Finding, Section, Verdict
+from causalign.settings import require_number
 from causalign.stats.carrying_rows import interval_reach
 from causalign.stats.least_squares import LinearFit
 
@@ -100,8 +101,7 @@ class ConfounderEffect(Adjustment):
         SettingsError
             When the level is not between 0 and 1.
         """
-        if not 0 < level < 1:
-            raise SettingsError(f"level must lie between 0 and 1, not {level!r}.")
+        require_number("level", level, above=0, below=1)
         carried = np.full(len(self.names), np.inf) if self.carried is None else self.carried
         half = interval_reach(carried, self.degrees_of_freedom, level)
         # An error of 0 times a reach without end is no number, and such an interval has no end.
@@ -263,6 +263,8 @@ def linear_effect(
     behind = rows_behind_effects(
         linear.names, carried, observations, clustered=bool(fit.cluster_counts)
     )
+    # The audit always tells it; here it is told to those who skipped the audit and should not have.
+    scale = tuple(f for f in (few_counts(logs),) if f.verdict is Verdict.WARN)
     return ConfounderEffect(
         method=method.name,
         names=linear.names,
@@ -272,7 +274,7 @@ def linear_effect(
         observations=observations,
         outcome=logs.roles.outcome,
         assumption=assumption,
-        findings=(*findings, behind),
+        findings=(*findings, behind, *scale),
         degrees_of_freedom=interval_degrees_of_freedom(fit),
         carried=carried,
         numbers=numbers,

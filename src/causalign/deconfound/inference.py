@@ -4,8 +4,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from causalign.errors import InputError, RoleNotDeclared, SettingsError
+from causalign.errors import InputError, RoleNotDeclared
 from causalign.logs import Logs
+from causalign.settings import require_choice
 from causalign.stats.carrying_rows import carrying_rows
 from causalign.stats.least_squares import LinearFit
 
@@ -21,10 +22,7 @@ def clusters_for(logs: Logs, covariance: Covariance) -> np.ndarray | None:
     when the logs declare ``cluster`` or ``group``. Raises `RoleNotDeclared` when
     ``clustered`` is asked of logs that declare neither.
     """
-    if covariance not in get_args(Covariance):
-        raise SettingsError(
-            f"covariance must be 'auto', 'robust' or 'clustered', not {covariance!r}."
-        )
+    check_covariance(covariance)
     clusters = None if covariance == "robust" else logs.cluster_ways
     if covariance == "clustered" and clusters is None:
         raise RoleNotDeclared(
@@ -33,6 +31,11 @@ def clusters_for(logs: Logs, covariance: Covariance) -> np.ndarray | None:
             "cluster",
         )
     return clusters
+
+
+def check_covariance(covariance: object) -> None:
+    """Raise `SettingsError` unless it is one of the covariances."""
+    require_choice("covariance", covariance, get_args(Covariance))
 
 
 def interval_degrees_of_freedom(fit: LinearFit) -> float:

@@ -9,6 +9,7 @@ from causalign.deconfound.effect import ConfounderEffect, linear_effect
 from causalign.deconfound.expansion import expand_confounders
 from causalign.deconfound.inference import (
     Covariance,
+    check_covariance,
     clusters_for,
     positive_weights,
     rows_behind,
@@ -44,6 +45,9 @@ class OrdinaryLeastSquares(FittedOnLogs[ConfounderEffect]):
 
     covariance: Covariance = "auto"
     formula: str | None = None
+
+    def __post_init__(self) -> None:
+        check_covariance(self.covariance)
 
     def _estimate(self, logs: Logs, *_: object) -> ConfounderEffect:
         """Estimate h(C) without the text; raise `NotIdentified` for redundant confounders."""

@@ -13,6 +13,7 @@ from causalign.deconfound.effect import ConfounderEffect, linear_effect
 from causalign.deconfound.expansion import Expansion, expand_confounders, expand_instruments
 from causalign.deconfound.inference import (
     Covariance,
+    check_covariance,
     clusters_for,
     positive_weights,
     rows_behind,
@@ -23,6 +24,7 @@ from causalign.errors import NotIdentified, SettingsError, nearest
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
 from causalign.results import Finding
+from causalign.settings import require_number
 from causalign.stats.factor import residualise
 from causalign.stats.least_squares import LinearFit, first_stage, two_stage
 from causalign.stats.partial import partial_out
@@ -70,6 +72,9 @@ class KClass(FittedOnLogs[ConfounderEffect]):
     exogenous: tuple[str, ...] = ()
     formula: str | None = None
     instrument_formula: str | None = None
+
+    def __post_init__(self) -> None:
+        check_covariance(self.covariance)
 
     def _check_columns(self, roles: Roles) -> None:
         moved_by_instruments(roles, self.exogenous)
@@ -146,6 +151,11 @@ class TwoStageLeastSquares(KClass):
     name: ClassVar[str] = "two-stage"
 
     kappa: Kappa = 1.0
+
+    def __post_init__(self) -> None:
+        KClass.__post_init__(self)
+        if self.kappa != "liml":
+            require_number("kappa", self.kappa, least=0, why="or 'liml'")
 
     def _fit(self, design: KClassDesign) -> tuple[LinearFit, str]:
         return design.fit(self.kappa), "set kappa to 'liml'" if self.kappa == 1 else READ_THE_SET

@@ -212,6 +212,10 @@ def _resampled(generator: np.random.Generator, draws: int, count: int) -> Floats
 
 def _clusters(clusters: ArrayLike | None, n: int) -> tuple[NDArray[np.int64], int]:
     member, count = number_clusters(clusters, n)
+    if n < 2:
+        raise NotIdentified(
+            "There is one row: nothing tells how far another would differ. Log more of them."
+        )
     if count < 2:
         raise NotIdentified(
             "All rows belong to one cluster: nothing tells how far another cluster would differ, "
