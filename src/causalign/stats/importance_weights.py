@@ -230,7 +230,8 @@ def typicality_coverage(
     sampled = check_log_probabilities(
         target_of_samples, "target log-probability of sampled texts", allow_zero=False
     )
-    edge = np.sort(sampled)[int(np.floor((1 - mass) * len(sampled)))]
+    # Rounded up a little: (1 - .9) * 10 is just below 1.
+    edge = np.sort(sampled)[int(np.floor((1 - mass) * len(sampled) + 1e-9))]
     return float((logged >= edge - 1e-9).mean())
 
 
