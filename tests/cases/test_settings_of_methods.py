@@ -4,6 +4,7 @@ import math
 from dataclasses import fields
 
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from causalign import deconfound, evaluate
 from causalign.errors import SettingsError
@@ -39,45 +40,32 @@ EVALUATE = {
         for setting in ("inference", "limits")
     },
 }
-FOLDS, COVARIANCE = [*WHOLE, 0, 1], ["hc3", None, True, 1]
+# Of every deconfounder that has the setting.
 DECONFOUND = {
-    ("Additive", "penalty"): [*NUMBERS, math.inf],
-    ("Additive", "shrink"): ["yes", 1, None],
-    ("DoubleML", "folds"): [*FOLDS, 2],
-    ("DoubleML", "seed"): WHOLE,
-    ("DoubleML", "learner"): ["ridge", 3],
-    ("DoubleMLInstruments", "folds"): [*FOLDS, 2],
-    ("DoubleMLInstruments", "seed"): WHOLE,
-    ("TwoStageLeastSquares", "kappa"): [*NUMBERS, math.inf, None, "LIML"],
-    ("LimitedInformation", "fuller"): [*NUMBERS, math.inf, None],
-    ("PermutationWeighting", "folds"): FOLDS,
-    ("PermutationWeighting", "seed"): WHOLE,
-    ("PermutationWeighting", "repetitions"): [*WHOLE, 0],
-    ("PermutationWeighting", "components"): [*NUMBERS, 0, 1.5],
-    ("PermutationWeighting", "largest"): [*NUMBERS, 0, 1, math.inf, None],
-    ("PermutationWeighting", "classifier"): ["forest", None, 1],
-    ("NeuralInstruments", "width"): [*WHOLE, 0],
-    ("NeuralInstruments", "steps"): [*WHOLE, 0],
-    ("NeuralInstruments", "folds"): FOLDS,
-    ("NeuralInstruments", "seed"): WHOLE,
-    ("NeuralInstruments", "learning_rate"): [*ABOVE_ZERO, None],
-    ("NeuralInstruments", "weight_decay"): [*NUMBERS, math.inf, None],
-    ("AdversarialGMM", "landmarks"): [*WHOLE, 0],
-    ("AdversarialGMM", "folds"): FOLDS,
-    ("AdversarialGMM", "seed"): WHOLE,
-    **{
-        (name, "covariance"): COVARIANCE
-        for name in (
-            "Additive",
-            "OrdinaryLeastSquares",
-            "DoubleML",
-            "DoubleMLInstruments",
-            "TwoStageLeastSquares",
-            "LimitedInformation",
-            "AdversarialGMM",
-        )
-    },
+    "covariance": ["hc3", None, True, 1],
+    "folds": [*WHOLE, 0, 1],
+    "seed": WHOLE,
+    "penalty": [*NUMBERS, math.inf],
+    "shrink": ["yes", 1, None],
+    "learner": ["ridge", 3],
+    "kappa": [*NUMBERS, math.inf, None, "LIML"],
+    "fuller": [*NUMBERS, math.inf, None],
+    "repetitions": [*WHOLE, 0],
+    "components": [*NUMBERS, 0, 1.5],
+    "largest": [*NUMBERS, 0, 1, math.inf, None],
+    "classifier": ["forest", None, 1],
+    "width": [*WHOLE, 0],
+    "steps": [*WHOLE, 0],
+    "learning_rate": [*ABOVE_ZERO, None],
+    "weight_decay": [*NUMBERS, math.inf, None],
+    "landmarks": [*WHOLE, 0],
 }
+DECONFOUNDERS = [
+    (method, field.name)
+    for method in deconfound.METHODS.values()
+    for field in fields(method)
+    if field.name in DECONFOUND
+]
 
 
 @pytest.mark.parametrize(("name", "setting"), EVALUATE)
@@ -87,11 +75,19 @@ def test_settings_of_evaluation(name, setting):
             getattr(evaluate, name)(**{setting: value})
 
 
-@pytest.mark.parametrize(("name", "setting"), DECONFOUND)
-def test_settings_of_deconfounders(name, setting):
-    for value in DECONFOUND[name, setting]:
+@pytest.mark.parametrize(("method", "setting"), DECONFOUNDERS)
+def test_settings_of_deconfounders(method, setting):
+    for value in DECONFOUND[setting]:
         with pytest.raises(SettingsError, match=setting):
-            getattr(deconfound, name)(**{setting: value})
+            method(**{setting: value})
+
+
+def test_ridge_needs_a_third_fold_and_a_learner_does_not():
+    for method, setting in DECONFOUNDERS:
+        if setting == "learner":
+            with pytest.raises(SettingsError, match="at least 3, not 2: without a learner"):
+                method(folds=2)
+            assert method(folds=2, learner=LinearRegression()).folds == 2
 
 
 def test_settings_of_sensitivity():
@@ -105,21 +101,19 @@ def test_settings_of_sensitivity():
 
 def test_every_number_of_every_method_is_checked():
     """A new setting with a number as default must be named above."""
-    named = EVALUATE | DECONFOUND
-    for package in (evaluate, deconfound):
-        for name, method in package.METHODS.items():
-            made = method() if isinstance(method, type) else method
-            for field in fields(made):
-                setting = field.name
-                if isinstance(getattr(made, setting), int | float):
-                    assert (type(made).__name__, setting) in named, (name, setting)
+    for package, named in ((evaluate, EVALUATE), (deconfound, DECONFOUND)):
+        for method in package.METHODS.values():
+            for field in fields(method()):
+                if isinstance(getattr(method(), field.name), int | float):
+                    names = field.name, (method.__name__, field.name)
+                    assert any(name in named for name in names), names
 
 
 def test_usual_settings_are_taken():
     evaluate.Clipped(largest=1, outcome_range=(0, 1))
     evaluate.SupportLimits(0, math.inf, math.inf, 0, 0, 1)
     evaluate.KernelWeighting(components=None, bandwidth=2)
-    deconfound.Additive(penalty=0, shrink=True)
-    deconfound.TwoStageLeastSquares(kappa="liml")
-    deconfound.TwoStageLeastSquares(kappa=0)
-    deconfound.PermutationWeighting(components=None, classifier="boosting")
+    usual = {"penalty": [None, 0, 0.5], "kappa": ["liml", 0, 1], "components": [None, 3]}
+    for method, setting in DECONFOUNDERS:
+        for value in usual.get(setting, []):
+            method(**{setting: value})

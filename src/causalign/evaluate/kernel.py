@@ -75,20 +75,20 @@ class KernelWeighting(Estimator):
         """Return the value; raise ``InputError`` when vectors of either side are missing."""
         X, T = log.vectors
         often = copies(X)
-        told = likeness(X, often)
+        compared = likeness(X, often)
         if self.components is not None and often < REPEATED:
             X, T = principal_components(X, T, self.components)
         seed = self.inference.seed
         width = choose_bandwidth(X, T, seed) if self.bandwidth is None else float(self.bandwidth)
-        return self._conclude(log, kernel_value(X, T, log.outcome, width), width, told)
+        return self._conclude(log, kernel_value(X, T, log.outcome, width), width, compared)
 
     def _conclude(
-        self, log: OffPolicyLog, value: KernelValue, width: float, told: Finding
+        self, log: OffPolicyLog, value: KernelValue, width: float, compared: Finding
     ) -> PolicyValue:
         with np.errstate(divide="ignore"):
             weights = diagnose_weights(np.log(value.weights), log.clusters)
         rows = effective_rows(weights, self.limits)
-        findings = (rows, told, *shared_findings(log, self.limits))
+        findings = (rows, compared, *shared_findings(log, self.limits))
         rows, own = value.rows, value.samples
         if log.samples is not None and log.samples.row is not None:
             # Samples of a logged prompt vary with its row, so they belong to the row's cluster.
