@@ -1,12 +1,23 @@
-"""What rows and samples did to an estimate: errors of differences, and of samples of a row."""
+"""What rows and samples did to an estimate: errors of differences, of samples, of residuals."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from causalign.evaluate import DoublyRobust, KernelWeighting, OffPolicyLog, TargetSamples
-from causalign.evaluate.value import SupportLimits
+from causalign.evaluate import (
+    DoublyRobust,
+    KernelWeighting,
+    OffPolicyLog,
+    SupportLimits,
+    TargetSamples,
+    confounder_outcome,
+)
+from causalign.evaluate.support_findings import outcome_model
+from causalign.logs.covariates import Covariate
+from causalign.results import Verdict
+from causalign.stats.importance_weights import diagnose_weights
 
 OPEN = SupportLimits(0.0, np.inf, np.inf, 0.0, 0.0, 1.0)
 
@@ -57,3 +68,27 @@ def test_samples_of_a_logged_prompt_vary_with_their_row():
     alone = method.estimate(replace(log, samples=replace(log.samples, row=None)))
     assert alone.estimate == pytest.approx(value.estimate)
     assert alone.stderr < 0.9 * jackknife
+
+
+def test_the_outcome_model_is_judged_by_weighted_residuals():
+    """EV208: weights 1 and 3, residuals 1 and 0 or 2: 1.5 on average, their error by hand."""
+    n = 400
+    w = np.tile([0.5, 1.5], n // 2)
+    residual = np.where(np.arange(n) % 4 == 1, 0.4, np.where(np.arange(n) % 4 == 3, -0.2, 0.0))
+    log = OffPolicyLog(residual + 0.5, np.log(w) - 4, np.full(n, -4.0), predicted=np.full(n, 0.5))
+    found = outcome_model(log, diagnose_weights(log.log_weights))
+    off = (w @ residual) / w.sum()
+    influence = w * (residual - off) / w.mean()
+    error = np.sqrt(n / (n - 1) * influence @ influence) / n
+    assert found.numbers == {"residual": pytest.approx(off), "stderr": pytest.approx(error)}
+    assert found.verdict is Verdict.WARN
+    assert f"p = {2 * stats.norm.sf(off / error):.2g}" in found.explanation
+
+
+def test_the_outcome_at_a_category_is_the_mean_of_its_training_rows():
+    train = Covariate("week", "categorical", np.array([0, 0, 1, 0]), ("a", "b"))
+    held_out = Covariate("week", "categorical", np.array([0, 1, 2]), ("a", "b", "c"))
+    found = confounder_outcome(train, np.array([1.0, 2.0, 5.0, 6.0]), held_out)
+    np.testing.assert_allclose(found, [3.0, 5.0, 3.5])  # c had no row: the mean of all
+    numbers = Covariate("price", "numeric", np.array([1.0, 2.0]))
+    assert confounder_outcome(numbers, np.array([5.0, 6.0]), numbers) is numbers.values
