@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from causalign.errors import InputError, NotIdentified
+from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.stats.proportions import (
     clustered_shares,
     paired_shares,
@@ -66,3 +66,16 @@ def test_clusters_of_repeated_prompts():
         clustered_shares(first, second, np.zeros(6))
     with pytest.raises(InputError, match="0 and 1"):
         unpaired_shares([0.5], [1.0])
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.5, float("nan"), True, "0.95", None])
+def test_levels_lie_between_0_and_1(level):
+    ones = np.array([1, 0, 1])
+    for call in (
+        lambda: share_interval(1, 3, level),
+        lambda: unpaired_shares(ones, ones, level),
+        lambda: paired_shares(ones, ones, level),
+        lambda: clustered_shares(ones, ones, [0, 1, 1], level),
+    ):
+        with pytest.raises(SettingsError, match="level must be a number above 0 and below 1"):
+            call()

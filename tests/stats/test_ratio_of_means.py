@@ -81,7 +81,7 @@ def test_the_bootstrap_resamples_rows_samples_and_whole_clusters():
     rows, _ = ratio.influence()
     expected = clustered_error(rows, groups)[0]
     assert bootstrap_spread(ratio, groups, draws=2000).stderr == pytest.approx(expected, rel=0.08)
-    with pytest.raises(SettingsError, match="at least 100 draws"):
+    with pytest.raises(SettingsError, match="draws must be a whole number at least 100"):
         bootstrap_spread(terms, draws=99)
 
 
