@@ -100,3 +100,16 @@ def test_copies_and_names():
     assert not are_equidistant(np.vstack([names, 0.5 * names]))
     assert not are_equidistant(np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 3**0.5 / 2]]))  # only 3
     assert not are_equidistant(np.random.default_rng(0).normal(size=(2000, 4)))
+
+
+def test_a_row_with_few_neighbours_counts_for_more_but_at_most_twice():
+    """Far apart, a row's leverage is 1 over its copies: 1/2 and 1/4 make it count 2 and 4/3."""
+    X = np.array([0.0, 0.0, 10.0, 10.0, 10.0, 10.0, 20.0])[:, None]
+    T = np.array([0.0, 10.0, 20.0])[:, None]
+    y = np.array([1.0, 3.0, 0.0, 1.0, 2.0, 3.0, 5.0])
+    found = kernel_value(X, T, y, 0.1)
+    copies = np.array([2, 2, 4, 4, 4, 4, 1])
+    own = np.array([2, 2, 1.5, 1.5, 1.5, 1.5, 5])
+    raw = 7 * (y - own) / (3 * copies)  # a third of the target on each text, shared by its rows
+    expected = raw / (1 - np.minimum(1 / copies, 0.5))
+    np.testing.assert_allclose(found.rows, expected, atol=1e-12)

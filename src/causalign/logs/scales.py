@@ -152,7 +152,7 @@ def _expected_rates(logs: Logs) -> Floats:
     rows = np.flatnonzero(counts)
     both = sparse.csr_array(sparse.vstack([X, X]))[rows]
     model.fit(both, happened[rows], sample_weight=counts[rows])
-    return np.clip(model.predict_proba(X)[:, 1], CERTAIN, 1 - CERTAIN)
+    return np.asarray(np.clip(model.predict_proba(X)[:, 1], CERTAIN, 1 - CERTAIN))
 
 
 def _columns(confounder: Covariate) -> sparse.csr_array:
