@@ -49,11 +49,15 @@ def rows_behind_effects(
         )
     shown = ", ".join(f"{names[i]} ({carried[i]:.1f})" for i in few[:SHOWN])
     more = f" and {len(few) - SHOWN} more" if len(few) > SHOWN else ""
+    of = f"clusters, in {observations:,} rows" if clustered else f"of {observations:,} rows"
     words = (
-        f"{len(few)} of {len(known)} effects rest on fewer than {FEW} {unit} of {observations:,} "
-        f"rows: {shown}{more}. Their intervals are widened for that, and hold if noise is about "
-        "normal: one odd row can make such an effect."
+        f"{len(few)} of {len(known)} effects rest on fewer than {FEW} {of}: {shown}{more}. Their "
+        "intervals are widened for that, and hold if noise is about normal: one odd row can make "
+        "such an effect."
     )
     if least < ONE_ROW:
-        words += " What rests on one row has no interval: its noise cannot be told from the effect."
+        words += (
+            f" What rests on one {unit[:-1]} has no interval: its noise cannot be told from the "
+            "effect."
+        )
     return check.warns(f"{words} Merge rare categories, or collect more of such {unit}.")
