@@ -70,6 +70,7 @@ def test_batches_give_what_all_rows_give(method, cluster, weight, log):
     np.testing.assert_allclose(
         np.sqrt(np.diag(found.covariance))[order], np.sqrt(np.diag(whole.covariance)), rtol=1e-7
     )
+    np.testing.assert_allclose(found.carried[order], whole.carried, rtol=1e-6)
     logs = Logs.read(log, named)
     np.testing.assert_allclose(found.predict(logs), whole.predict(logs), atol=1e-7)
 

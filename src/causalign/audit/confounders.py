@@ -223,6 +223,7 @@ def _check_table(logs: Logs) -> tuple[Finding, ...]:
         data.duplicate_rows(logs),
         data.repeated_texts(logs),
         data.huge_texts(logs),
+        data.few_counts(logs),
         data.constant_confounders(logs),
     )
 

@@ -11,16 +11,18 @@ from causalign.deconfound.effect import ConfounderEffect, linear_effect
 from causalign.deconfound.expansion import expand_confounders
 from causalign.deconfound.inference import (
     Covariance,
+    check_covariance,
     clusters_for,
     positive_weights,
 )
-from causalign.deconfound.levels import Absorbed, absorbed_terms
+from causalign.deconfound.levels import Absorbed, absorbed_terms, rows_behind_levels
 from causalign.deconfound.method import BlockPlan, FittedOnLogs, TextFeatures, refuse_formulas
 from causalign.deconfound.rare_categories import categories_seen_once
 from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.logs import Logs
 from causalign.logs.covariates import Covariate
 from causalign.results import Finding
+from causalign.settings import require_choice, require_number
 from causalign.stats.absorb import Absorber, absorb, degrees_of_freedom, singletons
 from causalign.stats.factor import COLLINEAR, independent_columns
 from causalign.stats.least_squares import LinearFit, ordinary
@@ -70,8 +72,10 @@ class Additive(FittedOnLogs[ConfounderEffect]):
     formula: str | None = None
 
     def __post_init__(self) -> None:
-        if self.penalty is not None and not (0 <= self.penalty < float("inf")):
-            raise SettingsError(f"penalty must be None or at least 0, not {self.penalty!r}.")
+        check_covariance(self.covariance)
+        if self.penalty is not None:
+            require_number("penalty", self.penalty, least=0)
+        require_choice("shrink", self.shrink, (True, False))
 
     def _estimate(self, logs: Logs, features: TextFeatures) -> ConfounderEffect:
         """Estimate h(C) beside the text features.
@@ -98,11 +102,13 @@ class Additive(FittedOnLogs[ConfounderEffect]):
         y, all_names = logs.outcome[used_rows], (*(feature_names[i] for i in used), *names)
         fit = self._regress(y, X, absorber, clusters, len(used), all_names)
         absorbed = Absorbed(levels, absorber, X, y, fit, clusters, self.shrink)
+        linear = absorbed_terms(absorbed, h)
         return linear_effect(
             self,
             logs,
-            absorbed_terms(absorbed, h),
+            linear,
             fit,
+            carried=rows_behind_levels(absorbed, linear.contrast),
             assumption=ASSUMPTION,
             findings=(
                 categories_seen_once(h.categories),

@@ -7,11 +7,14 @@ import numpy as np
 
 from causalign.deconfound.expansion import Expansion
 from causalign.deconfound.terms import LinearTerms, Term
-from causalign.stats.absorb import Absorber, level_covariance
+from causalign.stats.absorb import Absorber, level_bread, level_covariance
+from causalign.stats.carrying_rows import carrying_rows
 from causalign.stats.least_squares import LinearFit
 
 # Beyond this many categories their joint covariance is not computed: their stderr is NaN.
 MOST_LEVELS = 1000
+# So many numbers are held at once to count the rows behind the effects.
+BLOCK = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,8 +70,34 @@ def absorbed_terms(absorbed: Absorbed, h: Expansion) -> LinearTerms:
         block[:, own] = contrast
         rows.append(block)
         estimates.append(deviations)
-    covariance = _covariance(absorbed, np.vstack(rows))
-    return LinearTerms(tuple(terms), tuple(names), np.concatenate(estimates), covariance)
+    contrast = np.vstack(rows)
+    covariance = _covariance(absorbed, contrast)
+    return LinearTerms(tuple(terms), tuple(names), np.concatenate(estimates), covariance, contrast)
+
+
+def rows_behind_levels(absorbed: Absorbed, contrast: np.ndarray) -> np.ndarray:
+    """Return on how many rows, or clusters, each of r estimates rests, NaN where unknown.
+
+    ``contrast (r, L + k)`` leads from the effects of L levels and k columns to the estimates.
+    """
+    absorber, total = absorbed.absorber, sum(absorbed.absorber.counts)
+    bread = np.zeros((contrast.shape[1], contrast.shape[1]))
+    known = _levels_are_known(absorber)
+    if known:
+        bread = level_bread(absorber, absorbed.X, absorbed.fit)
+    else:
+        bread[total:, total:] = absorbed.fit.bread
+    weight = (absorber.weights / absorber.weights.mean())[:, None]
+    indicators, within = absorber.indicators(), absorber.within(absorbed.X)
+    carried = []
+    for some in np.array_split(contrast, 1 + len(contrast) * len(weight) // BLOCK):
+        own = (some @ bread).T
+        pull = weight * (indicators @ own[:total] + within @ own[total:])
+        carried.append(carrying_rows(pull, absorbed.clusters))
+    behind = np.concatenate(carried)
+    if not known:
+        behind[np.abs(contrast[:, :total]).sum(axis=1) > 0] = np.nan
+    return behind
 
 
 def shrinkage(deviations: np.ndarray, counts: np.ndarray, noise: float) -> np.ndarray:
@@ -108,10 +137,7 @@ def _deviations(absorbed: Absorbed, f: int, effects: np.ndarray) -> tuple[np.nda
 
 def _covariance(absorbed: Absorbed, rows: np.ndarray) -> np.ndarray:
     """Return the covariance of the estimates, which is that before they were shrunk."""
-    counts, redundant = absorbed.absorber.counts, absorbed.absorber.redundant
-    total = sum(counts)
-    # Where categories fall apart, a deviation from the common average has no meaning of its own.
-    known = total <= MOST_LEVELS and (redundant is None or redundant < len(counts))
+    total, known = sum(absorbed.absorber.counts), _levels_are_known(absorbed.absorber)
     if known:
         joint = level_covariance(
             absorbed.absorber,
@@ -128,3 +154,12 @@ def _covariance(absorbed: Absorbed, rows: np.ndarray) -> np.ndarray:
         unknown = np.abs(rows[:, :total]).sum(axis=1) > 0
         covariance[unknown, :] = covariance[:, unknown] = np.nan
     return covariance
+
+
+def _levels_are_known(absorber: Absorber) -> bool:
+    """Return whether every level has a covariance: there are few, and they are connected.
+
+    Where categories fall apart, a deviation from the common average has no meaning of its own.
+    """
+    few = sum(absorber.counts) <= MOST_LEVELS
+    return few and (absorber.redundant is None or absorber.redundant < len(absorber.counts))

@@ -9,8 +9,10 @@ from causalign.deconfound.effect import ConfounderEffect, linear_effect
 from causalign.deconfound.expansion import expand_confounders
 from causalign.deconfound.inference import (
     Covariance,
+    check_covariance,
     clusters_for,
     positive_weights,
+    rows_behind,
 )
 from causalign.deconfound.method import BlockPlan, FittedOnLogs, refuse_formulas
 from causalign.deconfound.rare_categories import categories_seen_once
@@ -44,23 +46,30 @@ class OrdinaryLeastSquares(FittedOnLogs[ConfounderEffect]):
     covariance: Covariance = "auto"
     formula: str | None = None
 
+    def __post_init__(self) -> None:
+        check_covariance(self.covariance)
+
     def _estimate(self, logs: Logs, *_: object) -> ConfounderEffect:
         """Estimate h(C) without the text; raise `NotIdentified` for redundant confounders."""
         weights = positive_weights(logs)
         expansion = expand_confounders(logs, self.formula, weights)
+        clusters = clusters_for(logs, self.covariance)
+        X = np.column_stack([np.ones(len(logs)), expansion.columns])
         fit = ordinary(
             logs.outcome,
-            np.column_stack([np.ones(len(logs)), expansion.columns]),
+            X,
             weights=weights,
-            clusters=clusters_for(logs, self.covariance),
+            clusters=clusters,
             correction="min",
             names=("intercept", *expansion.names),
         )
+        linear = expansion.terms(fit.coefficients[1:], fit.covariance[1:, 1:])
         return linear_effect(
             self,
             logs,
-            expansion.terms(fit.coefficients[1:], fit.covariance[1:, 1:]),
+            linear,
             fit,
+            carried=rows_behind(X, fit.bread[1:], linear.contrast, weights, clusters),
             assumption=ASSUMPTION,
             findings=(categories_seen_once(expansion.categories),),
             numbers={"condition": fit.condition},

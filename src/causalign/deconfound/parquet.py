@@ -9,7 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from scipy.linalg import block_diag
 
+from causalign.checks.rows_behind import rows_behind_effects
 from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.method import BlockPlan, LinearDeconfounder
 from causalign.deconfound.terms import Categories, LinearTerms, Slope, Term, combine_terms
@@ -41,7 +43,8 @@ def fit_parquet(
     and the additive estimator (whose text features are the columns of the role ``features``, and
     whose categories are indicator columns here, so that few hundred levels fit). Only columns of
     numbers and categories are read; texts stay on disk. Diagnostics that need the rows once more
-    (first-stage F, categories seen once) are not computed. Clusters are one sum each in memory.
+    (first-stage F, categories seen once) are not computed, only on how many rows each effect
+    rests. Clusters are one sum each in memory.
 
     Parameters
     ----------
@@ -57,7 +60,7 @@ def fit_parquet(
     Returns
     -------
     ConfounderEffect
-        The effect, without findings.
+        The effect, with the finding on the rows that carry it (DE104).
 
     Raises
     ------
@@ -79,8 +82,15 @@ def fit_parquet(
     text = roles.features if plan.beside_features else ()
     labels = _names(source, (*text, *own, *moved, *instruments))
     blocks = partial(_read_blocks, source, (*text, *own), moved, instruments, cluster)
-    fit = fit_blocks(blocks, tuple(labels), kappa=plan.kappa)
-    return _as_effect(method, source, fit, assumption, text, (*own, *moved))
+    skipped = len(_names(source, text))
+
+    def contrast(means: np.ndarray) -> np.ndarray:
+        shown = _show(source, (*own, *moved), means[skipped:])
+        matrix = block_diag(*(block for _, block in shown))
+        return np.hstack([np.zeros((len(matrix), skipped)), matrix])
+
+    fit = fit_blocks(blocks, tuple(labels), contrast=contrast, kappa=plan.kappa)
+    return _as_effect(method, source, fit, assumption, skipped, (*own, *moved))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +118,10 @@ def _as_effect(
     source: "_ParquetRows",
     fit: BlockFit,
     assumption: str,
-    text: Names,
+    skipped: int,
     confounders: Names,
 ) -> ConfounderEffect:
-    """Turn the coefficients, those of the text first, into the effect of the confounders."""
-    skipped = len(_names(source, text))
+    """Turn the coefficients, first ``skipped`` of the text, into the effect of the confounders."""
     spent = len(fit.coefficients) + 1
     linear = _read_terms(
         source,
@@ -130,6 +139,10 @@ def _as_effect(
         observations=fit.rows,
         outcome=source.roles.outcome,
         assumption=assumption,
+        findings=(
+            rows_behind_effects(linear.names, fit.carried, fit.rows, clustered=bool(fit.clusters)),
+        ),
+        carried=fit.carried,
         degrees_of_freedom=float(fit.clusters - 1 if fit.clusters else fit.rows - spent),
         numbers={"kappa": fit.kappa},
         settings=method.settings(),
@@ -330,20 +343,35 @@ def _read_terms(
     shares of their levels, so that no category is special and all have intervals.
     """
     terms: list[Term] = []
-    shown: list[tuple[tuple[str, ...], np.ndarray]] = []
+    shown = _show(source, names, means)
     start = 0
-    for name in names:
+    for name, (_, contrast) in zip(names, shown, strict=True):
         levels = source.levels(name)
-        own = slice(start, start + (len(levels) - 1 if levels else 1))
+        own = slice(start, start + contrast.shape[1])
         start = own.stop
         if not levels:
             slope, mean = float(coefficients[own][0]), float(means[own][0])
             terms.append(Slope(name, slope, mean, source.kinds[name]))
-            shown.append(((name,), np.ones((1, 1))))
             continue
-        width = len(levels) - 1
-        contrast = np.vstack([np.zeros(width), np.eye(width)]) - means[own]
         deviations = (contrast @ coefficients[own]).tolist()
         terms.append(Categories(name, dict(zip(levels, deviations, strict=True))))
-        shown.append((tuple(f"{name}[{level}]" for level in levels), contrast))
     return combine_terms(terms, shown, coefficients, covariance)
+
+
+def _show(
+    source: _ParquetRows, names: Sequence[str], means: np.ndarray
+) -> list[tuple[tuple[str, ...], np.ndarray]]:
+    """Return, for each column, what is shown of it and the matrix from its coefficients to that."""
+    shown: list[tuple[tuple[str, ...], np.ndarray]] = []
+    start = 0
+    for name in names:
+        levels = source.levels(name)
+        if not levels:
+            shown.append(((name,), np.ones((1, 1))))
+            start += 1
+            continue
+        width = len(levels) - 1
+        contrast = np.vstack([np.zeros(width), np.eye(width)]) - means[start : start + width]
+        shown.append((tuple(f"{name}[{level}]" for level in levels), contrast))
+        start += width
+    return shown

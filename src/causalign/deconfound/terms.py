@@ -142,12 +142,16 @@ class Categories:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearTerms:
-    """Hold the terms of a linear h(C); names and estimates are ``(k,)``, covariance ``(k, k)``."""
+    """Hold the terms of a linear h(C); names and estimates are ``(k,)``, covariance ``(k, k)``.
+
+    ``contrast (k, c)`` leads from the c coefficients of the regression to the estimates.
+    """
 
     terms: tuple[Term, ...]
     names: tuple[str, ...]
     estimates: np.ndarray
     covariance: np.ndarray
+    contrast: np.ndarray
 
 
 def combine_terms(
@@ -162,4 +166,5 @@ def combine_terms(
     """
     names = tuple(name for labels, _ in shown for name in labels)
     matrix = block_diag(*(block for _, block in shown))
-    return LinearTerms(tuple(terms), names, matrix @ coefficients, matrix @ covariance @ matrix.T)
+    estimates, covariance = matrix @ coefficients, matrix @ covariance @ matrix.T
+    return LinearTerms(tuple(terms), names, estimates, covariance, matrix)

@@ -49,6 +49,12 @@ class TargetSamples:
         size = len(np.asarray(getattr(self, given[0])))
         _check_arrays(self, given, size, " of the target's samples", may_be_zero="logging_logprob")
         if self.row is not None:
+            odd = np.flatnonzero(self.row != np.floor(self.row))
+            if odd.size:
+                raise InputError(
+                    "row of the target's samples must be whole numbers, positions in the log; "
+                    f"sample {odd[0]} has {self.row[odd[0]]:g}."
+                )
             object.__setattr__(self, "row", self.row.astype(np.int64))
 
     @staticmethod
@@ -141,6 +147,12 @@ class OffPolicyLog:
         _check_arrays(self, given, n, "", may_be_zero="target_logprob")
         if self.clusters is not None and np.shape(self.clusters) != (n,):
             raise InputError(f"clusters must be ({n},), not {np.shape(self.clusters)}.")
+        labels = np.asarray(0 if self.clusters is None else self.clusters)
+        if labels.dtype.kind == "f" and np.isnan(labels).any():
+            raise InputError(
+                f"clusters are missing (NaN) in row {int(np.isnan(labels).argmax())}: name them, "
+                "or leave the row out everywhere."
+            )
         self._check_samples()
 
     def __len__(self) -> int:

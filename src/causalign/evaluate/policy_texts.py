@@ -16,6 +16,7 @@ from causalign.evaluate.judges import Judge, Score
 from causalign.evaluate.measure import Measure
 from causalign.logs.outcome_model import predict_outcome
 from causalign.results import Finding, Verdict
+from causalign.settings import require_number
 from causalign.stats.proportions import (
     SharesCompared,
     clustered_shares,
@@ -296,7 +297,10 @@ def marker_shares(
     ------
     InputError
         For paired sides of different lengths, or no marker.
+    SettingsError
+        For a level that is not between 0 and 1.
     """
+    require_number("level", level, above=0, below=1)
     if not markers or any(not m.strip() for m in markers):
         raise InputError("Give at least one marker, a word or phrase that is not blank.")
     compare = paired_shares if paired else unpaired_shares

@@ -202,11 +202,21 @@ def level_covariance(
         meat[:total, total:] += factor * (levels.T @ slopes)
         meat[total:, total:] += factor * (slopes.T @ slopes)
     meat[total:, :total] = meat[:total, total:].T
+    bread = level_bread(absorber, X, fit)
+    return bread @ meat @ bread.T
+
+
+def level_bread(absorber: Absorber, X: Floats, fit: LinearFit) -> Floats:
+    """Return what leads from scores of levels and columns to their effects, as `level_covariance`.
+
+    ``(L + k, L + k)``, for weights of mean 1.
+    """
+    total, k = sum(absorber.counts), X.shape[1]
     bread = np.zeros((total + k, total + k))
     bread[:total, :total] = absorber.solve(np.eye(total)) * absorber.weights.mean()
     bread[:total, total:] = -absorber.effects(X) @ fit.bread
     bread[total:, total:] = fit.bread
-    return bread @ meat @ bread.T
+    return bread
 
 
 def _schur_inverse(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from causalign.errors import NotIdentified
+from causalign.stats.carrying_rows import effective_number
 from causalign.stats.factor import factorise_gram
 
 Floats = NDArray[np.float64]
@@ -33,8 +34,8 @@ class Block:
 class BlockFit:
     """Hold slopes, exogenous columns first, and their covariance; the intercept is left out.
 
-    ``means`` ``(m + p,)`` are the weighted means of the same columns; ``first_stage_f`` the robust
-    partial F of each endogenous column (empty without any).
+    ``means`` ``(m + p,)`` are the weighted means of the same columns; ``carried (r,)`` says on how
+    many rows, or clusters, each of the estimates rests that were asked for.
     """
 
     coefficients: Floats
@@ -43,12 +44,14 @@ class BlockFit:
     rows: int
     clusters: int
     kappa: float
+    carried: Floats
 
 
 def fit_blocks(
     blocks: Callable[[], Iterable[Block]],
     names: tuple[str, ...],
     *,
+    contrast: Callable[[Floats], Floats],
     kappa: float | Literal["liml"] = 1.0,
 ) -> BlockFit:
     """Fit ``y = a + X b + e``, with instruments where there are endogenous columns.
@@ -60,7 +63,8 @@ def fit_blocks(
     Memory: O(k²), and O(G k) with G clusters.
 
     ``blocks`` must give the same blocks each time it is called; ``names`` are those of exogenous,
-    endogenous and instrument columns. Raises `NotIdentified`.
+    endogenous and instrument columns; ``contrast`` turns the means into the matrix ``(r, m + p)``
+    from slopes to the estimates whose rows are counted. Raises `NotIdentified`.
     """
     total = _moments(blocks())
     sizes = total.sizes
@@ -83,17 +87,22 @@ def fit_blocks(
     right = (1 - k_class) * G[X, y] + k_class * projection.T @ G[W, y]
     bread = np.linalg.inv(mixed)
     slopes = bread @ right
-    meat, left, clusters = _scores(blocks(), total, W, X, projection, slopes, k_class)
+    scale = total.scale[1 : 1 + m + p] / total.scale[y]
+    means = total.mean[1 : 1 + m + p]
+    shown = (contrast(means) / scale) @ bread[1:]
+    meat, left, clusters, carried = _scores(
+        blocks(), total, W, X, projection, slopes, k_class, shown
+    )
     slopes = slopes + bread @ left
     covariance = _correction(total.rows, len(X), clusters) * bread @ meat @ bread.T
-    scale = total.scale[1 : 1 + m + p] / total.scale[y]
     return BlockFit(
         slopes[1:] / scale,
         covariance[1:, 1:] / np.outer(scale, scale),
-        total.mean[1 : 1 + m + p],
+        means,
         total.rows,
         clusters,
         k_class,
+        carried,
     )
 
 
@@ -153,9 +162,14 @@ def _scores(
     projection: Floats,
     slopes: Floats,
     kappa: float,
-) -> tuple[Floats, Floats, int]:
-    """Sum the outer products of the scores, and what the normal equations still lack."""
+    shown: Floats,
+) -> tuple[Floats, Floats, int, Floats]:
+    """Sum the outer products of the scores, and what the normal equations still lack.
+
+    ``shown (r, k)`` times the scores are the estimates; last come the rows that carry them.
+    """
     meat, left = np.zeros((len(X), len(X))), np.zeros(len(X))
+    shares, squares = np.zeros(len(shown)), np.zeros(len(shown))
     sums: dict[object, Floats] = {}
     clustered = False
     for block in blocks:
@@ -165,23 +179,26 @@ def _scores(
         weighted = residual * block.weights
         left += kappa * (fitted.T @ weighted) + (1 - kappa) * (columns[:, X].T @ weighted)
         scores = fitted * weighted[:, None]
+        own = np.square((fitted * block.weights[:, None]) @ shown.T)
         if block.clusters is None:
             meat += scores.T @ scores
+            shares, squares = shares + own.sum(axis=0), squares + np.square(own).sum(axis=0)
             continue
         clustered = True
         labels, codes = np.unique(block.clusters, return_inverse=True)
-        gathered = np.zeros((len(labels), len(X)))
-        np.add.at(gathered, codes, scores)
+        gathered = np.zeros((len(labels), len(X) + len(shown)))
+        np.add.at(gathered, codes, np.hstack([scores, own]))
         for label, row in zip(labels.tolist(), gathered, strict=True):
             sums[label] = sums[label] + row if label in sums else row
     if clustered:
-        stacked = np.array(list(sums.values()))
+        stacked, own = np.hsplit(np.array(list(sums.values())), [len(X)])
         meat = stacked.T @ stacked
+        shares, squares = own.sum(axis=0), np.square(own).sum(axis=0)
         if len(sums) < 2:
             raise NotIdentified(
                 "Clustered standard errors need at least two clusters; there is one."
             )
-    return meat, left, len(sums)
+    return meat, left, len(sums), effective_number(shares, squares)
 
 
 def _liml(G: Floats, exogenous: int, p: int, q: int) -> float:

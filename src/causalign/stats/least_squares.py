@@ -238,7 +238,14 @@ def _k_class_bread(factor: Factorisation, Xw: Floats, fitted: Floats, kappa: flo
     # X^'X^ = S^-1 R'R S^-1 its inverse is S R^-1 (I + (1 - kappa) G)^-1 R^-T S, free of units.
     unit = linalg.solve_triangular(factor.root, np.diag(factor.scale), trans="T")  # R^-T S
     off = (Xw - fitted) @ unit.T
-    inner = np.eye(Xw.shape[1]) + (1 - kappa) * (off.T @ off)
+    gram = off.T @ off
+    inner = np.eye(Xw.shape[1]) + (1 - kappa) * gram
+    highest = 1 + 1 / max(float(np.linalg.eigvalsh(gram)[-1]), 1e-300)
+    if kappa >= highest:
+        raise SettingsError(
+            f"kappa must be below {highest:.4g} for these columns, not {kappa:g}: beyond, the sum "
+            "of squares has no least value. Use 1, or 'liml'."
+        )
     inverse = unit.T @ np.linalg.solve(inner, unit)
     return np.asarray((inverse + inverse.T) / 2)
 
