@@ -149,7 +149,8 @@ def load_language_model(
 ) -> LanguageModel:
     """Load a model by name (``'smollm2'``), from a local folder, or by its name on a hub.
 
-    Weights must be safetensors; code that comes with a model is never executed.
+    Weights must be safetensors, and all of the model's; code that comes with a model is never
+    executed. A chat template that asks the clock names one day instead.
 
     Parameters
     ----------
@@ -167,9 +168,9 @@ def load_language_model(
     ExtraNotInstalled
         Without the libraries.
     SettingsError
-        For an unknown name or precision.
+        For an unknown name or precision, or a model that reads in both directions.
     ArtifactError
-        If the model cannot be loaded or the adapter belongs to another.
+        If the model cannot be loaded, its folder does not fill it, or the adapter does not fit.
     """
     check_precision(precision)
     what = f"The language model {str(name)!r}"
