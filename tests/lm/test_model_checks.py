@@ -288,3 +288,32 @@ def test_position_limits():
     tokenizer = byte_pairs()
     assert position_limit(bert(tokenizer)) == 130
     assert position_limit(tf.RobertaModel(tf.RobertaConfig(**sizes(tokenizer)))) == 128
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn])
+def test_small_numbers_without_their_scales_are_refused(made, tmp_path, dtype):
+    """They would be taken for the weights themselves."""
+    from safetensors.torch import load_file, save_file
+
+    folder = copy(made, "llama", tmp_path)
+    path = folder / "model.safetensors"
+    small = {name: value.mul(10).to(dtype) for name, value in load_file(path).items()}
+    save_file(small, path, metadata={"format": "pt"})
+    assert "is quantised" in refusal(load_language_model, folder)
+
+
+@pytest.mark.parametrize("name", ["XLNetLMHeadModel", "BertLMHeadModel", "MixtralForCausalLM"])
+def test_before_it_has_learned_anything_a_model_shows_whether_it_looks_ahead(name):
+    """With the small weights that networks start from, and experts that share their tokens."""
+    from causalign.lm.model_checks import first_states, looks_ahead
+
+    torch.manual_seed(0)
+    small = {"vocab_size": 300, "num_attention_heads": 4, "hidden_size": 32}
+    settings = {
+        "XLNetLMHeadModel": {"vocab_size": 300, "d_model": 32, "n_layer": 1, "n_head": 4},
+        "BertLMHeadModel": {**small, "num_hidden_layers": 1, "intermediate_size": 64},
+        "MixtralForCausalLM": {**small, "num_key_value_heads": 2, "intermediate_size": 64},
+    }
+    network = getattr(tf, name)
+    model = network(network.config_class(**settings[name])).eval()
+    assert looks_ahead(first_states(model, "The model")) == (name != "MixtralForCausalLM")

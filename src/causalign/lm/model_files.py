@@ -11,6 +11,7 @@ from causalign.files import hash_file
 from causalign.lm.model_checks import (
     check_config,
     check_model_folder,
+    check_stored_types,
     check_tokenizer,
     check_weights,
     count_embeddings,
@@ -104,6 +105,7 @@ def load_pretrained(
     safe = {"trust_remote_code": False, "local_files_only": True}
     with silence_transformers():
         try:
+            check_stored_types(folder, what)
             config = transformers.AutoConfig.from_pretrained(folder, **safe)
             check_config(config, what)
             model, loading = getattr(transformers, network).from_pretrained(
