@@ -5,6 +5,7 @@ error before anything is trained or scored.
 """
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from tests.lm.tiny import WORDS, bert, byte_pairs, last_state, llama, logprob_al
 torch = pytest.importorskip("torch")
 tf = pytest.importorskip("transformers")
 
-SHORT = Training(steps=2, batch_size=4, learning_rate=1e-2)
+SHORT = Training(steps=4, batch_size=4, learning_rate=1e-2)
 
 
 def rows():
@@ -47,8 +48,9 @@ def sft(folder, out, **more):
 def ppo(folder, out):
     from causalign.policy import PPO
 
-    small = {"rollout_size": 4, "evaluation_texts": 4, "max_new_tokens": 4}
-    method = PPO(model=str(folder), lora=None, training=SHORT, **small)
+    small = {"rollout_size": 8, "evaluation_texts": 4, "max_new_tokens": 4}
+    slow = replace(SHORT, learning_rate=1e-3, save_every=2)  # it stops far from its start
+    method = PPO(model=str(folder), lora=None, training=slow, **small)
     return method.fit(["mug", "sale"], out, reward=reward)
 
 

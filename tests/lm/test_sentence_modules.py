@@ -206,6 +206,10 @@ REFUSED = {
         set_in("2_Dense/config.json", activation_function="own.Act"),
         "own.Act",
     ),
+    "a layer as an activation": (
+        set_in("2_Dense/config.json", activation_function="torch.nn.modules.linear.Linear"),
+        "activation torch.nn.modules.linear.Linear",
+    ),
     "a layer of another width": (set_in("2_Dense/config.json", in_features=31), "does not fit"),
     "chat messages": (
         set_in("sentence_bert_config.json", modality_config={"text": {}, "message": {}}),

@@ -213,7 +213,7 @@ def fix_clock(tokenizer: "PreTrainedTokenizerBase", what: str) -> None:
         return
     if isinstance(templates, Mapping):
         fixed = {name: _fix_day(text, what) for name, text in templates.items()}
-        tokenizer.chat_template = fixed  # type: ignore[assignment]
+        tokenizer.chat_template = fixed
     else:
         tokenizer.chat_template = _fix_day(templates, what)
 
@@ -253,7 +253,8 @@ def first_states(model: Any, what: str) -> "torch.Tensor":
             f"{what} gives no state for each token of a text ({type(model).__name__}), which is "
             "not supported. Choose another model."
         )
-    return states[:, 0]
+    first: torch.Tensor = states[:, 0]
+    return first
 
 
 def looks_ahead(states: "torch.Tensor") -> bool:

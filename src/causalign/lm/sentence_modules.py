@@ -204,10 +204,14 @@ def _activation(config: Mapping[str, Any], folder: Path) -> "torch.nn.Module":
 
     given = str(config.get("activation_function", "torch.nn.modules.activation.Tanh"))
     kind = getattr(torch.nn, given.rpartition(".")[2], None)
-    known = given.startswith("torch.nn.modules.") and isinstance(kind, type)
-    if not (known and issubclass(kind, torch.nn.Module)):
+    if not given.startswith("torch.nn.modules.") or not isinstance(kind, type):
         raise _unsupported(folder, f"the activation {given}")
-    made: torch.nn.Module = kind()
+    try:
+        made = kind()
+    except TypeError:  # a layer, which needs to be told its sizes
+        made = None
+    if not isinstance(made, torch.nn.Module):
+        raise _unsupported(folder, f"the activation {given}")
     return made
 
 
