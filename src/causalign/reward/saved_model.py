@@ -50,6 +50,9 @@ class SavedModel:
         if self.encoder is not None:
             return self.encoder
         encoder = _load_once(self.encoder_name)
+        if self.encoder_revision not in (None, encoder.revision):
+            _load_once.cache_clear()  # its folder may have changed since
+            encoder = _load_once(self.encoder_name)
         self._check_encoder(encoder)
         return encoder
 
