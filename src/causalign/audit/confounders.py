@@ -66,7 +66,7 @@ class ConfounderAudit:
         """How the text shows it, in words."""
         if self.judged.word or self.from_text is None:
             return f"“{self.judged.word}” travels with that"
-        return f"the text predicts it with {self.metric} {self.from_text:.2f}"
+        return self.judged.describe_text(self.from_text, self.metric)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -24,6 +24,7 @@ from causalign.stats.marker_effects import (
 )
 
 FOLDS = 5
+FEWEST_TEXTS = 50
 # Markers at once: so many numbers that a block of them fits into 200 MB.
 NUMBERS_AT_ONCE = 25_000_000
 MOST_AT_ONCE = 512
@@ -66,14 +67,17 @@ def judge_confounders(
 
 
 def rows_together(logs: Logs) -> np.ndarray:
-    """Return clusters, or texts where none are declared or there are too few for three folds.
+    """Return clusters, else texts, else rows: what folds keep together and errors share ``(n,)``.
 
-    Rows, where there are fewer than three texts too.
+    Texts where no cluster is declared, or fewer than three; rows where there are fewer than fifty
+    texts. Few texts are templates, each in many rows: what a template does is then estimated from
+    its other rows, while from the other templates nobody could know it.
     """
     clusters = logs.clusters
-    if clusters is None or len(np.unique(clusters)) < 3:
-        clusters = logs.codes_of(logs.roles.completion)
-    return clusters if len(np.unique(clusters)) >= 3 else np.arange(len(logs))
+    if clusters is not None and len(np.unique(clusters)) >= 3:
+        return clusters
+    texts = logs.codes_of(logs.roles.completion)
+    return texts if len(np.unique(texts)) >= FEWEST_TEXTS else np.arange(len(logs))
 
 
 def cut_folds(logs: Logs, folds: int = FOLDS, seed: int = 0) -> np.ndarray:

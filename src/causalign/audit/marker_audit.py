@@ -118,8 +118,8 @@ class MarkerAudit(Result):
             )
         naive, after = self.effects.naive.estimate, self.effects.deconfounded.estimate
         named = "; ".join(
-            f"“{printable(self.markers.names[i], 40)}” seems to add {naive[i]:+.2f} and "
-            f"adds {after[i]:+.2f}"
+            f"“{printable(self.markers.names[i], 40)}” seems to add {naive[i]:+.3g} and "
+            f"adds {after[i]:+.3g}"
             for i in self.leads[:3]
         )
         others = count - min(len(self.leads), 3)

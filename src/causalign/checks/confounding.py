@@ -64,6 +64,14 @@ class Judged:
         return share
 
 
+    def describe_text(self, from_text: float, metric: str) -> str:
+        """Return in words how well the text predicts it, or what it does where that is more."""
+        shows = self.test.strongest.shows
+        if metric == "R²" and shows is not None and shows.score > from_text:
+            return f"the text predicts what it does with R² {shows.score:.2f}"
+        return f"the text predicts it with {metric} {from_text:.2f}"
+
+
 def judge(names: Sequence[str], tests: Sequence[ConfoundingTest]) -> tuple[Judged, ...]:
     """Apply the rule to the columns that were tested together."""
     both = holm([test.p_value for test in tests])
@@ -99,26 +107,25 @@ def confounded_by(judged: Judged, from_text: float | None, metric: str) -> Findi
             f"{capital(judged.describe())}{effect}; without text features nobody can say whether "
             "the text shows it. Name an encoder, or features in Roles(features=...)."
         )
-    seen = f"text predicts {name} with {metric} {from_text:.3f}"
-    if judged.confounds and not test.beside_text:
-        return check.warns(
-            f"Confounded: the {seen} and all but determines it, and {judged.describe()}. Which of "
-            "both moved the outcome cannot be told apart (OV102)."
-        )
+    seen = judged.describe_text(from_text, metric)
     if judged.confounds:
-        return check.warns(
-            f"Confounded: the {seen}, and {judged.describe()}. Deconfound before fitting a reward."
-        )
+        advice = "Deconfound before fitting a reward."
+        if not test.beside_text:
+            advice = "The text all but determines it: which of both moved the outcome cannot be "
+            advice += "told (OV102)."
+        return check.warns(f"Confounded: {judged.describe()}, and {seen}. {advice}")
     if not judged.moves:
         return check.passes(
-            f"The {seen}, but {judged.describe()}, no more than chance would: there is nothing to "
-            "take out."
+            f"{capital(judged.describe())}, no more than chance would, so there is nothing to take "
+            f"out; {seen}."
         )
     if judged.p_value < SIGNIFICANCE:
-        return check.passes(f"The {seen}; {judged.describe()}: too little to turn a reward around.")
+        return check.passes(
+            f"{capital(judged.describe())}, and {seen}: too little to turn a reward around."
+        )
     return check.passes(
-        f"{capital(judged.describe())}, but the text does not show what it does: a reward cannot "
-        "learn it."
+        f"{capital(judged.describe())}, but neither the text nor a word of it shows what it does: "
+        "a reward cannot learn it."
     )
 
 

@@ -110,7 +110,8 @@ def _cut(text: str) -> tuple[list[list[str]], list[str]]:
     """Return lists of words that follow each other, and sequences of characters."""
     if text.isascii():
         # Folded together, which is faster than word by word: no word holds a line break.
-        return [("\n".join(ASCII.findall(text))).lower().split("\n")], []
+        words = "\n".join(ASCII.findall(text)).lower()
+        return [words.split("\n")] if words else [], []
     patterns = _patterns()
     plain = patterns["invisible"].sub("", unicodedata.normalize("NFC", text))
     sentences: list[list[str]] = [[]]

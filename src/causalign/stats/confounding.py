@@ -18,7 +18,6 @@ Floats = NDArray[np.float64]
 
 # A column of which the text leaves less than this is tested without the text.
 LITTLE_LEFT = 0.1
-TINY = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +115,7 @@ def confounding_tests(
     starts = np.cumsum([scales, *(basis.shape[1] for basis in bases)])
     predicted, effects, beside = [], [], []
     for basis, start, stop in zip(bases, starts, starts[1:], strict=False):
-        remains = np.sum(left[:, start:stop] ** 2) / max(np.sum(centred[:, start:stop] ** 2), TINY)
-        beside.append(bool(remains >= LITTLE_LEFT))
+        beside.append(_varies_beside_text(centred, left, slice(start, stop)))
         both = left if beside[-1] else centred
         V, u = both[:, start:stop], both[:, :scales]
         predicted.append(cross_fit_predictions(V, u, groups, folds=folds, seed=seed))
@@ -132,6 +130,13 @@ def confounding_tests(
         each = [_on_one_scale(s, fit, target, own, effect, groups) for s in range(scales)]
         tests.append(ConfoundingTest(tuple(each), beside[j]))
     return tuple(tests)
+
+
+def _varies_beside_text(centred: Floats, left: Floats, columns: slice) -> bool:
+    """Return whether the text leaves enough of what the columns do to the outcome by themselves."""
+    slopes = np.linalg.lstsq(centred[:, columns], centred[:, 0], rcond=1e-9)[0]
+    remains, whole = (np.sum((part[:, columns] @ slopes) ** 2) for part in (left, centred))
+    return bool(remains >= LITTLE_LEFT * whole)
 
 
 def _on_one_scale(
