@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from causalign import artifacts, deconfound, policy
+from causalign import artifacts, deconfound, evaluate, policy
 from causalign.errors import InputError, NotIdentified
 from causalign.files import read_json, write_json
 from causalign.lm.generate import sample
@@ -62,7 +62,8 @@ def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
         pq.write_table(pa.table({"prompt": asked} | columns), folder / "generations.parquet")
 
     markers = plan.recipe.evaluate.markers
-    return compare_policies(method, fits, generated, prompts, markers, judge), payload
+    section = compare_policies(method, fits, generated, prompts, markers, judge, plan.train)
+    return section, payload
 
 
 def _fit_start(
@@ -89,7 +90,8 @@ def _choose_judge(plan: Plan, place: Place) -> HeldOutJudge | None:
         fit = fit_reward(plan, adjusted, place.unfinished / "judge")
     except (InputError, NotIdentified):
         return None
-    return HeldOutJudge("a deconfounded reward of the held-out rows", fit.units, fit.model)
+    units = evaluate.name_units(fit.units, plan.test.roles.outcome)
+    return HeldOutJudge("a deconfounded reward of the held-out rows", units, fit.model)
 
 
 def _draw_prompts(plan: Plan) -> list[str] | None:
