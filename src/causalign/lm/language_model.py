@@ -13,6 +13,7 @@ from causalign.errors import ArtifactError, SettingsError, nearest, needs_extra
 from causalign.files import hash_file
 from causalign.lm.encoder_name import Precision, check_precision
 from causalign.lm.model_files import choose_device, load_pretrained, revision_of
+from causalign.lm.plain_text import read_ends
 from causalign.lm.progress import silence_transformers
 from causalign.lm.smollm2 import smollm2_folder
 
@@ -103,6 +104,16 @@ class LanguageModel:
         return int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 20)
 
     @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens at which a text ends, those that the model's settings name."""
+        return read_ends(self.model.generation_config.eos_token_id, self.tokenizer)
+
+    def end_at(self, token: int) -> None:
+        """Let texts end at this token too, here and wherever the whole model is written."""
+        if token not in self.ends:
+            self.model.generation_config.eos_token_id = [*self.ends, token]
+
+    @property
     def has_adapter(self) -> bool:
         """Whether the network carries a peft adapter."""
         return hasattr(self.model, "peft_config")
@@ -165,7 +176,10 @@ def load_language_model(
 
     # What a model's author prefers when sampling must not bend the distribution.
     settings: Callable[..., GenerationConfig] = GenerationConfig
-    model.generation_config = settings(eos_token_id=tokenizer.eos_token_id)
+    ends = read_ends(getattr(model.generation_config, "eos_token_id", None), tokenizer)
+    model.generation_config = settings(
+        eos_token_id=ends[0] if len(ends) == 1 else list(ends) or None
+    )
     revision = revision_of(model, source)
     placed = model.to(choose_device(device)).eval()
     loaded = LanguageModel(str(name), revision, placed, tokenizer)
@@ -216,8 +230,14 @@ def shares_prompts(model: Any) -> bool:
         plain
         and getattr(config, "sliding_window", None) is None
         and getattr(config, "_attn_implementation", "") in ("sdpa", "eager")
-        and "position_ids" in inspect.signature(network.forward).parameters
+        and takes_positions(model)
     )
+
+
+def takes_positions(model: Any) -> bool:
+    """Return whether the network can be told where each token stands."""
+    network = model.get_base_model() if hasattr(model, "peft_config") else model
+    return "position_ids" in inspect.signature(network.forward).parameters
 
 
 @contextmanager

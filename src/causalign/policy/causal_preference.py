@@ -32,7 +32,7 @@ from causalign.policy.method import (
 from causalign.policy.propensity import logged_propensities, require_propensity
 from causalign.policy.rewards import OutcomePredictor, Reward
 from causalign.policy.rollout import draw_prompts
-from causalign.policy.rows import tokenize_texts
+from causalign.policy.rows import check_texts, tokenize_texts
 from causalign.policy.samples import FreshPool, FreshSamples
 from causalign.policy.value_task import LoggedRows, ValueTask
 from causalign.policy.weights import Weighting, check_weights
@@ -281,7 +281,7 @@ class _Run:
         steps = len(self.task.order) // self.method.training.batch_size
         numbers: Numbers = {"rows": float(len(self.logged.residual)), "steps": float(steps)}
         checks = [
-            findings.cut_texts(self.logged.completions.cut, self.method.training.max_length),
+            *check_texts(self.method, self.model, self.logged.completions),
             findings.training_end(trained.stop_reason, trained.kept_step, steps),
         ]
         if self.method.weighs_log:
