@@ -13,6 +13,7 @@ from causalign.policy import GRPO, RLOO, PolicyFit, Training
 from causalign.policy.grpo import _trl_settings
 from causalign.policy.rollout import read_asked
 from causalign.policy.trl_training import TrlRun
+from tests.lm.tiny_tokenizers import byte_level, gpt2, llama, logprob_alone, save
 
 pytest.importorskip("trl")
 
@@ -84,6 +85,36 @@ def test_the_reward_reads_what_was_asked_and_what_was_written(tiny_lm_folder):
 def test_trl_asks_for_at_least_one_batch(tiny_lm_folder):
     assert run_of(tiny_lm_folder, es, None).rows() == [{"prompt": ""}] * 2  # a batch: two groups
     assert run_of(tiny_lm_folder, es, ["a", "b", "c"]).rows()[2] == {"prompt": "c"}
+
+
+@pytest.mark.parametrize("build", [gpt2, llama])
+def test_texts_behind_padded_prompts_have_the_probability_of_their_own(
+    build, tmp_path, monkeypatch
+):
+    """TRL pads prompts on the left and gives no positions: GPT-2 would read the text shifted."""
+    trl = pytest.importorskip("trl")
+    tokenizer = byte_level(add_bos=True)
+    folder = save(tmp_path / "model", build(tokenizer), tokenizer)
+    true, scored = trl.GRPOTrainer._get_per_token_logps_and_entropies, []
+
+    def spy(self, model, ids, mask, keep, *arguments, **named):
+        logprobs, *more = true(self, model, ids, mask, keep, *arguments, **named)
+        scored.append((ids.clone(), mask.clone(), keep, logprobs.detach().clone()))
+        return logprobs, *more
+
+    monkeypatch.setattr(trl.GRPOTrainer, "_get_per_token_logps_and_entropies", spy)
+    short = Training(steps=1, batch_size=8)
+    prompts = ["mug", "the free red mug of today only"]
+    asked = method(folder, training=short, num_generations=4, evaluation_texts=0)
+    asked.fit(prompts, tmp_path / "run", reward=es)
+    plain = build(tokenizer)
+    ids, mask, keep, logprobs = scored[0]
+    assert (mask[:, 0] == 0).any()  # some prompts are padded
+    for row in range(len(ids)):
+        written = ids[row, -keep:][mask[row, -keep:] == 1].tolist()
+        prompt = ids[row, :-keep][mask[row, :-keep] == 1].tolist()
+        alone = logprob_alone(plain, prompt, written)
+        assert abs(float(logprobs[row, : len(written)].sum()) - alone) < 1e-3
 
 
 def test_settings_arrive_at_trl(tiny_lm_folder, tmp_path):

@@ -57,59 +57,60 @@ def put_back(trainer: Trainer, folder: Path, failure: NotFinite) -> str:
     return str(failure)
 
 
-class StopAtBrokenGradients(TrainerCallback):
-    """Raise `NotFinite` before a gradient that is not a number reaches the weights."""
+class GoodCheckpoints(TrainerCallback):
+    """Stop before a broken gradient reaches the weights; delete what a good step made old.
+
+    Older checkpoints go when the newest is whole and a step from it had numbers for loss and
+    gradient; one stops counting before it goes. The library deletes by time of change before the
+    newest is whole. A folder whose deletion was cut short looks young then, and the last whole
+    checkpoint goes in its place.
+    """
+
+    def __init__(self) -> None:
+        self.newest: str | None = None
+
+    def on_save(
+        self,
+        args: TrainingArguments,  # noqa: ARG002  (the signature is the library's)
+        state: TrainerState,
+        control: TrainerControl,  # noqa: ARG002
+        **_: object,
+    ) -> None:
+        """Remember the checkpoint of this step, which is whole by now."""
+        self.newest = f"checkpoint-{state.global_step}"
 
     def on_pre_optimizer_step(
         self,
-        args: TrainingArguments,  # noqa: ARG002  (the signature is the library's)
+        args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,  # noqa: ARG002
         model: torch.nn.Module | None = None,
         **_: object,
     ) -> None:
-        """Look at the gradients of all processes."""
+        """Look at the gradients of all processes, then delete what is older than the newest."""
         parameters = () if model is None else model.parameters()
         gradients = [p.grad for p in parameters if p.grad is not None]
         require_finite("gradient", *gradients, step=state.global_step)
-
-
-class NewestCheckpoint(TrainerCallback):
-    """Delete older checkpoints once the newest is whole; one stops counting before it goes.
-
-    The library deletes by time of change before the newest is whole. A folder whose deletion was
-    cut short looks young then, and the last whole checkpoint goes in its place.
-    """
-
-    def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002  (the signature is the library's)
-        **_: object,
-    ) -> None:
-        """Keep the checkpoint of this step alone."""
-        if not state.is_world_process_zero:
+        if self.newest is None or not state.is_world_process_zero:
             return
-        newest = f"checkpoint-{state.global_step}"
         for checkpoint in Path(str(args.output_dir)).glob("checkpoint-*"):
-            if checkpoint.name != newest:
+            if checkpoint.name != self.newest:
                 for mark in (WHOLE, WHOLE_OF_LIBRARY):
                     (checkpoint / mark).unlink(missing_ok=True)
                 shutil.rmtree(checkpoint, ignore_errors=True)
+        self.newest = None
 
 
 def set_callbacks(trainer: Trainer) -> Trainer:
-    """Let the trainer keep its newest checkpoint, stop at what is no number, and print no steps."""
+    """Let the trainer keep its newest good checkpoint and no longer print every step; return it."""
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(NewestCheckpoint)
-    trainer.add_callback(StopAtBrokenGradients)
+    trainer.add_callback(GoodCheckpoints)
     return trainer
 
 
-def find_last_whole(folder: Path) -> Path | None:
-    """Return the newest checkpoint that was written to its end."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
+def find_last_whole(folder: Path, mark: str = WHOLE) -> Path | None:
+    """Return the newest checkpoint that was written to its end, where ``mark`` is written last."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{mark}")]
     return max(whole, key=_step_of, default=None)
 
 

@@ -14,6 +14,7 @@ from causalign.errors import ArtifactError, ExtraNotInstalled
 from causalign.lm.checkpoints import (
     WHOLE_OF_LIBRARY,
     NotFinite,
+    find_last_whole,
     put_back,
     require_finite,
     set_callbacks,
@@ -188,8 +189,7 @@ def _run_trainer(trainer: Any, folder: Path) -> str | None:
 
     The library writes the trainer's state at the end of a checkpoint.
     """
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE_OF_LIBRARY}")]
-    last = max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+    last = find_last_whole(folder, WHOLE_OF_LIBRARY)
     try:
         trainer.train(resume_from_checkpoint=None if last is None else str(last))
     except OSError as failure:
