@@ -183,7 +183,7 @@ def shorten_prompt(tokenizer: "Tokenizer", ids: Ids, room: int) -> Ids:
     tail = ids[len(ids) - (room - len(head)) :]
     # A character may be up to four tokens: one whose first is gone is no character any more.
     for _ in range(3):
-        if len(tail) > 1 and tokenizer.decode(list(tail[:4])).startswith(_BROKEN):
+        if len(tail) > 1 and str(tokenizer.decode(list(tail[:4]))).startswith(_BROKEN):
             tail = tail[1:]
     return head + tail
 
@@ -289,7 +289,7 @@ def _cut_end(tokenizer: "Tokenizer", ids: Ids, room: int) -> Ids:
         return ids
     ids = ids[:room]
     for _ in range(3):
-        if len(ids) > 1 and tokenizer.decode(list(ids[-4:])).endswith(_BROKEN):
+        if len(ids) > 1 and str(tokenizer.decode(list(ids[-4:]))).endswith(_BROKEN):
             ids = ids[:-1]
     return ids
 

@@ -102,7 +102,7 @@ def encode_plain(
     read = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
     typed = np.array([controls.among(ids) for ids in read], dtype=bool)
     ids = [tuple(row) for row in read]
-    for row in np.flatnonzero(typed):
+    for row in np.flatnonzero(typed).tolist():
         ids[row] = _spell_out(tokenizer, texts[row], controls)
     return ids, typed
 

@@ -97,7 +97,9 @@ class TransformerEncoder:
         return self._tokens(texts, truncation=True, max_length=self.max_tokens)
 
     def _tokens(self, texts: list[str], **options: int) -> list[list[int]]:
-        tokens = self.tokenizer(texts, padding=False, verbose=False, **options)
+        # A control token that somebody typed is characters; what is added is the tokenizer's own.
+        how = {"padding": False, "verbose": False, "split_special_tokens": True}
+        tokens = self.tokenizer(texts, **how, **options)
         return list(tokens["input_ids"])
 
     def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:

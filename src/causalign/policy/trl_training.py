@@ -92,7 +92,7 @@ class TrlRun:
     def rows(self) -> list[dict[str, str]]:
         """Return what TRL asks: at least the prompts of one batch."""
         rows = [{"prompt": text} for text in self._texts()]
-        groups = self.training.batch_size / self.settings["num_generations"]
+        groups = self.training.batch_size / int(self.settings["num_generations"])
         return rows * math.ceil(groups / len(rows))
 
     def score(
