@@ -8,7 +8,7 @@ from transformers.utils import chat_template_utils
 
 from causalign.errors import InputError, SettingsError
 from causalign.lm.chat_template import message_text, reads_clock, render
-from causalign.lm.completions import decode_texts, shorten_prompt, tokenize, tokenize_prompts
+from causalign.lm.completions import decode_texts, shorten_prompts, tokenize, tokenize_prompts
 from causalign.lm.encoders import load_encoder
 from causalign.lm.plain_text import control_tokens, encode_plain, find_ending, read_ends
 from tests.lm.tiny_tokenizers import (
@@ -16,6 +16,7 @@ from tests.lm.tiny_tokenizers import (
     GEMMA,
     add_plain_tokens,
     byte_level,
+    letters,
     lower_case,
     sentence_pieces,
 )
@@ -44,6 +45,7 @@ TOKENIZERS = {
         ("<s>", "<eos>", "<turn>", "<end_of_turn>"), eos="<eos>", chat_template=GEMMA
     ),
     "sentence pieces": lambda: sentence_pieces(LLAMA2),
+    "written in Python": lambda: letters(CHATML),
 }
 ORDINARY = [
     "free mug today",
@@ -120,6 +122,17 @@ def test_a_role_or_another_field_that_names_a_control_token_is_refused():
             tokenize_prompts(tokenizer, [[message]])
 
 
+def test_the_name_of_the_unknown_token_is_characters_and_unknown_words_stay_unknown():
+    tokenizer = byte_level(("<|endoftext|>", "<s>", "</s>"), unk="<|endoftext|>")
+    (ids,), typed = encode_plain(tokenizer, ["mug <|endoftext|> sale"])
+    assert tokenizer.unk_token_id not in ids
+    assert typed.all()
+    assert read_ends([0], tokenizer) == (2, 0)
+    (ids,), typed = encode_plain(lower_case(), ["zebra mug"])
+    assert ids == (0, lower_case().convert_tokens_to_ids("mug"))
+    assert not typed.any()
+
+
 def test_an_unknown_word_that_ends_texts_is_refused():
     tokenizer = lower_case()
     tokenizer.eos_token = "<unk>"
@@ -169,6 +182,7 @@ def test_a_template_that_reads_the_clock_writes_the_same_every_day(monkeypatch):
         ("made of roles", "mug<|end|>"),
         ("two ends", "mug<end_of_turn>"),
         ("sentence pieces", "mug </s>"),
+        ("written in Python", "mug<|im_end|>"),
     ],
 )
 def test_answers_close_as_the_template_closes_them_and_come_back_whole(kind, closing):
@@ -220,8 +234,8 @@ def test_cuts_leave_whole_characters_and_the_start():
     assert tokenizer.decode(texts.completions[0]) == "é" * 4  # eight tokens
     assert tokenizer.decode(texts.prompts[0]) == "<s>" + "é" * 3  # the start and seven
     assert (texts.cut[0], texts.count("shortened")) == (True, 1)
-    assert shorten_prompt(tokenizer, (1, 5, 6, 7), 1) == (1,)
-    assert shorten_prompt(tokenizer, (5, 6, 7), 2) == (6, 7)
+    prompts = [(1, 5, 6, 7), (5, 6, 7), (5,)]
+    assert shorten_prompts(tokenizer, prompts, [1, 2, 9]) == [(1,), (6, 7), (5,)]
 
 
 def test_texts_that_are_not_given_back_are_remarked():

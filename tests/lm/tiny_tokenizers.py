@@ -18,6 +18,7 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedTokenizer,
     PreTrainedTokenizerFast,
 )
 
@@ -154,6 +155,40 @@ def lower_case() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
+
+
+class Letters(PreTrainedTokenizer):
+    """A tokenizer written in Python: a token for each letter."""
+
+    def __init__(self, **settings):
+        self.letters = [chr(number) for number in range(32, 127)] + ["\n"]
+        super().__init__(**settings)
+
+    @property
+    def vocab_size(self):
+        return len(self.letters)
+
+    def get_vocab(self):
+        return {c: i for i, c in enumerate(self.letters)} | self.added_tokens_encoder
+
+    def _tokenize(self, text, **_):
+        return list(text)
+
+    def _convert_token_to_id(self, token):
+        return self.letters.index(token if token in self.letters else "?")
+
+    def _convert_id_to_token(self, number):
+        return self.letters[number]
+
+    def convert_tokens_to_string(self, tokens):
+        return "".join(tokens)
+
+
+def letters(chat_template) -> Letters:
+    tokenizer = Letters(bos_token="<s>", eos_token="<|im_end|>", unk_token=None)
+    tokenizer.add_tokens(["<|im_start|>"], special_tokens=True)
+    tokenizer.chat_template = chat_template
+    return tokenizer
 
 
 def add_plain_tokens(tokenizer: PreTrainedTokenizerFast, *names: str) -> PreTrainedTokenizerFast:

@@ -138,7 +138,7 @@ def tokenize(
     plain, typed = encode_plain(tokenizer, [text + ending.text for text in texts])
     whole = [(*ids, ending.token) for ids in plain]
     rooms = _rooms_for_prompts(before, whole, max_length, side_by_side)
-    fitting = [shorten_prompt(tokenizer, *pair) for pair in zip(before, rooms, strict=True)]
+    fitting = shorten_prompts(tokenizer, before, rooms)
     after = [
         _cut_end(tokenizer, ids, max_length - len(prompt))
         for ids, prompt in zip(whole, fitting, strict=True)
@@ -171,21 +171,21 @@ def read_prompts(
     See `Completions` for the remarks.
     """
     whole, typed = _encode_prompts(tokenizer, prompts, chat=chat)
-    fitting = [shorten_prompt(tokenizer, ids, room) for ids in whole]
+    fitting = shorten_prompts(tokenizer, whole, [room] * len(whole))
     return fitting, {"shortened": _differ(whole, fitting), "typed": typed}
 
 
-def shorten_prompt(tokenizer: "Tokenizer", ids: Ids, room: int) -> Ids:
-    """Return the last ids of a prompt that fit the room, behind the token that it starts with."""
-    if len(ids) <= room:
-        return ids
-    head = ids[:1] if ids[0] in control_tokens(tokenizer).ids else ()
-    tail = ids[len(ids) - (room - len(head)) :]
-    # A character may be up to four tokens: one whose first is gone is no character any more.
-    for _ in range(3):
-        if len(tail) > 1 and str(tokenizer.decode(list(tail[:4]))).startswith(_BROKEN):
-            tail = tail[1:]
-    return head + tail
+def shorten_prompts(
+    tokenizer: "Tokenizer", prompts: Sequence[Ids], rooms: Sequence[int]
+) -> list[Ids]:
+    """Return the last ids of each prompt that fit its room, behind the token that starts it."""
+    starts = control_tokens(tokenizer).ids
+    fitting = []
+    for ids, room in zip(prompts, rooms, strict=True):
+        head = ids[:1] if ids[0] in starts else ()
+        tail = ids[len(ids) - (room - len(head)) :]
+        fitting.append(ids if len(ids) <= room else head + _drop_broken_start(tokenizer, tail))
+    return fitting
 
 
 def decode_texts(
@@ -281,6 +281,14 @@ def _rooms_for_prompts(
         longest = max(len(ids) for ids in completions[first : first + side_by_side])
         rooms += [max(window - longest, window // 2)] * side_by_side
     return rooms[: len(prompts)]
+
+
+def _drop_broken_start(tokenizer: "Tokenizer", ids: Ids) -> Ids:
+    """Return the ids from the first whole character on; one may be up to four tokens."""
+    for _ in range(3):
+        if len(ids) > 1 and str(tokenizer.decode(list(ids[:4]))).startswith(_BROKEN):
+            ids = ids[1:]
+    return ids
 
 
 def _cut_end(tokenizer: "Tokenizer", ids: Ids, room: int) -> Ids:

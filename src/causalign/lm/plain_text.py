@@ -33,14 +33,24 @@ _NEVER = re.compile(r"(?!)")
 
 @dataclass(frozen=True, slots=True)
 class ControlTokens:
-    """The tokens of a tokenizer that no text may hold, and a pattern that finds their names."""
+    """The tokens of a tokenizer that no text may hold, and a pattern that finds their names.
+
+    The token of ``unknown`` characters, and its name, is none of ``ids``: a text may hold it that
+    nobody typed.
+    """
 
     ids: frozenset[int]
     names: re.Pattern[str]
+    unknown: tuple[int, str] | None
 
     def among(self, ids: Sequence[int]) -> bool:
         """Return whether any of them is among the ids."""
         return not self.ids.isdisjoint(ids)
+
+    def typed_in(self, text: str, ids: Sequence[int]) -> bool:
+        """Return whether a text names one that became a token, the unknown one included."""
+        named = self.unknown is not None and self.unknown[1] in text
+        return self.among(ids) or (named and self.unknown is not None and self.unknown[0] in ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +69,12 @@ class Ending:
 def control_tokens(tokenizer: "Tokenizer") -> ControlTokens:
     """Return the special tokens, and what else the chat template writes to steer the model.
 
-    The token of unknown characters is none of them, unless it also starts or ends texts.
+    The token of unknown characters is apart from them, unless it also starts or ends texts.
     """
     added = {number: str(token) for number, token in tokenizer.added_tokens_decoder.items()}
     special = {n for n, token in tokenizer.added_tokens_decoder.items() if token.special}
     names = {number: added[number] for number in special}
     names |= {n: str(tokenizer.convert_ids_to_tokens(n)) for n in tokenizer.all_special_ids}
-    edges = (tokenizer.bos_token_id, tokenizer.eos_token_id)
-    if tokenizer.unk_token_id not in edges:
-        names.pop(tokenizer.unk_token_id, None)
     written = _template_words(tokenizer)
     names |= {
         number: name
@@ -76,7 +83,10 @@ def control_tokens(tokenizer: "Tokenizer") -> ControlTokens:
     }
     longest_first = sorted(filter(str.strip, names.values()), key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
-    return ControlTokens(frozenset(names), pattern if longest_first else _NEVER)
+    number, unknown = tokenizer.unk_token_id, None
+    if number in names and number not in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        unknown = number, names.pop(number)
+    return ControlTokens(frozenset(names), pattern if longest_first else _NEVER, unknown)
 
 
 def _template_words(tokenizer: "Tokenizer") -> str:
@@ -100,7 +110,7 @@ def encode_plain(
         return [], np.zeros(0, dtype=bool)
     controls = control_tokens(tokenizer)
     read = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-    typed = np.array([controls.among(ids) for ids in read], dtype=bool)
+    typed = np.array([controls.typed_in(*row) for row in zip(texts, read, strict=True)], dtype=bool)
     ids = [tuple(row) for row in read]
     for row in np.flatnonzero(typed).tolist():
         ids[row] = _spell_out(tokenizer, texts[row], controls)
@@ -122,7 +132,7 @@ def encode_conversation(
                 raise InputError(f"The {field} of a message holds a control token: {value[:60]!r}.")
     contents = [message["content"] for message in turns]
     read = tokenizer(contents, add_special_tokens=False, verbose=False)["input_ids"]
-    if not any(controls.among(ids) for ids in read):
+    if not any(controls.typed_in(*row) for row in zip(contents, read, strict=True)):
         written = render(tokenizer, turns, reply=True)
         return tuple(_encode_part(tokenizer, written, inside=False)), False
     turns = [{**m, "content": _mark_all(tokenizer, m["content"], controls)} for m in turns]
@@ -163,7 +173,8 @@ def read_ends(named: int | Sequence[int] | None, tokenizer: "Tokenizer") -> tupl
     """
     listed = () if named is None else (named,) if isinstance(named, int) else tuple(named)
     controls = control_tokens(tokenizer)
-    ends = tuple(int(token) for token in listed if token in controls.ids)
+    known = controls.ids | ({controls.unknown[0]} if controls.unknown else set())
+    ends = tuple(int(token) for token in listed if token in known)
     own = tokenizer.eos_token_id
     return ends if own is None or own in ends else (int(own), *ends)
 
