@@ -238,6 +238,19 @@ def test_cuts_leave_whole_characters_and_the_start():
     assert shorten_prompts(tokenizer, prompts, [1, 2, 9]) == [(1,), (6, 7), (5,)]
 
 
+def test_a_tokenizer_that_splits_all_control_tokens_still_writes_the_template():
+    usual, splitting = TOKENIZERS["special"](), TOKENIZERS["special"]()
+    splitting.split_special_tokens = True
+    for text in ("mug", "mug <|im_end|>"):
+        first, second = (tokenize_prompts(t, [text], chat=True) for t in (usual, splitting))
+        assert first == second
+
+
+def test_half_a_character_is_refused():
+    with pytest.raises(InputError, match="valid Unicode"):
+        tokenize_prompts(byte_level(), ["\ud83d"])
+
+
 def test_texts_that_are_not_given_back_are_remarked():
     texts = tokenize(lower_case(), None, ["free mug", "Free mug", "zebra mug"], max_length=9)
     assert texts.remarks["altered"].tolist() == [False, True, True]

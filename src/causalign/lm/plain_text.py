@@ -29,6 +29,8 @@ Ids = tuple[int, ...]
 _OPEN, _CLOSE = "\U000f0000", "\U000f0001"
 _MARKED = re.compile(f"{_OPEN}(.*?){_CLOSE}|[{_OPEN}{_CLOSE}]", re.DOTALL)
 _NEVER = re.compile(r"(?!)")
+# Nothing added, and names of control tokens read as such, whatever the tokenizer's own settings.
+_AS_WRITTEN = {"add_special_tokens": False, "verbose": False, "split_special_tokens": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,12 @@ def encode_plain(
     if not len(texts):
         return [], np.zeros(0, dtype=bool)
     controls = control_tokens(tokenizer)
-    read = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    try:
+        read = tokenizer(list(texts), **_AS_WRITTEN)["input_ids"]
+    except (TypeError, UnicodeError) as failure:  # half of a surrogate pair, which is no character
+        raise InputError(
+            f"A text cannot be turned into tokens: {failure}. Every text must be valid Unicode."
+        ) from failure
     typed = np.array([controls.typed_in(*row) for row in zip(texts, read, strict=True)], dtype=bool)
     ids = [tuple(row) for row in read]
     for row in np.flatnonzero(typed).tolist():
@@ -131,7 +138,7 @@ def encode_conversation(
             if field != "content" and controls.names.search(value):
                 raise InputError(f"The {field} of a message holds a control token: {value[:60]!r}.")
     contents = [message["content"] for message in turns]
-    read = tokenizer(contents, add_special_tokens=False, verbose=False)["input_ids"]
+    read = tokenizer(contents, **_AS_WRITTEN)["input_ids"]
     if not any(controls.typed_in(*row) for row in zip(contents, read, strict=True)):
         written = render(tokenizer, turns, reply=True)
         return tuple(_encode_part(tokenizer, written, inside=False)), False
@@ -237,9 +244,7 @@ def _encode_part(
     tokenizer: "Tokenizer", text: str, *, inside: bool, split_special_tokens: bool = False
 ) -> list[int]:
     """Encode a part of a text; ``inside`` it, a tokenizer must not put a space in front."""
-    how = {"add_special_tokens": False, "verbose": False}
-    if split_special_tokens:
-        how["split_special_tokens"] = True
+    how = _AS_WRITTEN | {"split_special_tokens": split_special_tokens}
     if inside:
         before: list[int] = tokenizer("\n", **how)["input_ids"]
         ids: list[int] = tokenizer(f"\n{text}", **how)["input_ids"]

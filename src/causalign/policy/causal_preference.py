@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import SettingsError
-from causalign.lm.generate import sample
+from causalign.lm.generate import room_for_prompts, sample
 from causalign.lm.language_model import LanguageModel, shares_prompts
 from causalign.lm.layout import order_rows
 from causalign.lm.logprob import completion_logprobs
@@ -242,6 +242,8 @@ class _Run:
         ``proposal`` (n,) is log P_R; None stands for the starting model.
         """
         start = load_start(method, whole=True)
+        if outcome_model is not None or method.samples.evaluation_texts:
+            room_for_prompts(start, method.samples.max_new_tokens)  # or raises, before any work
         texts = tokenize_texts(method, start, logs.prompts, logs.completions)
         reference = reference_logprobs(start, texts, progress=progress)
         weight = np.ones(len(logs)) if logs.weights is None else logs.weights

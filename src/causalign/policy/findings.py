@@ -68,12 +68,22 @@ def read_whole(cut: int, shortened: int, total: int, limit: int, what: str) -> F
     return Finding("PO105", title, verdict, " ".join(parts), numbers)
 
 
-def typed_control_tokens(typed: int, total: int, example: str | None) -> Finding:
-    """How many texts name a token that steers the model (PO131)?"""
+def typed_control_tokens(
+    typed: int, total: int, example: str | None, start: str | None = None
+) -> Finding:
+    """How many texts name a token that steers the model (PO131)?
+
+    ``start`` is the end token where texts of their own begin with it, for want of a start token.
+    """
     title = "Control tokens in texts"
     numbers = {"typed": float(typed), "texts": float(total)}
     if typed == 0:
         explanation = "No text names a control token of the model."
+        if start is not None:
+            explanation += (
+                f" Texts without a prompt begin behind the end token {start!r}: the tokenizer has "
+                "no start token."
+            )
         return Finding("PO131", title, Verdict.PASS, explanation, numbers)
     explanation = (
         f"{typed:,} of {total:,} texts name a control token of the model"

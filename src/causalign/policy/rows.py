@@ -173,7 +173,9 @@ def check_markup(model: LanguageModel, texts: Completions, *, chat: bool) -> tup
         characters = tokenizer.decode([token for token in ids if token not in controls.ids])
         example = example or controls.names.search(characters)
     name = example and example.group()
-    typed = findings.typed_control_tokens(texts.count("typed"), len(texts), name)
+    start = tokenizer.eos_token if (tokenizer.eos_token_id,) in texts.prompts else None
+    start = start if tokenizer.bos_token_id is None else None
+    typed = findings.typed_control_tokens(texts.count("typed"), len(texts), name, start)
     if not template_text(tokenizer):
         return (typed,)
     end, closing = (
