@@ -25,6 +25,7 @@ from causalign.lm.model_files import (
     hash_model_folder,
     load_pretrained,
 )
+from causalign.lm.plain_text import read_ends
 from causalign.lm.progress import silence_transformers
 from causalign.lm.smollm2 import smollm2_folder
 
@@ -119,6 +120,16 @@ class LanguageModel:
         return position_limit(self.model) or 1 << 20
 
     @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens at which a text ends, those that the model's settings name."""
+        return read_ends(self.model.generation_config.eos_token_id, self.tokenizer)
+
+    def end_at(self, token: int) -> None:
+        """Let texts end at this token too, here and wherever the whole model is written."""
+        if token not in self.ends:
+            self.model.generation_config.eos_token_id = [*self.ends, token]
+
+    @property
     def has_adapter(self) -> bool:
         """Whether the network carries a peft adapter."""
         return hasattr(self.model, "peft_config")
@@ -183,7 +194,10 @@ def load_language_model(
     generation = read_settings_if_there(folder / "generation_config.json") or None
     # What a model's author prefers when sampling must not bend the distribution.
     settings: Callable[..., GenerationConfig] = GenerationConfig
-    model.generation_config = settings(eos_token_id=tokenizer.eos_token_id)
+    ends = read_ends(getattr(model.generation_config, "eos_token_id", None), tokenizer)
+    model.generation_config = settings(
+        eos_token_id=ends[0] if len(ends) == 1 else list(ends) or None
+    )
     placed = model.to(choose_device(device)).eval()
     if looks_ahead(first_states(placed, what)):
         raise SettingsError(
@@ -253,7 +267,7 @@ def shares_prompts(model: Any) -> bool:
         kinds - {"full_attention", "global"}
         or any(getattr(config, name, None) is not None for name in windows)
         or getattr(config, "_attn_implementation", "") not in ("sdpa", "eager")
-        or "position_ids" not in inspect.signature(network.forward).parameters
+        or not takes_positions(network)
     ):
         return False
     if network not in _SHARING:
@@ -282,6 +296,12 @@ def _reads_shared_rows(network: Any) -> bool:
     rounding = 1e-3 if network.dtype == torch.float32 else 0.1
     apart = (alone - beside).float().abs().max()
     return bool(apart <= rounding * alone.float().abs().max())
+
+
+def takes_positions(model: Any) -> bool:
+    """Return whether the network can be told where each token stands."""
+    network = model.get_base_model() if hasattr(model, "peft_config") else model
+    return "position_ids" in inspect.signature(network.forward).parameters
 
 
 @contextmanager

@@ -108,8 +108,10 @@ class TransformerEncoder:
         return self._tokens(texts, truncation=True, max_length=self.max_tokens)
 
     def _tokens(self, texts: list[str], **options: int) -> list[list[int]]:
+        # A control token that somebody typed is characters; what is added is the tokenizer's own.
         whole = [self.before + text for text in texts]
-        tokens = self.tokenizer(whole, padding=False, verbose=False, **options)
+        how = {"padding": False, "verbose": False, "split_special_tokens": True}
+        tokens = self.tokenizer(whole, **how, **options)
         return list(tokens["input_ids"])
 
     def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:

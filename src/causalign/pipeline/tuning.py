@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from causalign import artifacts, deconfound, evaluate, policy
 from causalign.errors import InputError, NotIdentified
 from causalign.files import read_json, write_json
-from causalign.lm.generate import sample
+from causalign.lm.generate import room_for_prompts, sample
 from causalign.lm.language_model import LanguageModel
 from causalign.pipeline.generations import POLICIES, Generated, HeldOutJudge, compare_policies
 from causalign.pipeline.plan import Plan
@@ -31,6 +31,8 @@ def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     killed run goes on from its last checkpoint.
     """
     assert plan.policy is not None
+    # Raises for texts that cannot be written, before the first policy is tuned.
+    room_for_prompts(load_start(plan.policy), plan.recipe.generate.max_new_tokens)
     artifacts.open_run(place.unfinished)
     judge = _choose_judge(plan, place)
     fits, method = _fit_start(plan, plan.policy, place.unfinished)

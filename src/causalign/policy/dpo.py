@@ -196,8 +196,9 @@ class DirectPreference:
         weight = batch["weight"].to(logprob)
         logit = difference - self.margin_scale * batch["margin"].to(logprob)
         loss = -(weight * torch.nn.functional.logsigmoid(logit)).mean()
+        half = logit.new_tensor(0.5)  # what a tie counts
         return loss, {
-            "accuracy": (difference.detach() > 0).double().mean().item(),
+            "accuracy": torch.heaviside(difference.detach(), half).double().mean().item(),
             "reward_difference": difference.detach().mean().item(),
             "chosen_logprob": logprob.detach()[0::2].mean().item(),
             "rejected_logprob": logprob.detach()[1::2].mean().item(),
@@ -214,7 +215,7 @@ def tokenize_pairs(method: ModelSettings, start: LanguageModel, pairs: Pairs) ->
     """Return the texts of pairs as completions ``(2p,)``: chosen, rejected, chosen, ..."""
     texts = [text for pair in zip(pairs.chosen, pairs.rejected, strict=True) for text in pair]
     prompts = None if pairs.prompt is None else [p for p in pairs.prompt for _ in range(2)]
-    return tokenize_texts(method, start, prompts, texts)
+    return tokenize_texts(method, start, prompts, texts, side_by_side=2)
 
 
 def check_pairs(pairs: Pairs) -> NDArray[np.float64]:
