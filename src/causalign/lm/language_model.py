@@ -267,7 +267,7 @@ def shares_prompts(model: Any) -> bool:
         kinds - {"full_attention", "global"}
         or any(getattr(config, name, None) is not None for name in windows)
         or getattr(config, "_attn_implementation", "") not in ("sdpa", "eager")
-        or not takes_positions(network)
+        or not takes_positions(model)
     ):
         return False
     if network not in _SHARING:
