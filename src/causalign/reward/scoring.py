@@ -5,13 +5,14 @@ runs. So the numbers do not depend on the engine, and a run that was killed goes
 that are missing.
 """
 
-import hashlib
 import logging
-import os
-import shutil
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ from causalign.errors import (
     UnreadableFile,
     nearest,
 )
-from causalign.files import read_json, write_json, write_whole
+from causalign.files import hash_file, read_json, write_json, write_whole
 from causalign.lm.processes import set_threads, thread_count
 from causalign.lm.progress import show_progress
 from causalign.results import Finding, Result, Section
@@ -157,12 +158,12 @@ def score_logs(
     sources = _sources(Path(logs))
     for source in sources:
         _check_columns(source, names)
+    artifacts.require_apart(Path(out), logs)
+    _require_own(Path(out))
     folder = artifacts.open_run(Path(out))
     with artifacts.lock(folder):
         parts = _parts(sources, folder, rows_in_part)
         _agree_on_plan(folder, Path(model), sources, names, rows_in_part)
-        for left in folder.glob(".part-*.partial-*"):
-            shutil.rmtree(left)  # by a process that was killed; the lock says that none is writing
         missing = [part for part in parts if not Path(part.target).is_file()]
         run = _by_ray if engine == "ray" else _in_batches
         rows = sum(part.stop - part.start for part in missing)
@@ -200,8 +201,27 @@ def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
 
     if not parts:
         return
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+    with _running_ray(ray):
+        yield from _spread(ray, parts, Scorer, threads)
+
+
+@contextmanager
+def _running_ray(ray: ModuleType) -> Iterator[None]:
+    """Start Ray unless it runs; end what was started, however the block ends."""
+    if ray.is_initialized():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray takes the signal for itself
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _spread(ray: ModuleType, parts: list[_Part], scorer: type, threads: int) -> Iterator[int]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     available = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     workers = max(1, min(len(parts), available // threads))
@@ -211,7 +231,7 @@ def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
         [{"part": i} for i in range(len(parts))], override_num_blocks=len(parts)
     )
     scored = jobs.map_batches(
-        Scorer, batch_size=1, num_cpus=threads, compute=ray.data.ActorPoolStrategy(size=workers)
+        scorer, batch_size=1, num_cpus=threads, compute=ray.data.ActorPoolStrategy(size=workers)
     )
     for row in scored.iter_rows():
         yield int(row["rows"])
@@ -276,18 +296,22 @@ def _texts(table: pa.Table, name: str, part: _Part) -> list[str | None]:
 
 
 def _write(table: pa.Table, target: Path) -> None:
-    try:
-        with write_whole(target) as partial:
-            pq.write_table(table, partial)
-    except OSError as failure:
-        raise ArtifactError(f"{target} cannot be written: {failure}. Free space.") from failure
+    with write_whole(target) as partial:
+        pq.write_table(table, partial)
 
 
 def _sources(logs: Path) -> list[Path]:
-    files = sorted(logs.rglob("*.parquet")) if logs.is_dir() else [logs]
+    files = [logs]
+    if logs.is_dir():
+        files = sorted(p for p in logs.rglob("*.parquet") if not _is_hidden(p.relative_to(logs)))
     if not files:
         raise UnreadableFile(f"The folder {str(logs)!r} holds no Parquet file.")
     return files
+
+
+def _is_hidden(path: Path) -> bool:
+    """Return whether other readers of such folders pass over the file, or over a folder above."""
+    return any(part.startswith((".", "_")) for part in path.parts)
 
 
 def _open(source: Path) -> pq.ParquetFile:
@@ -330,34 +354,32 @@ def _parts(sources: list[Path], folder: Path, size: int) -> list[_Part]:
     return parts
 
 
+def _require_own(folder: Path) -> None:
+    """Raise ``ArtifactError`` when the folder holds files that are no scores."""
+    if not folder.is_dir() or (folder / _PLAN).exists():
+        return
+    if any(p for p in folder.iterdir() if not p.name.startswith(".")):
+        raise ArtifactError(
+            f"The output folder {str(folder)!r} holds other files. Choose an empty one."
+        )
+
+
 def _agree_on_plan(
     folder: Path, model: Path, sources: list[Path], names: _Columns, size: int
 ) -> None:
     """Record what the parts are made of; refuse a folder whose parts are made of other things."""
-    described = hashlib.sha256((model / "reward_model.json").read_bytes()).hexdigest()
-    inputs = [(source.name, source.stat().st_size, _footer(source)) for source in sources]
+    described = hash_file(model / "reward_model.json")
+    # Statistics and sizes may agree where texts differ: only the content tells files apart.
+    inputs = [(source.name, hash_file(source)) for source in sources]
     plan = {"fingerprint": artifacts.fingerprint(described, inputs, names, size)}
     stored = folder / _PLAN
     if not stored.exists():
-        if any(p for p in folder.iterdir() if not p.name.startswith(".")):
-            raise ArtifactError(
-                f"The output folder {str(folder)!r} holds other files. Choose an empty one."
-            )
         write_json(stored, plan)
     elif read_json(stored) != plan:
         raise ArtifactError(
             f"{str(folder)!r} holds the scores of another model or of other logs. Choose another "
             "output folder."
         )
-
-
-def _footer(source: Path) -> str:
-    """Return a hash of the file's description of itself, which holds statistics of each column."""
-    with source.open("rb") as file:
-        file.seek(-8, os.SEEK_END)
-        size = int.from_bytes(file.read(4), "little")
-        file.seek(-8 - size, os.SEEK_END)
-        return hashlib.sha256(file.read(size)).hexdigest()
 
 
 def _summary(folder: Path, parts: list[_Part], names: _Columns) -> ScoredLogs:
