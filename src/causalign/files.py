@@ -55,7 +55,9 @@ def write_whole(target: Path) -> Iterator[Path]:
     except CausalignError:
         raise
     except OSError as failure:
-        raise ArtifactError(explain_failure(target, failure)) from failure
+        told = ArtifactError(explain_failure(target, failure))
+        told.errno, told.strerror = failure.errno, failure.strerror or str(failure)
+        raise told from failure
 
 
 def explain_failure(target: Path, failure: OSError) -> str:

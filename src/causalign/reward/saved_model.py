@@ -93,7 +93,7 @@ class SavedModel:
             _remove_others(target, names)
         except OSError as failure:
             raise ArtifactError(
-                f"The reward model cannot be saved in {target}: {failure}."
+                f"The reward model cannot be saved in {target}: {failure.strerror or failure}."
             ) from failure
         return target
 
