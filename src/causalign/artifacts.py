@@ -51,6 +51,8 @@ def open_run(folder: str | os.PathLike[str]) -> Path:
 def require_writable(folder: Path) -> None:
     """Raise `ArtifactError` unless the folder can be written, or made; nothing is left behind."""
     try:
+        if b"\0" in str(folder).encode():  # Arrow opens names in UTF-8 only
+            raise ValueError("it holds a null character")
         place = folder
         while not os.path.lexists(place):
             place = place.parent
@@ -67,7 +69,7 @@ def require_writable(folder: Path) -> None:
         raise
     except OSError as error:
         raise ArtifactError(explain_failure(folder, error)) from error
-    except ValueError as error:  # a null character
+    except ValueError as error:  # a null character, or not UTF-8
         raise ArtifactError(f"The output folder {str(folder)!r} is no path: {error}.") from error
 
 

@@ -100,7 +100,7 @@ def remove_partial(folder: Path, name: str | None = None) -> None:
 
 def _room_prefix(name: str) -> str:
     """Return how the hidden neighbour is named; a long name is cut, since names have a limit."""
-    return f".{name.encode()[:_NAME_BYTES].decode(errors='ignore')}{_PARTIAL}"
+    return f".{os.fsdecode(os.fsencode(name)[:_NAME_BYTES])}{_PARTIAL}"
 
 
 def _hold(room: Path, *, wait: bool) -> int | None:

@@ -93,7 +93,7 @@ class Recipe:
             shown = self.name if len(self.name) <= 60 else f"{self.name[:60]}..."
             raise SettingsError(
                 "Setting 'name' names the run's folder: a word or a few, at most "
-                f"{_NAME_BYTES} bytes, none of / \\ : * ? \" < > |, no dot or blank at its ends, "
+                f'{_NAME_BYTES} bytes, none of / \\ : * ? " < > |, no dot or blank at its ends, '
                 f"and no word that Windows keeps for itself. Found {shown!r}."
             )
 

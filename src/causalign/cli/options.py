@@ -15,7 +15,6 @@ import causalign as ca
 from causalign.cli.output import say, show_section
 
 
-
 def read_output(value: str) -> Path:
     """Return the output folder of an option, the home folder filled in."""
     try:
