@@ -10,7 +10,6 @@ from causalign.errors import SettingsError
 from causalign.logs.roles import Roles
 from causalign.logs.scales import Scale
 
-
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _NAME_BYTES = 100
 

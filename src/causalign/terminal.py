@@ -54,7 +54,7 @@ class SignalWatch:
         raise self.stopped
 
     def deliver_again(self, lost: "sys.UnraisableHookArgs") -> None:
-        """Send a signal anew whose exception came where nothing can be raised, as in a finaliser."""
+        """Send a signal anew whose exception came where none can be raised, as in a finaliser."""
         if not isinstance(lost.exc_value, Stopped):
             sys.__unraisablehook__(lost)
             return

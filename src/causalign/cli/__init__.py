@@ -27,6 +27,9 @@ from causalign.terminal import Stopped, forgiving_streams, watch_signals
 
 __all__ = ["main"]
 
+# What typer raises for arguments that cannot be read; newer versions have no public name for it.
+_USAGE = typer.BadParameter.__mro__[1]
+
 app = typer.Typer(
     name="causalign",
     help="Tune language models on what a text caused, not on what travelled with it.",
@@ -52,12 +55,14 @@ def main(arguments: list[str] | None = None) -> None:
     logging.getLogger("causalign").handlers = [Warnings(logging.WARNING)]
     with forgiving_streams() as tell_failure, watch_signals(complain) as watch:
         try:
-            app(args=arguments, standalone_mode=True)
-        except SystemExit as ended:
+            # A verb gives nothing; what ends it early, as --help does, gives an exit code.
+            code = app(args=arguments, standalone_mode=False) or 0
             failure = tell_failure()
-            if failure is not None and not ended.code:
+            if failure is not None and not code:
                 complain(f"Standard output cannot be written: {failure}. What was kept is whole.")
-                sys.exit(2)
+                code = 2
+            sys.exit(code)
+        except SystemExit:
             raise
         except BaseException as error:
             stopped = error if isinstance(error, Stopped) else watch.stopped
@@ -75,6 +80,10 @@ def _explain(error: BaseException) -> str:
         return str(error.reword("with", name_option))
     if isinstance(error, CausalignError):
         return str(error)
+    if isinstance(error, _USAGE):
+        path = "causalign" if error.ctx is None else error.ctx.command_path
+        message = error.format_message() or "Say what is to be done."
+        return f"{message.rstrip('.')}. Try: {path} --help"
     if isinstance(error, MemoryError):
         return "The memory is full. Read fewer rows, or use a machine with more of it."
     if isinstance(error, OSError) and error.errno is not None:

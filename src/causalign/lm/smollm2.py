@@ -57,8 +57,8 @@ def smollm2_folder(cache: str | Path | None = None) -> Path:
         if isinstance(failure, ArtifactError) and failure.errno is None:
             raise
         raise ArtifactError(
-            f"SmolLM2 cannot be written to {target}: {failure.strerror or failure}. Free 1 GB of space, or set "
-            "CAUSALIGN_CACHE to another folder."
+            f"SmolLM2 cannot be written to {target}: {failure.strerror or failure}. Free 1 GB of "
+            "space, or set CAUSALIGN_CACHE to another folder."
         ) from failure
     return target
 
