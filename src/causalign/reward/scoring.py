@@ -301,17 +301,10 @@ def _write(table: pa.Table, target: Path) -> None:
 
 
 def _sources(logs: Path) -> list[Path]:
-    files = [logs]
-    if logs.is_dir():
-        files = sorted(p for p in logs.rglob("*.parquet") if not _is_hidden(p.relative_to(logs)))
+    files = sorted(logs.rglob("*.parquet")) if logs.is_dir() else [logs]
     if not files:
         raise UnreadableFile(f"The folder {str(logs)!r} holds no Parquet file.")
     return files
-
-
-def _is_hidden(path: Path) -> bool:
-    """Return whether other readers of such folders pass over the file, or over a folder above."""
-    return any(part.startswith((".", "_")) for part in path.parts)
 
 
 def _open(source: Path) -> pq.ParquetFile:
