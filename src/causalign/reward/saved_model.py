@@ -132,7 +132,10 @@ class SavedModel:
         try:
             used = description["encoder"]
             if used["stored"] and encoder is None:
-                encoder = load_encoder(source / f"encoder-{Path(str(used['revision'])).name}")
+                place = source / f"encoder-{Path(str(used['revision'])).name}"
+                if not any(place.glob("*.json")):
+                    raise ArtifactError(f"There is no encoder in {place}. Save the model again.")
+                encoder = load_encoder(place)
             return cls(
                 encoder_name=str(used["name"]),
                 head=head,

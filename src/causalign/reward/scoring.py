@@ -378,8 +378,14 @@ def _agree_on_plan(
 def _summary(folder: Path, parts: list[_Part], names: _Columns) -> ScoredLogs:
     rows = missing = truncated = 0
     for part in parts:
-        file = _open(Path(part.target))
-        rows += file.metadata.num_rows
-        truncated += int((file.schema_arrow.metadata or {}).get(_TRUNCATED, b"0"))
-        missing += file.read(columns=[names.reward])[names.reward].null_count
+        try:
+            with pq.ParquetFile(part.target) as file:
+                rows += file.metadata.num_rows
+                truncated += int((file.schema_arrow.metadata or {}).get(_TRUNCATED, b"0"))
+                missing += file.read(columns=[names.reward])[names.reward].null_count
+        except (LookupError, ValueError, OSError, pa.ArrowException) as damage:
+            reason = " ".join(str(damage).split())[:200]
+            raise ArtifactError(
+                f"{part.target!r} is damaged: {reason}. Delete it and run again."
+            ) from damage
     return ScoredLogs(folder, rows, len(parts), missing, truncated)
