@@ -51,10 +51,10 @@ def show_as_written(paths: Iterable[tuple[str, str]]) -> Iterator[None]:
         yield
     except CausalignError as error:
         if error.args:
-            told = str(error.args[0])
+            message = str(error.args[0])
             for filled, written in paths:
-                told = told.replace(filled, written)
-            error.args = (told, *error.args[1:])
+                message = message.replace(filled, written)
+            error.args = (message, *error.args[1:])
         raise
 
 

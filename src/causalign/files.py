@@ -55,9 +55,9 @@ def write_whole(target: Path) -> Iterator[Path]:
     except CausalignError:
         raise
     except OSError as failure:
-        told = ArtifactError(explain_failure(target, failure))
-        told.errno, told.strerror = failure.errno, failure.strerror or str(failure)
-        raise told from failure
+        refusal = ArtifactError(explain_failure(target, failure))
+        refusal.errno, refusal.strerror = failure.errno, failure.strerror or str(failure)
+        raise refusal from failure
 
 
 def explain_failure(target: Path, failure: OSError) -> str:

@@ -75,15 +75,9 @@ def command(
         tuner.check_roles(roles, with_reward=reward is not None)
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
-        if roles is not None:
-            source: ca.policy.Data = given.read_logs(data, roles, drop_incomplete=drop_incomplete)
-        elif tuner.reads == "pairs":
-            source = ca.Pairs.read(data)
-        else:
-            source = None if prompt is None else ca.logs.read_column(data, prompt).to_pylist()
         fit = ca.policy.tune(
             tuner,
-            source,
+            _read_source(tuner, data, roles, prompt, drop_incomplete),
             place,
             reward=reward,
             log_propensity=_read_propensity(data, propensity) if roles is None else None,
@@ -92,6 +86,21 @@ def command(
         return fit.section(), lambda folder: shutil.copytree(fit.model_folder, folder / "model")
 
     given.produce(context, work, out, strict=strict, closing=lambda: [f"model: {out / 'model'}"])
+
+
+def _read_source(
+    tuner: ca.policy.PolicyMethod,
+    data: str,
+    roles: ca.Roles | None,
+    prompt: str | None,
+    drop_incomplete: bool,
+) -> ca.policy.Data:
+    """Read logs where roles are named, else the pairs or prompts that the method reads."""
+    if roles is not None:
+        return given.read_logs(data, roles, drop_incomplete=drop_incomplete)
+    if tuner.reads == "pairs":
+        return ca.Pairs.read(data)
+    return None if prompt is None else ca.logs.read_column(data, prompt).to_pylist()
 
 
 def _read_propensity(data: str, column: str | None) -> Sequence[float] | None:
