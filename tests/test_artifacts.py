@@ -70,7 +70,7 @@ def test_damage_is_said(tmp_path):
 
 
 def test_what_a_killed_process_left_goes_when_the_next_takes_the_run(tmp_path):
-    left = tmp_path / ".1-audit.partial-x"
+    left = tmp_path / ".1-audit.partial-causalign-x"
     left.mkdir()
     with artifacts.lock(tmp_path):
         assert not left.exists()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from causalign.errors import SettingsError, UnreadableFile, nearest
 T = TypeVar("T")
 # What a file of settings holds, and what dataclasses are built of.
 Settings = Mapping[str, Any]
+_SHORTEST_VALUE = 3  # a shorter value of a variable stands in ordinary words too
 
 
 # Far more than settings need; a text within them is read in well under a second.
@@ -125,6 +127,9 @@ def construct(cls: type[T], settings: object, where: str = "") -> T:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(p) for p in (where, *first["loc"]) if p != "")
+        raised = first.get("ctx", {}).get("error")
+        if isinstance(raised, SettingsError):  # by the dataclass itself
+            raise SettingsError(f"Setting {path!r}: {raised}" if path else str(raised)) from error
         raise SettingsError(f"Setting {path!r}: {_plain(first)}") from error
 
 
@@ -242,12 +247,37 @@ def _dataclass_in(hint: object) -> type | None:
     return None
 
 
-def resolve_path(path: str, base: Path) -> str:
+class FilledPath(str):
+    """A path with its variables filled in, and how it was ``written``: messages show this."""
+
+    __slots__ = ("written",)
+
+    def __new__(cls, path: str, written: str) -> "FilledPath":
+        """Return the path with what was written."""
+        filled = super().__new__(cls, path)
+        filled.written = written
+        return filled
+
+    def __reduce__(self) -> tuple[type["FilledPath"], tuple[str, str]]:
+        return FilledPath, (str(self), self.written)
+
+    def replacements(self) -> list[tuple[str, str]]:
+        """Return pairs of what no message shows and what stands in its place."""
+        names = re.findall(r"\$\{?(\w+)", self.written)
+        values = [(os.environ.get(name, ""), f"${name}") for name in names]
+        known = [(value, name) for value, name in values if len(value) > _SHORTEST_VALUE]
+        return [(str(self), self.written), *known]
+
+
+def resolve_path(path: str, base: Path) -> FilledPath:
     """Return a path with environment variables filled in, relative to the file that names it.
 
-    Raises `SettingsError` for a variable that is not set.
+    Raises `SettingsError` for a variable that is not set, and without a home folder for ``~``.
     """
     filled = os.path.expanduser(os.path.expandvars(path))
     if "$" in filled:
         raise SettingsError(f"The path {path!r} uses an environment variable that is not set.")
-    return str(Path(filled) if os.path.isabs(filled) else base / filled)
+    if "\0" in filled:
+        raise SettingsError(f"The path {path!r} holds a null character.")
+    whole = str(Path(filled) if os.path.isabs(filled) else base / filled)
+    return FilledPath(whole, path if filled != path else whole)

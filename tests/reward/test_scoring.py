@@ -121,7 +121,7 @@ done, write = [], scoring._write
 def dying(table, target):
     done.append(target)
     if len(done) == 4:
-        scoring.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     write(table, target)
 scoring._write = dying
 scoring.score_logs(*sys.argv[1:4], completion="mail", rows_in_part=128)

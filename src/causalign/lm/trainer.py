@@ -21,7 +21,7 @@ from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainingArguments
 
 from causalign.errors import ArtifactError, SettingsError
-from causalign.files import read_json, write_json
+from causalign.files import flush_folder, read_json, write_json
 from causalign.lm.checkpoints import (
     WHOLE,
     NotFinite,
@@ -214,6 +214,7 @@ class ObjectiveTrainer(Trainer):
         run_once(lambda: shutil.rmtree(partial, ignore_errors=True))
         self.save_model(str(partial), _internal_call=True)
         if is_main_process():
+            flush_folder(partial)
             write_json(partial / WHOLE, {"step": step, "validation_score": score})
             shutil.rmtree(best, ignore_errors=True)
             os.replace(partial, best)
@@ -225,6 +226,20 @@ class ObjectiveTrainer(Trainer):
             return int(self.state.global_step)
         self._load_from_checkpoint(str(best))
         return int(read_json(best / WHOLE)["step"])
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
+    ) -> None:
+        with _tell_damage(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with _tell_damage(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _tell_damage(checkpoint):
+            super()._load_rng_state(checkpoint)
 
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None
@@ -261,6 +276,7 @@ class ObjectiveTrainer(Trainer):
                 f"{next(filter(None, failures))}. Free some space and run again: training "
                 f"continues {left}."
             ) from failure
+        run_once(lambda: flush_folder(target))  # the mark must not outlive what it speaks of
         run_once(lambda: write_json(target / WHOLE, {"step": step}))
 
 
@@ -318,11 +334,19 @@ def _is_better(score: float, best: Path) -> bool:
 
 
 def _memory(checkpoint: Path) -> State:
-    try:
+    with _tell_damage(checkpoint):
         return load_file(checkpoint / MEMORY)
-    except (OSError, SafetensorError) as damage:
+
+
+@contextmanager
+def _tell_damage(checkpoint: str | Path | None) -> Iterator[None]:
+    """Say that a checkpoint is damaged, whatever the libraries make of what they read."""
+    try:
+        yield
+    except Exception as damage:
+        reason = " ".join(str(damage).split())[:200] or type(damage).__name__
         raise ArtifactError(
-            f"The checkpoint {checkpoint} is damaged: {damage}. Delete it and run again."
+            f"The checkpoint {checkpoint} is damaged: {reason}. Delete it and run again."
         ) from damage
 
 

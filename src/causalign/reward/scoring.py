@@ -5,13 +5,14 @@ runs. So the numbers do not depend on the engine, and a run that was killed goes
 that are missing.
 """
 
-import hashlib
 import logging
-import os
-import shutil
+import signal
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -29,7 +30,7 @@ from causalign.errors import (
     UnreadableFile,
     nearest,
 )
-from causalign.files import read_json, write_json, write_whole
+from causalign.files import hash_file, read_json, write_json, write_whole
 from causalign.lm.processes import set_threads, thread_count
 from causalign.lm.progress import show_progress
 from causalign.logs.listing import LogFile, list_files
@@ -159,12 +160,12 @@ def score_logs(
     sources = list_files(logs, ("parquet",))
     for source in sources:
         _check_columns(source, names)
+    artifacts.require_apart(Path(out), logs)
+    _require_own(Path(out))
     folder = artifacts.open_run(Path(out))
     with artifacts.lock(folder):
         parts = _parts(sources, folder, rows_in_part)
         _agree_on_plan(folder, Path(model), sources, names, rows_in_part)
-        for left in folder.glob(".part-*.partial-*"):
-            shutil.rmtree(left)  # by a process that was killed; the lock says that none is writing
         missing = [part for part in parts if not Path(part.target).is_file()]
         run = _by_ray if engine == "ray" else _in_batches
         rows = sum(part.stop - part.start for part in missing)
@@ -202,8 +203,27 @@ def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
 
     if not parts:
         return
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+    with _running_ray(ray):
+        yield from _spread(ray, parts, Scorer, threads)
+
+
+@contextmanager
+def _running_ray(ray: ModuleType) -> Iterator[None]:
+    """Start Ray unless it runs; end what was started, however the block ends."""
+    if ray.is_initialized():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray takes the signal for itself
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _spread(ray: ModuleType, parts: list[_Part], scorer: type, threads: int) -> Iterator[int]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     available = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
     workers = max(1, min(len(parts), available // threads))
@@ -213,7 +233,7 @@ def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
         [{"part": i} for i in range(len(parts))], override_num_blocks=len(parts)
     )
     scored = jobs.map_batches(
-        Scorer, batch_size=1, num_cpus=threads, compute=ray.data.ActorPoolStrategy(size=workers)
+        scorer, batch_size=1, num_cpus=threads, compute=ray.data.ActorPoolStrategy(size=workers)
     )
     for row in scored.iter_rows():
         yield int(row["rows"])
@@ -283,11 +303,8 @@ def _texts(table: pa.Table, name: str, part: _Part) -> list[str | None]:
 
 
 def _write(table: pa.Table, target: Path) -> None:
-    try:
-        with write_whole(target) as partial:
-            pq.write_table(table, partial)
-    except OSError as failure:
-        raise ArtifactError(f"{target} cannot be written: {failure}. Free space.") from failure
+    with write_whole(target) as partial:
+        pq.write_table(table, partial)
 
 
 def _open(source: Path) -> pq.ParquetFile:
@@ -333,16 +350,26 @@ def _parts(sources: Sequence[LogFile], folder: Path, size: int) -> list[_Part]:
     return parts
 
 
+def _require_own(folder: Path) -> None:
+    """Raise ``ArtifactError`` when the folder holds files that are no scores."""
+    if not folder.is_dir() or (folder / _PLAN).exists():
+        return
+    if any(p for p in folder.iterdir() if not p.name.startswith(".")):
+        raise ArtifactError(
+            f"The output folder {str(folder)!r} holds other files. Choose an empty one."
+        )
+
+
 def _agree_on_plan(
     folder: Path, model: Path, sources: Sequence[LogFile], names: _Columns, size: int
 ) -> None:
     """Record what the parts are made of; refuse a folder whose parts are made of other things."""
-    described = hashlib.sha256((model / "reward_model.json").read_bytes()).hexdigest()
+    described = hash_file(model / "reward_model.json")
+    # Statistics and sizes may agree where texts differ: only the content tells files apart.
     inputs = [
         (
             file.path.name,
-            file.path.stat().st_size,
-            _footer(file.path),
+            hash_file(file.path),
             *((name, str(value)) for name, value in file.partitions),
         )
         for file in sources
@@ -350,10 +377,6 @@ def _agree_on_plan(
     plan = {"fingerprint": artifacts.fingerprint(described, inputs, names, size)}
     stored = folder / _PLAN
     if not stored.exists():
-        if any(p for p in folder.iterdir() if not p.name.startswith(".")):
-            raise ArtifactError(
-                f"The output folder {str(folder)!r} holds other files. Choose an empty one."
-            )
         write_json(stored, plan)
     elif read_json(stored) != plan:
         raise ArtifactError(
@@ -362,20 +385,17 @@ def _agree_on_plan(
         )
 
 
-def _footer(source: Path) -> str:
-    """Return a hash of the file's description of itself, which holds statistics of each column."""
-    with source.open("rb") as file:
-        file.seek(-8, os.SEEK_END)
-        size = int.from_bytes(file.read(4), "little")
-        file.seek(-8 - size, os.SEEK_END)
-        return hashlib.sha256(file.read(size)).hexdigest()
-
-
 def _summary(folder: Path, parts: list[_Part], names: _Columns) -> ScoredLogs:
     rows = missing = truncated = 0
     for part in parts:
-        file = _open(Path(part.target))
-        rows += file.metadata.num_rows
-        truncated += int((file.schema_arrow.metadata or {}).get(_TRUNCATED, b"0"))
-        missing += file.read(columns=[names.reward])[names.reward].null_count
+        try:
+            with pq.ParquetFile(part.target) as file:
+                rows += file.metadata.num_rows
+                truncated += int((file.schema_arrow.metadata or {}).get(_TRUNCATED, b"0"))
+                missing += file.read(columns=[names.reward])[names.reward].null_count
+        except (LookupError, ValueError, OSError, pa.ArrowException) as damage:
+            reason = " ".join(str(damage).split())[:200]
+            raise ArtifactError(
+                f"{part.target!r} is damaged: {reason}. Delete it and run again."
+            ) from damage
     return ScoredLogs(folder, rows, len(parts), missing, truncated)
