@@ -63,7 +63,6 @@ class Judged:
             share += f" and {max(ranks.moves.score, 0.0):.2%} of its ranks"
         return share
 
-
     def describe_text(self, from_text: float, metric: str) -> str:
         """Return in words how well the text predicts it, or what it does where that is more."""
         shows = self.test.strongest.shows
