@@ -44,12 +44,12 @@ def test_signs_and_lengths_are_never_parts():
 def test_folding_keeps_every_name_once():
     found = merged(["good mugs", "not good mugs", "good", "bad mugs"] * 40)
     parts = parts_within(found)
-    kept = np.array([not inside for inside in parts])
-    folded = fold(found, parts, kept, np.zeros(len(found)))
+    stays = np.array([not inside for inside in parts])
+    folded = fold(found, parts, stays, np.zeros(len(found)))
     before = sorted([*found.names, *(v for own in found.variants for v in own)])
     after = sorted([*folded.names, *(v for own in folded.variants for v in own)])
     assert after == before
-    assert len(folded) == int(kept.sum())
+    assert len(folded) == int(stays.sum())
 
 
 def test_one_row_tells_the_greeting_and_one_the_offer():

@@ -48,12 +48,12 @@ def merge_variants(markers: TextMarkers) -> TextMarkers:
         names.append(join_overlapping(name, same) if nested else name)
         others = sorted((j for j in members if j != best), key=lambda j: (-counts[j], j))
         variants.append(tuple(markers.names[j] for j in others if markers.names[j] != names[-1]))
-    kept = markers.take(chosen)
+    named = markers.take(chosen)
     own = tuple(
         "phrase" if len(parts_of(name)) > length[j] and kind in NESTED else kind
-        for name, kind, j in zip(names, kept.kinds, chosen, strict=True)
+        for name, kind, j in zip(names, named.kinds, chosen, strict=True)
     )
-    return TextMarkers(tuple(names), own, tuple(variants), kept.columns, kept.left_out)
+    return TextMarkers(tuple(names), own, tuple(variants), named.columns, named.left_out)
 
 
 def parts_within(markers: TextMarkers) -> list[tuple[int, ...]]:
@@ -66,31 +66,31 @@ def parts_within(markers: TextMarkers) -> list[tuple[int, ...]]:
     for j, (name, variants) in enumerate(zip(markers.names, markers.variants, strict=True)):
         if markers.kinds[j] in NESTED:
             place |= dict.fromkeys((name, *variants), j)
-    found = []
+    parts = []
     for j, name in enumerate(markers.names):
         inside = phrases_within(name) if markers.kinds[j] in NESTED else []
         at = {place[part] for part in inside if part in place}
-        found.append(tuple(i for i in sorted(at) if (-counts[i], i) < (-counts[j], j)))
-    return found
+        parts.append(tuple(i for i in sorted(at) if (-counts[i], i) < (-counts[j], j)))
+    return parts
 
 
 def fold(
     markers: TextMarkers,
     parts: Sequence[Sequence[int]],
-    kept: NDArray[np.bool_],
+    stays: NDArray[np.bool_],
     strength: NDArray[np.float64],
 ) -> TextMarkers:
-    """Make those that are not ``kept (m,)`` variants of a part of theirs; return the kept.
+    """Make variants of a part of theirs of those that do not stay, ``stays (m,)``; return the rest.
 
     The part is the one with the greatest ``strength (m,)``, of equal ones the rarest. A marker
-    without parts must be kept.
+    without parts must stay.
     """
     counts = markers.rows
     into = np.arange(len(markers))
     # The most frequent first, so that a part has its place before what contains it.
     order = np.argsort(-counts, kind="stable")
     for j in order:
-        if not kept[j]:
+        if not stays[j]:
             into[j] = into[min(parts[j], key=lambda i: (-strength[into[i]], counts[i], i))]
     variants = [list(own) for own in markers.variants]
     for j in order:
@@ -99,7 +99,7 @@ def fold(
     whole = TextMarkers(
         markers.names, markers.kinds, tuple(map(tuple, variants)), markers.columns, markers.left_out
     )
-    return whole.take(np.flatnonzero(kept))
+    return whole.take(np.flatnonzero(stays))
 
 
 def _in_the_same_texts(markers: TextMarkers) -> list[list[int]]:

@@ -112,9 +112,9 @@ class _Test:
         q = q_values(p) if confounders else np.ones(len(p))
         alone = np.array([not of for of in parts], dtype=bool)
         strength = np.where(q <= self.level, np.abs(distance.estimate) / distance.error, -1.0)
-        kept = alone | (q <= self.level)
-        markers = fold(markers, parts, kept, strength)
-        p, q = p[kept], q[kept]
+        stays = alone | (q <= self.level)
+        markers = fold(markers, parts, stays, strength)
+        p, q = p[stays], q[stays]
         effects = self._estimate(markers, part, folds)
         rest = np.where(q <= self.level, 0, 1)
         # Rounded, so that the last bits of a sum do not order markers that are equally far.

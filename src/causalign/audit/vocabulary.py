@@ -161,10 +161,10 @@ def _count_phrases(
     counts = np.diff(columns.indptr)
     usable = np.flatnonzero((counts >= rare) & (counts <= n - rare))
     chosen = usable[np.argsort(-counts[usable], kind="stable")[:most]]
-    kept = tuple(names[i] for i in chosen)
-    kinds = tuple("phrase" if len(parts_of(name)) > 1 else "word" for name in kept)
+    words = tuple(names[i] for i in chosen)
+    kinds = tuple("phrase" if len(parts_of(name)) > 1 else "word" for name in words)
     picked = sparse.csc_array(columns[:, chosen])
-    return TextMarkers(kept, kinds, ((),) * len(kept), picked), len(usable) - len(kept) + dropped
+    return TextMarkers(words, kinds, ((),) * len(words), picked), len(usable) - len(words) + dropped
 
 
 def _mark(
@@ -189,15 +189,15 @@ def _mark(
         ends.append(len(held))
         advance(1)
     at, names = np.asarray(held, dtype=np.int32), list(place)
-    kept = np.flatnonzero(np.bincount(at, minlength=len(names)) >= fewest)
-    kept = np.array(sorted(kept, key=lambda i: names[i]), dtype=np.int64)
+    frequent = np.flatnonzero(np.bincount(at, minlength=len(names)) >= fewest)
+    frequent = np.array(sorted(frequent, key=lambda i: names[i]), dtype=np.int64)
     column = np.full(len(names), -1)
-    column[kept] = np.arange(len(kept))
+    column[frequent] = np.arange(len(frequent))
     row = np.repeat(np.arange(len(texts)), np.diff(np.array(ends)))
     marked = column[at] >= 0
     entries = (np.ones(int(marked.sum())), (row[marked], column[at[marked]]))
-    shape = (len(texts), len(kept))
-    return [names[i] for i in kept], sparse.csc_array(entries, shape=shape)
+    shape = (len(texts), len(frequent))
+    return [names[i] for i in frequent], sparse.csc_array(entries, shape=shape)
 
 
 def _mark_signs(texts: list[str], rare: int) -> TextMarkers:

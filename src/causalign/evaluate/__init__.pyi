@@ -18,9 +18,7 @@ from .judges import Judge as Judge
 from .judges import RewardJudge as RewardJudge
 from .kernel import KernelWeighting as KernelWeighting
 from .marker_payments import MarkerPayments as MarkerPayments
-from .marker_payments import marker_worth as marker_worth
 from .marker_payments import measure_marker_payments as measure_marker_payments
-from .marker_payments import name_units as name_units
 from .off_policy_estimation import METHODS as METHODS
 from .off_policy_estimation import choose_estimators as choose_estimators
 from .off_policy_estimation import logged_value as logged_value

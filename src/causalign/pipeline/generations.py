@@ -13,10 +13,10 @@ from causalign.evaluate import (
     MarkerShares,
     MeanDifference,
     marker_shares,
-    marker_worth,
     mean_reward_difference,
     measure_diversity,
 )
+from causalign.evaluate.marker_payments import marker_worth
 from causalign.logs import Logs
 from causalign.logs.outcome_model import OutcomeModel
 from causalign.policy.findings import sampled_texts

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from causalign import artifacts, deconfound, evaluate, policy
+from causalign import artifacts, deconfound, policy
 from causalign.errors import InputError, NotIdentified
+from causalign.evaluate.marker_payments import name_units
 from causalign.files import read_json, write_json
 from causalign.lm.generate import room_for_prompts, sample
 from causalign.lm.language_model import LanguageModel
@@ -92,7 +93,7 @@ def _choose_judge(plan: Plan, place: Place) -> HeldOutJudge | None:
         fit = fit_reward(plan, adjusted, place.unfinished / "judge")
     except (InputError, NotIdentified):
         return None
-    units = evaluate.name_units(fit.units, plan.test.roles.outcome)
+    units = name_units(fit.units, plan.test.roles.outcome)
     return HeldOutJudge("a deconfounded reward of the held-out rows", units, fit.model)
 
 
