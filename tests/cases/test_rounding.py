@@ -169,7 +169,7 @@ def test_two_ways_of_clustering_give_no_negative_variance(confounders):
     for seed in range(40):
         logs = two_ways(seed, confounders=confounders, cluster=("g", "h"))
         effect = OrdinaryLeastSquares().fit(logs)
-        said, known = finding(effect, "DE104"), np.isfinite(effect.standard_errors)
+        said, known = finding(effect, "DE105"), np.isfinite(effect.standard_errors)
         assert said is not None or known.all()
         assert (effect.standard_errors[known] > 0).all()
         part = effect.covariance[np.ix_(known, known)]
@@ -180,7 +180,7 @@ def test_two_ways_of_clustering_give_no_negative_variance(confounders):
 
 def test_a_negative_variance_is_repaired_by_eigenvalues_in_any_units():
     plain = OrdinaryLeastSquares().fit(two_ways(7, cluster=("g", "h")))
-    assert finding(plain, "DE104").verdict is Verdict.WARN
+    assert finding(plain, "DE105").verdict is Verdict.WARN
     one = [OrdinaryLeastSquares().fit(two_ways(7, cluster=c)).standard_errors[0] for c in "gh"]
     assert 0.1 * max(one) < plain.standard_errors[0] < 1.5 * max(one)
     data = two_ways(7).data
@@ -204,16 +204,16 @@ def test_no_standard_error_is_zero_or_missing_without_a_reason(method):
     effect = method.fit(Logs.of(log, Roles("text", "y", confounders=("p", "shop"), **roles)))
     assert np.isfinite(effect.standard_errors[0])
     assert np.isnan(effect.standard_errors[1:]).all()
-    said = finding(effect, "DE104")
+    said = finding(effect, "DE105")
     assert said.verdict is Verdict.WARN
     assert "shop[s0], shop[s1], shop[s2] and 1 more are without one" in said.explanation
     # An outcome that the columns determine.
     effect = method.fit(Logs.of(log, Roles("text", "exact", confounders="p", features="x")))
     assert effect.estimates[0] == pytest.approx(2)
-    assert finding(effect, "DE104").verdict is Verdict.WARN
+    assert finding(effect, "DE105").verdict is Verdict.WARN
     # Without any of that there is nothing to say.
     effect = method.fit(Logs.of(log, Roles("text", "y", confounders="p", features="x")))
-    assert finding(effect, "DE104") is None
+    assert finding(effect, "DE105") is None
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +253,7 @@ def test_many_levels_are_absorbed_in_little_memory(users, method):
     assert effect.standard_errors[at] == pytest.approx(error, rel=1e-7)
     days = [effect.names.index(f"day[{d}]") for d in "abcdefg"]
     assert (effect.standard_errors[days] > 0).all()
-    said = finding(effect, "DE104")
+    said = finding(effect, "DE105")
     assert said.verdict is Verdict.WARN
     assert "no covariances are computed" in said.explanation
     assert np.isfinite(effect.adjust(Logs.of(users, roles)).outcome).all()

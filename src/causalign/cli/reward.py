@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -42,7 +42,6 @@ In Python: `causalign.reward.RewardModel.load("runs/reward/model").predict(["a t
 """,
 )
 
-Out = Annotated[Path, typer.Option("--out", help="Folder for the model and its section.")]
 Method = Annotated[
     str, typer.Option("--method", help=f"One of: {', '.join(CHOICES)}. See `reward --help`.")
 ]
@@ -50,10 +49,11 @@ Method = Annotated[
 
 @app.command()
 def fit(
+    context: typer.Context,
     logs: given.LogsPath,
     completion: given.Completion,
     outcome: given.Outcome,
-    out: Out,
+    out: given.NeededOut,
     method: Method = "ridge",
     settings: given.Settings = None,
     prompt: given.Prompt = None,
@@ -98,26 +98,20 @@ def fit(
             f"The method {method!r} reads texts itself and takes no --encoder. Name the model "
             f"with --set model={encoder}."
         )
-    given.require_writable(out)
-    read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
-    _fit_and_keep(chosen, read, encoder, out, strict)
+    given.require_writable(out, logs)
+
+    def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
+        read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
+        fit = chosen.fit(read, encoder, out=place, progress=given.shows_progress())
+        return fit.section(), fit.save
+
+    given.produce(context, work, out, strict=strict, closing=lambda: _name_models(out))
 
 
-def _fit_and_keep(
-    method: ca.reward.RewardMethod, logs: ca.Logs, encoder: str | None, out: Path, strict: bool
-) -> None:
-    """Fit, show the section, and keep it with its models in the folder."""
-    work = out.with_name(f"{out.name}.training")
-    fit = method.fit(logs, encoder, out=work, progress=given.shows_progress())
-    given.finish(
-        fit.section(),
-        out,
-        {"method": method, "encoder": encoder, "roles": logs.roles},
-        fit.save,
-        strict=strict,
-        closing=[f"reward model: {out / place}" for place in fit.models],
-    )
-    shutil.rmtree(work, ignore_errors=True)
+def _name_models(out: Path) -> list[str]:
+    """Return a line for each reward model in the folder: one for each objective, or one."""
+    places = sorted(path.parent for path in out.rglob("reward_model.json"))
+    return [f"reward model: {place}" for place in places]
 
 
 @app.command()
@@ -127,7 +121,7 @@ def score(
         Path, typer.Argument(metavar="LOGS", help="A Parquet file, or a folder of them.")
     ],
     completion: given.Completion,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the scored parts.")],
+    out: given.NeededOut,
     prompt: given.Prompt = None,
     column: Annotated[
         str, typer.Option("--column", help="Name of the column of rewards.")

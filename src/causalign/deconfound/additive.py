@@ -9,13 +9,19 @@ import numpy as np
 from causalign.checks.check import Check
 from causalign.deconfound.effect import ConfounderEffect, linear_effect
 from causalign.deconfound.expansion import expand_confounders
-from causalign.deconfound.inference import Covariance, positive_weights
-from causalign.deconfound.levels import AbsorbedDesign, absorb_categories, absorbed_terms
+from causalign.deconfound.inference import Covariance, check_covariance, positive_weights
+from causalign.deconfound.levels import (
+    AbsorbedDesign,
+    absorb_categories,
+    absorbed_terms,
+    rows_behind_levels,
+)
 from causalign.deconfound.method import BlockPlan, FittedOnLogs, TextFeatures, refuse_formulas
 from causalign.deconfound.rare_categories import categories_seen_once
 from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.logs import Logs
 from causalign.results import Finding
+from causalign.settings import require_choice, require_number
 from causalign.stats.absorb import Absorber
 from causalign.stats.directions import ROTATED, directions, remaining
 from causalign.stats.least_squares import LinearFit
@@ -66,8 +72,10 @@ class Additive(FittedOnLogs[ConfounderEffect]):
     formula: str | None = None
 
     def __post_init__(self) -> None:
-        if self.penalty is not None and not (0 <= self.penalty < float("inf")):
-            raise SettingsError(f"penalty must be None or at least 0, not {self.penalty!r}.")
+        check_covariance(self.covariance)
+        if self.penalty is not None:
+            require_number("penalty", self.penalty, least=0)
+        require_choice("shrink", self.shrink, (True, False))
 
     def _estimate(self, logs: Logs, features: TextFeatures) -> ConfounderEffect:
         """Estimate h(C) beside the text features.
@@ -89,6 +97,7 @@ class Additive(FittedOnLogs[ConfounderEffect]):
             logs,
             absorbed_terms(design, X, fit, shrink=self.shrink),
             fit,
+            carried=rows_behind_levels(design, X, fit),
             assumption=ASSUMPTION,
             findings=(
                 categories_seen_once(h.categories),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from causalign.deconfound.factors import (
     FittedFactor,
@@ -149,6 +150,11 @@ class Expansion:
         """Return the categories and combinations of categories that have effects."""
         every = [f for part in self.parts for f in part.factors if isinstance(f, Levels)]
         return tuple({level.label: level.covariate() for level in every}.values())
+
+    @property
+    def contrast(self) -> np.ndarray:
+        """Return the matrix ``(r, k)`` from the coefficients to what is shown of all parts."""
+        return np.asarray(block_diag(*(part.reading()[1] for part in self.parts)))
 
     def require_independent(self) -> None:
         """Raise `NotIdentified`, naming the column, when one column follows from the others."""

@@ -15,9 +15,11 @@ from causalign.stats.absorb import (
     Absorber,
     absorb,
     degrees_of_freedom,
+    level_bread,
     level_covariance,
     singletons,
 )
+from causalign.stats.carrying_rows import carrying_rows
 from causalign.stats.least_squares import LinearFit, ordinary
 
 # Beyond this many categories their joint covariance is not computed: their stderr is NaN.
@@ -26,6 +28,8 @@ MOST_LEVELS = 1000
 FEW_LEVELS = 100
 # Of more estimates than this only the variances are kept, not the covariances.
 MOST_COVARIANCES = 2000
+# So many numbers are held at once to count the rows behind the effects.
+BLOCK = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,36 +140,49 @@ def absorbed_terms(
 
     ``X (m, p + k)`` are the columns before categories were taken out; those of h come last.
     """
-    absorber, h = design.absorber, design.h
+    absorber, h, shown = design.absorber, design.h, _show(design, X.shape[1])
     effects = absorber.split(absorber.effects(design.y - X @ fit.coefficients))
-    starts = np.concatenate([[0], np.cumsum(absorber.counts)]).astype(int)
-    place = int(starts[-1]) + X.shape[1] - design.columns.shape[1]
+    total = sum(absorber.counts)
     terms: list[Term] = []
-    names: list[str] = []
     estimates: list[np.ndarray] = []
-    blocks: list[_Shown] = []
-    for part in h.parts:
-        f = next((i for i, one in enumerate(design.absorbed) if one is part.category), None)
+    for part, one in zip(h.parts, shown, strict=True):
+        f = one.factor
         if f is None:
-            own = slice(place, place + len(part.names))
-            place = own.stop
-            coefficients = fit.coefficients[own.start - starts[-1] : own.stop - starts[-1]]
-            shown, contrast = part.reading()
-            estimates.append(contrast @ coefficients)
+            coefficients = fit.coefficients[one.own.start - total : one.own.stop - total]
+            estimates.append(one.contrast @ coefficients)
             terms.append(h.term(part, coefficients))
-            blocks.append(_Shown(own, contrast, None))
         else:
-            category, codes = design.absorbed[f], design.levels[f]
-            label, level_names = part.label, category.level_names
-            shown = tuple(f"{label}[{level_names[code]}]" for code in codes)
             estimates.append(_deviations(design, fit, f, effects[f], shrink))
-            terms.append(category.effects(codes, estimates[-1]))
-            own = slice(int(starts[f]), int(starts[f + 1]))
-            blocks.append(_Shown(own, None, _shares(absorber, f)))
-        names += shown
-    errors = _errors(design, X, fit, blocks)
+            terms.append(design.absorbed[f].effects(design.levels[f], estimates[-1]))
+    names = tuple(name for one in shown for name in one.names)
+    errors = _errors(design, X, fit, shown)
     every = np.concatenate(estimates)
-    return LinearTerms(tuple(terms), tuple(names), every, *errors, categories=h.categories)
+    return LinearTerms(tuple(terms), names, every, *errors, categories=h.categories)
+
+
+def rows_behind_levels(design: AbsorbedDesign, X: np.ndarray, fit: LinearFit) -> np.ndarray:
+    """Return on how many rows, or clusters, each estimate of `absorbed_terms` rests, ``(r,)``.
+
+    NaN for categories of which no covariance is computed: they would be levels times rows to sum.
+    """
+    absorber, shown, total = design.absorber, _show(design, X.shape[1]), sum(design.absorber.counts)
+    within, levels = absorber.within(X), 0
+    counted, bread = _through_columns(shown), fit.bread
+    if _levels_are_known(design):
+        levels, counted = total, np.ones_like(counted)
+        bread = level_bread(absorber, X, fit)
+    readable = [one for one in shown if levels or one.factor is None]
+    reading = _place(readable, levels + X.shape[1], total - levels) @ bread
+    weight = (absorber.weights / absorber.weights.mean())[:, None]
+    carried = [np.zeros(0)]
+    for some in np.array_split(reading, 1 + len(reading) * len(weight) // BLOCK):
+        pull = within @ some[:, levels:].T
+        if levels:
+            pull += absorber.indicators() @ some[:, :levels].T
+        carried.append(carrying_rows(weight * pull, design.clusters))
+    behind = np.full(len(counted), np.nan)
+    behind[counted] = np.concatenate(carried)
+    return behind
 
 
 def shrinkage(deviations: np.ndarray, counts: np.ndarray, noise: float) -> np.ndarray:
@@ -187,22 +204,44 @@ def shrinkage(deviations: np.ndarray, counts: np.ndarray, noise: float) -> np.nd
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Shown:
-    """Hold which of all effects and coefficients a part has, and how they are read.
+    """Hold which of all effects and coefficients a part has, and what is shown of them.
 
-    Through a matrix, or, where levels were absorbed, against their average with ``shares (L,)``.
+    They are read through a matrix, or, where the levels of a ``factor`` were absorbed, against
+    their average with ``shares (L,)``.
     """
 
+    names: tuple[str, ...]
     own: slice
-    matrix: np.ndarray | None
-    shares: np.ndarray | None
+    factor: int | None
+    through: np.ndarray  # the matrix, or the shares
 
     @property
     def contrast(self) -> np.ndarray:
         """Return the matrix from effects and coefficients to what is shown."""
-        if self.matrix is not None:
-            return self.matrix
-        shares = np.zeros(0) if self.shares is None else self.shares
-        return np.asarray(np.eye(len(shares)) - shares)
+        if self.factor is None:
+            return self.through
+        return np.asarray(np.eye(len(self.through)) - self.through)
+
+
+def _show(design: AbsorbedDesign, width: int) -> list[_Shown]:
+    """Return what is shown of each part of h: of the ``width`` columns, its own come last."""
+    absorber = design.absorber
+    starts = np.concatenate([[0], np.cumsum(absorber.counts)]).astype(int)
+    place = int(starts[-1]) + width - design.columns.shape[1]
+    shown: list[_Shown] = []
+    for part in design.h.parts:
+        f = next((i for i, one in enumerate(design.absorbed) if one is part.category), None)
+        if f is None:
+            own = slice(place, place + len(part.names))
+            place = own.stop
+            names, matrix = part.reading()
+            shown.append(_Shown(names, own, None, matrix))
+        else:
+            level_names = design.absorbed[f].level_names
+            names = tuple(f"{part.label}[{level_names[code]}]" for code in design.levels[f])
+            own = slice(int(starts[f]), int(starts[f + 1]))
+            shown.append(_Shown(names, own, f, _shares(absorber, f)))
+    return shown
 
 
 def _is_small(category: Levels, fitted: np.ndarray) -> bool:
@@ -246,7 +285,7 @@ def _errors(
     repaired, and why some of it is not known.
     """
     total = sum(design.absorber.counts)
-    if not design.absorbed or (total <= MOST_LEVELS and is_connected(design.absorber)):
+    if _levels_are_known(design):
         joint = level_covariance(
             design.absorber,
             X,
@@ -260,9 +299,8 @@ def _errors(
     reason = "categories fall apart into groups that share no row (DE102)"
     if is_connected(design.absorber):
         reason = f"of {total:,} categories no covariances are computed (of {MOST_LEVELS:,} at most)"
-    sizes = [len(one.shares if one.matrix is None else one.matrix) for one in shown]  # type: ignore[arg-type]
-    known = np.repeat([one.matrix is not None for one in shown], sizes)
-    rows = _place([one for one in shown if one.matrix is not None], X.shape[1], total)
+    known = _through_columns(shown)
+    rows = _place([one for one in shown if one.factor is None], X.shape[1], total)
     part, repaired = rows @ fit.covariance @ rows.T, bool(fit.repaired.any())
     if len(known) > MOST_COVARIANCES:
         variances = np.full(len(known), np.nan)
@@ -271,6 +309,17 @@ def _errors(
     covariance = np.full((len(known), len(known)), np.nan)
     covariance[np.ix_(known, known)] = part
     return covariance, repaired, reason
+
+
+def _levels_are_known(design: AbsorbedDesign) -> bool:
+    """Return whether every absorbed level has a covariance: there are few, and connected ones."""
+    few = sum(design.absorber.counts) <= MOST_LEVELS
+    return not design.absorbed or (few and is_connected(design.absorber))
+
+
+def _through_columns(shown: Sequence[_Shown]) -> np.ndarray:
+    """Return which estimates ``(r,)`` are read from coefficients of columns."""
+    return np.repeat([one.factor is None for one in shown], [len(one.names) for one in shown])
 
 
 def _place(shown: Sequence[_Shown], width: int, offset: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from causalign.errors import InputError, SettingsError
 from causalign.logs import Logs
 from causalign.logs.covariates import design
 from causalign.results import Finding, Verdict
+from causalign.settings import require_number
 from causalign.stats.folds import group_folds
 from causalign.stats.permutation_weights import (
     PermutationWeights,
@@ -74,8 +75,17 @@ class PermutationWeighting(FittedOnLogs[BalancingWeights]):
     largest: float = 20.0
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise SettingsError(f"folds must be at least 2, not {self.folds!r}.")
+        require_number("folds", self.folds, least=2, whole=True)
+        require_number("seed", self.seed, least=0, whole=True)
+        require_number("repetitions", self.repetitions, least=1, whole=True)
+        require_number("largest", self.largest, above=1, why="in units of the mean weight")
+        if self.components is not None:
+            require_number("components", self.components, least=1, whole=True)
+        if not (self.classifier in ("logistic", "boosting") or hasattr(self.classifier, "fit")):
+            raise SettingsError(
+                "classifier must be 'logistic', 'boosting' or a classifier of scikit-learn, not "
+                f"{self.classifier!r}."
+            )
 
     def _estimate(self, logs: Logs, features: TextFeatures) -> BalancingWeights:
         """Estimate the weights that balance text and confounders."""

@@ -15,6 +15,7 @@ from causalign.logs import Logs
 from causalign.logs.covariates import Covariate
 from causalign.logs.roles import Roles
 from causalign.results import Section
+from causalign.settings import require_number
 from causalign.stats.absorb import absorb
 from causalign.stats.directions import ROTATED, Directions, directions, remaining
 from causalign.stats.least_squares import LinearFit, ordinary
@@ -53,6 +54,13 @@ class UnobservedConfounding:
     benchmarks: tuple[str, ...] = ()
     multiples: tuple[float, ...] = (1.0, 2.0, 3.0)
     level: float = 0.95
+
+    def __post_init__(self) -> None:
+        require_number("level", self.level, above=0, below=1)
+        if not isinstance(self.multiples, tuple | list):
+            raise SettingsError(f"multiples must be several numbers, not {self.multiples!r}.")
+        for multiple in self.multiples:
+            require_number("each of multiples", multiple, above=0)
 
     def check_roles(self, roles: Roles) -> None:
         """Ask whether the names are those of confounders.
@@ -148,8 +156,8 @@ class UnobservedConfounding:
 
     def _columns(self, logs: Logs) -> tuple[Covariate, tuple[Covariate, ...], tuple[str, ...]]:
         """Return the confounder in question, the others, and the names of the benchmarks."""
-        if self.confounder in self.benchmarks or not all(m > 0 for m in self.multiples):
-            raise SettingsError("Benchmarks are other confounders, and multiples are positive.")
+        if self.confounder in self.benchmarks:
+            raise SettingsError(f"Benchmarks are other confounders than {self.confounder!r}.")
         treated = logs.covariate(self.confounder)
         if treated.is_categorical:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Ask of each estimate whether its standard error is one, and say why where it is not (DE104)."""
+"""Ask of each estimate whether its standard error is one, and say why where it is not (DE105)."""
 
 from collections.abc import Sequence
 
@@ -42,7 +42,7 @@ def check_standard_errors(
 ) -> tuple[np.ndarray, tuple[Finding, ...]]:
     """Return the covariance, NaN where a standard error is zero without saying anything.
 
-    With it DE104, where there is something to say; ``exact`` says that the columns explain the
+    With it DE105, where there is something to say; ``exact`` says that the columns explain the
     outcome wholly, ``once`` are the names that a single cluster or row tells.
     """
     covariance = np.array(linear.covariance, dtype=np.float64)
@@ -60,7 +60,7 @@ def check_standard_errors(
             covariance[places] = make_possible(covariance[places])
     numbers = {"not_computed": missing, "told_once": alone, "zero": zero}
     check = Check(
-        "DE104",
+        "DE105",
         "Standard errors",
         estimates=len(variance),
         repaired=float(linear.repaired),

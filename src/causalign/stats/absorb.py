@@ -196,7 +196,6 @@ def level_covariance(
     are summed within clusters together, so that the errors of b reach a. Equal to the
     covariance of a regression on indicators, for contrasts within a factor.
     """
-    total, k = sum(absorber.counts), X.shape[1]
     within = absorber.within(X)
     weight = absorber.weights / absorber.weights.mean()
     moved = weight * fit.residuals
@@ -210,12 +209,22 @@ def level_covariance(
         slopes = sum_groups(scores, codes, count)
         alone, cross = (levels.T @ levels).toarray(), levels.T @ slopes
         meats.append(factor * np.block([[alone, cross], [cross.T, slopes.T @ slopes]]))
+    bread = level_bread(absorber, X, fit)
+    bread = bread if reading is None else reading @ bread
+    return combine([bread @ meat @ bread.T for meat in meats], fit.cluster_counts)
+
+
+def level_bread(absorber: Absorber, X: Floats, fit: LinearFit) -> Floats:
+    """Return what leads from scores of levels and columns to their effects, as `level_covariance`.
+
+    ``(L + k, L + k)``, for weights of mean 1.
+    """
+    total, k = sum(absorber.counts), X.shape[1]
     bread = np.zeros((total + k, total + k))
     bread[:total, :total] = absorber.solve(np.eye(total)) * absorber.weights.mean()
     bread[:total, total:] = -absorber.effects(X) @ fit.bread
     bread[total:, total:] = fit.bread
-    bread = bread if reading is None else reading @ bread
-    return combine([bread @ meat @ bread.T for meat in meats], fit.cluster_counts)
+    return bread
 
 
 def _schur_inverse(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causalign.errors import NotIdentified
+from causalign.stats.carrying_rows import effective_number
 from causalign.stats.directions import ROTATED, Turn, independent
 from causalign.stats.factor import factorise, safe_root
 from causalign.stats.least_squares import LinearFit, project, two_stage
@@ -34,7 +35,8 @@ class Block:
 class BlockFit:
     """Hold slopes, exogenous columns first, and their covariance; intercept and features left out.
 
-    ``means`` ``(k,)`` are the weighted means of the same columns; ``features`` counts the
+    ``means`` ``(k,)`` are the weighted means of the same columns; ``carried (r,)`` says on how many
+    rows, or clusters, each of the estimates rests that were asked for; ``features`` counts the
     directions of the text; ``exact`` says that nothing but rounding is left of the outcome.
     """
 
@@ -44,6 +46,7 @@ class BlockFit:
     rows: int
     clusters: int
     kappa: float
+    carried: Floats
     features: int
     exact: bool
 
@@ -52,6 +55,7 @@ def fit_blocks(
     blocks: Callable[[], Iterable[Block]],
     names: tuple[str, ...],
     *,
+    contrast: Callable[[Floats], Floats],
     kappa: float | Literal["liml"] = 1.0,
     features: int = 0,
 ) -> BlockFit:
@@ -67,7 +71,8 @@ def fit_blocks(
     O(k²), and O(G k) with G clusters.
 
     ``blocks`` must give the same blocks each time it is called; ``names`` are those of exogenous,
-    endogenous and instrument columns. Raises `NotIdentified`.
+    endogenous and instrument columns; ``contrast`` turns the means into the matrix ``(r, k)`` from
+    slopes to the estimates whose rows are counted. Raises `NotIdentified`.
     """
     total = _moments(blocks())
     m, p, q = total.sizes
@@ -78,20 +83,22 @@ def fit_blocks(
     plan = _plan(total, features, names)
     solved = _solve(_triangle(blocks, total, plan), plan, total.sizes, kappa)
     fit = solved.fit
-    scores = _scores(blocks(), total, plan, solved)
+    skipped, own = 1 + plan.directions, slice(1 + features, 1 + m + p)
+    scale, means = total.scale[own] / total.scale[-1], total.mean[own]
+    shown = (contrast(means) / scale) @ solved.slices[skipped:]
+    scores = _scores(blocks(), total, plan, solved, shown)
     slopes = fit.coefficients + solved.slices @ scores.left
     correction = _correction(total.rows, len(slopes), scores.clusters)
     covariance = correction * solved.slices @ scores.meat @ solved.slices.T
-    skipped, own = 1 + plan.directions, slice(1 + features, 1 + m + p)
-    scale = total.scale[own] / total.scale[-1]
     left = float(np.sqrt(scores.squares))
     return BlockFit(
         slopes[skipped:] / scale,
         covariance[skipped:, skipped:] / np.outer(scale, scale),
-        total.mean[own],
+        means,
         total.rows,
         scores.clusters,
         fit.kappa,
+        scores.carried,
         plan.directions,
         is_exact(left, total.spread[-1], total.length[-1], total.roundoff[-1]),
     )
@@ -285,12 +292,15 @@ def _triangle(blocks: Callable[[], Iterable[Block]], total: _CrossProducts, plan
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scores:
-    """Hold outer products of the scores, what the normal equations still lack, and residuals."""
+    """Hold outer products of the scores, what the normal equations still lack, squared residuals,
+    and how many rows or clusters carry each estimate.
+    """
 
     meat: Floats
     left: Floats
     clusters: int
     squares: float
+    carried: Floats
 
 
 def _scores(
@@ -298,12 +308,19 @@ def _scores(
     total: _CrossProducts,
     plan: _Plan,
     solved: _Solution,
+    shown: Floats,
 ) -> _Scores:
-    """Sum over the rows what the covariance needs."""
+    """Sum over the rows what the covariance needs, and the squares that tell the rows behind.
+
+    ``shown (r, k)`` times ``x^_i`` is what one unit more of the outcome of row i does to r
+    estimates.
+    """
     slopes, kappa = solved.fit.coefficients, solved.fit.kappa
     width = len(slopes)
     meat, left, squares = np.zeros((width, width)), np.zeros(width), 0.0
+    shares = np.zeros((2, len(shown)))
     W = np.r_[0 : width - total.sizes[1], width : width + total.sizes[2]]
+    shown = shown / np.abs(shown).max(axis=1, keepdims=True)
     sums: dict[object, Floats] = {}
     clustered = False
     for block in blocks:
@@ -315,23 +332,26 @@ def _scores(
         left += kappa * (fitted.T @ weighted)
         left += (1 - kappa) * (solved.turn.T @ (columns[:, :width].T @ weighted))
         scores = fitted * weighted[:, None]
+        own = np.square((fitted * block.weights[:, None]) @ shown.T)
         if block.clusters is None:
             meat += scores.T @ scores
+            shares += own.sum(axis=0), np.square(own).sum(axis=0)
             continue
         clustered = True
         labels, codes = np.unique(block.clusters, return_inverse=True)
-        gathered = np.zeros((len(labels), width))
-        np.add.at(gathered, codes, scores)
+        gathered = np.zeros((len(labels), width + len(shown)))
+        np.add.at(gathered, codes, np.hstack([scores, own]))
         for label, row in zip(labels.tolist(), gathered, strict=True):
             sums[label] = sums[label] + row if label in sums else row
     if clustered:
-        stacked = np.array(list(sums.values()))
+        stacked, own = np.hsplit(np.array(list(sums.values())), [width])
         meat = stacked.T @ stacked
+        shares += own.sum(axis=0), np.square(own).sum(axis=0)
         if len(sums) < 2:
             raise NotIdentified(
                 "Clustered standard errors need at least two clusters; there is one."
             )
-    return _Scores(meat, left, len(sums), squares)
+    return _Scores(meat, left, len(sums), squares, effective_number(*shares))
 
 
 def _correction(rows: int, spent: int, clusters: int) -> float:

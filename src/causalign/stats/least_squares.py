@@ -107,10 +107,8 @@ def ordinary(
     coefficients = factor.solve(Xw.T @ yw)
     coefficients += factor.solve(Xw.T @ (yw - Xw @ coefficients) - shrink * coefficients)
     bread = factor.solve(np.eye(X.shape[1]))
-    spent = float(X.shape[1]) if ridge is None else X.shape[1] - float(np.diag(bread) @ shrink)
-    residuals = y - X @ coefficients
-    middle = _outer(factor, bread, Xw)
-    spent += absorbed
+    spent = X.shape[1] + absorbed - float(np.diag(bread) @ shrink)
+    residuals, middle = y - X @ coefficients, _outer(factor, bread, Xw)
     errors = _covariance(bread, middle, residuals * root, clusters, kind, correction, spent)
     return _as_fit(coefficients, residuals, 0.0, bread, spent, factor, errors)
 
@@ -195,8 +193,7 @@ def first_stage(
     endogenous, exogenous, excluded = _matrices(X_endogenous, X_exogenous, Z)
     count, q, m = endogenous.shape[1], excluded.shape[1], exogenous.shape[1]
     _require_order(count, q)
-    numerator = q - count + 1
-    W = np.hstack([exogenous, excluded])
+    W, numerator = np.hstack([exogenous, excluded]), q - count + 1
     f, partial = np.empty(count), np.empty(count)
     for j in range(count):
         target = endogenous[:, j]
@@ -271,7 +268,14 @@ def _k_class_bread(factor: Factorisation, Xw: Floats, fitted: Floats, kappa: flo
     # X^'X^ = S^-1 R'R S^-1 its inverse is S R^-1 (I + (1 - kappa) G)^-1 R^-T S, free of units.
     unit = linalg.solve_triangular(factor.root, np.diag(factor.scale), trans="T")  # R^-T S
     off = (Xw - fitted) @ unit.T
-    inner = np.eye(Xw.shape[1]) + (1 - kappa) * (off.T @ off)
+    gram = off.T @ off
+    inner = np.eye(Xw.shape[1]) + (1 - kappa) * gram
+    highest = 1 + 1 / max(float(np.linalg.eigvalsh(gram)[-1]), 1e-300)
+    if kappa >= highest:
+        raise SettingsError(
+            f"kappa must be below {highest:.4g} for these columns, not {kappa:g}: beyond, the sum "
+            "of squares has no least value. Use 1, or 'liml'."
+        )
     inverse = unit.T @ np.linalg.solve(inner, unit)
     return np.asarray((inverse + inverse.T) / 2)
 
