@@ -46,7 +46,7 @@ def _running_ray(ray: ModuleType) -> Iterator[None]:
 
 def _spread(ray: ModuleType, parts: int, scorer: type, threads: int) -> Iterator[int]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    available = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
+    available = int(ray.cluster_resources().get("CPU", 1))
     workers = max(1, min(parts, available // threads))
     ray.data.DataContext.get_current().enable_progress_bars = False
     # One block for each part: to cut blocks later would need processors that the actors hold.
