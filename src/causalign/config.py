@@ -251,6 +251,7 @@ class FilledPath(str):
     """A path with its variables filled in, and how it was ``written``: messages show this."""
 
     __slots__ = ("written",)
+    written: str
 
     def __new__(cls, path: str, written: str) -> "FilledPath":
         """Return the path with what was written."""

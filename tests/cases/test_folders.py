@@ -3,9 +3,12 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +16,7 @@ import pytest
 from causalign import artifacts, pipeline, recipe
 from causalign.cli import main
 from causalign.errors import ArtifactError, CausalignError, SettingsError, hide_secrets
+from causalign.lm import EmbeddingCache, embed
 from causalign.simulate import Newsletter
 
 ROLES = ["--completion", "mail", "--outcome", "minutes_read"]
@@ -380,3 +384,100 @@ def test_the_command_of_a_judge_is_not_stored(tmp_path, call):
     code, _, said = call("evaluate", "generations", *files, *command, "--out", tmp_path / "out")
     assert code == 0, said
     assert not any(b"hunter2" in content for content in contents(tmp_path / "out").values())
+
+
+# Who may write what is trusted -------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path):
+    encoder = Slow()
+    stored = EmbeddingCache(tmp_path / "cache")
+    embed(["a", "b"], encoder, stored)
+    return stored
+
+
+class Slow:
+    """An encoder that is worth caching."""
+
+    name, revision, dimension = "slow", "1", 2
+
+    def encode(self, texts, progress=False):
+        return np.ones((len(texts), 2), dtype=np.float32)
+
+
+def test_a_cache_is_for_its_owner_alone(cache):
+    assert cache.folder.stat().st_mode & 0o777 == 0o700
+    assert embed(["a", "b"], Slow(), cache).cached == 2
+
+
+@pytest.mark.parametrize("part", ["folder", "path"])
+def test_a_cache_that_everybody_may_write_is_not_read(cache, part):
+    getattr(cache, part).chmod(0o777)
+    done = embed(["a", "b"], Slow(), cache)
+    assert done.cached == 0
+    assert "everybody may write" in done.cache_problem
+    assert done.vectors.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.parametrize("part", ["folder", "path"])
+def test_a_cache_of_a_stranger_is_not_read(cache, part):
+    os.chown(getattr(cache, part), 12345, -1)
+    done = embed(["a", "b"], Slow(), cache)
+    assert done.cached == 0
+    assert "belongs to another user" in done.cache_problem
+
+
+def test_a_group_may_share_its_umask(cache):
+    cache.path.chmod(0o664)
+    cache.folder.chmod(0o2775)
+    assert embed(["a", "b"], Slow(), cache).cached == 2
+
+
+# Ends of the terminal ----------------------------------------------------------------------------
+
+ENDS = """
+import resource, sys
+from causalign.__main__ import main
+limit = int(sys.argv.pop(1))
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+main()
+"""
+
+
+def end(words, limit=0, **how):
+    environment = os.environ | how.pop("env", {})
+    command = [sys.executable, "-c", ENDS, str(limit), *map(str, words)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, **how)
+
+
+def test_a_full_disk_leaves_nothing_half_written(log, tmp_path):
+    out = tmp_path / "out"
+    with end(verb("deconfound", log, out), limit=3000, stdout=subprocess.DEVNULL) as process:
+        said = process.stderr.read().decode()
+    assert process.returncode == 2
+    assert said.startswith("error: Cannot write to")
+    assert len(said.splitlines()) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"data"}
+
+
+@pytest.mark.parametrize("reader", ["closes the pipe", "is a full disk", "reads ASCII"])
+def test_no_result_is_lost_because_it_cannot_be_shown(reader, log, tmp_path):
+    out = tmp_path / "out"
+    words, ascii_only = verb("deconfound", log, out), {"PYTHONIOENCODING": "ascii"}
+    if reader == "closes the pipe":
+        with end(words, stdout=subprocess.PIPE) as process:
+            process.stdout.close()
+            said = process.stderr.read().decode()
+    else:
+        with (
+            open("/dev/full" if reader == "is a full disk" else os.devnull, "w") as shown,
+            end(words, stdout=shown, env=ascii_only) as process,
+        ):
+            said = process.stderr.read().decode()
+    full = "error: Standard output cannot be written: No space left on device. What was kept is "
+    assert said == (full + "whole.\n" if reader == "is a full disk" else "")
+    assert process.returncode == (2 if reader == "is a full disk" else 0)
+    assert (out / "result.json").is_file()

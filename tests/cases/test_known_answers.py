@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from causalign import Logs, Roles
-from causalign.deconfound import METHODS, PermutationWeighting
+from causalign.deconfound import METHODS, PermutationWeighting, permutation_weighting
+from causalign.deconfound.balancing import Balance
 from causalign.evaluate import (
     Direct,
     OffPolicyLog,
@@ -13,7 +14,8 @@ from causalign.evaluate import (
     TargetSamples,
     measure_marker_payments,
 )
-from causalign.stats.permutation_weights import permutation_weights
+from causalign.results import Verdict
+from causalign.stats.permutation_weights import PermutationWeights, permutation_weights
 from causalign.stats.sensitivity import Coefficient, robustness_value
 
 
@@ -95,3 +97,16 @@ def test_rows_of_weight_two_teach_networks_as_two_rows_do():
     # (9 - 1) / 10 either way; without weights both would be 0.
     assert slopes["heavy"] == pytest.approx(0.8, abs=0.2)
     assert slopes["light"] == pytest.approx(-0.8, abs=0.2)
+
+
+@pytest.mark.parametrize(("auc", "verdict"), [(0.98, Verdict.PASS), (0.99, Verdict.FAIL)])
+def test_rows_that_a_classifier_tells_apart_are_separated(auc, verdict):
+    fit = PermutationWeights(np.ones(4), auc, 0.0)
+    assert permutation_weighting._check_separation(fit).verdict is verdict
+
+
+@pytest.mark.parametrize(("after", "verdict"), [(0.14, Verdict.PASS), (0.16, Verdict.WARN)])
+def test_balance_is_what_chance_would_give_and_half_more(after, verdict):
+    """Of 100 rows worth, chance gives a correlation of .1."""
+    balance = Balance(("c",), np.array([[0.5]]), np.array([[after]]))
+    assert permutation_weighting._check_balance(balance, 100.0, ("c",)).verdict is verdict

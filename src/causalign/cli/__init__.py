@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -28,7 +29,7 @@ from causalign.terminal import Stopped, forgiving_streams, watch_signals
 __all__ = ["main"]
 
 # What typer raises for arguments that cannot be read; newer versions have no public name for it.
-_USAGE = typer.BadParameter.__mro__[1]
+_USAGE: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="causalign",
@@ -81,8 +82,9 @@ def _explain(error: BaseException) -> str:
     if isinstance(error, CausalignError):
         return str(error)
     if isinstance(error, _USAGE):
-        path = "causalign" if error.ctx is None else error.ctx.command_path
-        message = error.format_message() or "Say what is to be done."
+        context = getattr(error, "ctx", None)
+        path = "causalign" if context is None else context.command_path
+        message = str(getattr(error, "format_message", str)()) or "Say what is to be done."
         return f"{message.rstrip('.')}. Try: {path} --help"
     if isinstance(error, MemoryError):
         return "The memory is full. Read fewer rows, or use a machine with more of it."

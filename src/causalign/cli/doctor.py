@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Annotated
 
-import pyarrow as pa
 import typer
 
 import causalign as ca
@@ -81,17 +80,7 @@ def _show_columns(logs: str, roles: Mapping[str, Sequence[str] | str | None]) ->
             played.setdefault(name, []).append(role)
     table = ca.logs.read_table(logs)
     readings = ca.logs.describe_columns(table, played)
-    shown = {
-        "column": [r.name for r in readings],
-        "role": [" ".join(played.get(r.name, ["-"])) for r in readings],
-        "kind": ["refused" if r.refusal else r.kind for r in readings],
-        "how it is read": [r.refusal or r.how for r in readings],
-        "examples": [", ".join(r.examples) for r in readings],
-        "different": [r.different for r in readings],
-        "missing": [r.missing for r in readings],
-        "odd cells": [f"{r.odd}: {r.first_odd}" if r.odd else "0" for r in readings],
-    }
-    show_table(f"{table.num_rows} rows of {logs}", pa.table(shown))
+    show_table(f"{table.num_rows} rows of {logs}", ca.logs.tabulate_readings(readings))
     if any(r.refusal for r in readings if r.role):
         raise typer.Exit(1)
 

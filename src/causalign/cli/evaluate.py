@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -151,7 +151,7 @@ def _estimate_value(
     inference: ca.evaluate.Inference,
     outcome_range: tuple[float, float] | None,
     place: Path,
-    **columns: str | None,
+    **columns: Any,
 ) -> tuple[ca.results.Section, None]:
     """Return what the target would have earned, and a second policy beside it if one is named."""
     del place  # an estimate is not continued

@@ -68,8 +68,10 @@ class KernelWeighting(Estimator):
         if self.bandwidth is not None:
             require_number("bandwidth", self.bandwidth, above=0)
         if self.inference.interval != "influence":
-            raise SettingsError("'kernel' has the influence interval only: resampling would "
-                                "estimate densities anew in every draw.")  # fmt: skip
+            raise SettingsError(
+                "'kernel' has the influence interval only: resampling would estimate densities "
+                "anew in every draw."
+            )
 
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when vectors of either side are missing."""
@@ -87,8 +89,8 @@ class KernelWeighting(Estimator):
     ) -> PolicyValue:
         with np.errstate(divide="ignore"):
             weights = diagnose_weights(np.log(value.weights), log.clusters)
-        rows = effective_rows(weights, self.limits)
-        findings = (rows, compared, *shared_findings(log, self.limits))
+        support = effective_rows(weights, self.limits)
+        findings = (support, compared, *shared_findings(log, self.limits))
         rows, own = value.rows, value.samples
         if log.samples is not None and log.samples.row is not None:
             # Samples of a logged prompt vary with its row, so they belong to the row's cluster.

@@ -147,6 +147,28 @@ def describe_columns(
     return tuple(readings)
 
 
+def tabulate_readings(readings: Sequence[ColumnReading]) -> pa.Table:
+    """Return one row for each reading: column, role, kind, how, examples, and counts of cells.
+
+    Parameters
+    ----------
+    readings : several ColumnReading
+        As `describe_columns` returns them.
+    """
+    return pa.table(
+        {
+            "column": [r.name for r in readings],
+            "role": [r.role or "-" for r in readings],
+            "kind": ["refused" if r.refusal else r.kind for r in readings],
+            "how it is read": [r.refusal or r.how for r in readings],
+            "examples": [", ".join(r.examples) for r in readings],
+            "different": [r.different for r in readings],
+            "missing": [r.missing for r in readings],
+            "odd cells": [f"{r.odd}: {r.first_odd}" if r.odd else "0" for r in readings],
+        }
+    )
+
+
 def settle_values(
     name: str, values: pa.ChunkedArray, role: str, about: pa.Field | None = None
 ) -> pa.ChunkedArray:

@@ -24,8 +24,11 @@ TAKEN = (
     "of rows"
 )
 
+# A table, column or cell of a library that need not be installed.
+Foreign = Any
 
-def to_arrow(table: Any) -> pa.Table:
+
+def to_arrow(table: Foreign) -> pa.Table:
     """Return a table of any library as Arrow; raise `InputError` for what is none.
 
     A column that Arrow cannot hold becomes text with a mark in its field's metadata, so that it is
@@ -47,7 +50,7 @@ def to_arrow(table: Any) -> pa.Table:
         ) from error
 
 
-def _from_object(table: Any) -> pa.Table:
+def _from_object(table: Foreign) -> pa.Table:
     """Read Arrow's and Python's own containers, and every library that narwhals knows."""
     if isinstance(table, pa.RecordBatch):
         return pa.Table.from_batches([table])
@@ -81,7 +84,7 @@ def _from_object(table: Any) -> pa.Table:
     )
 
 
-def _from_datasets(table: Any) -> pa.Table:
+def _from_datasets(table: Foreign) -> pa.Table:
     """Read a `datasets.Dataset`, or the only split of several; a stream has no rows to count."""
     if isinstance(table, Mapping) and len(table) == 1:
         table = next(iter(table.values()))
@@ -107,7 +110,7 @@ def _from_datasets(table: Any) -> pa.Table:
     return arrow.replace_schema_metadata({b"huggingface": about.encode()})
 
 
-def _from_mapping(table: Mapping[Any, Any]) -> pa.Table:
+def _from_mapping(table: Mapping[Foreign, Foreign]) -> pa.Table:
     lengths = {name: len(values) for name, values in table.items() if hasattr(values, "__len__")}
     if len(lengths) < len(table) or any(isinstance(v, str) for v in table.values()):
         raise InputError(f"A mapping is no table unless each name has a list of values: {TAKEN}.")
@@ -116,7 +119,7 @@ def _from_mapping(table: Mapping[Any, Any]) -> pa.Table:
     return _from_columns(table.items())
 
 
-def _columns_of_pandas(frame: Any) -> Iterator[tuple[object, Any]]:
+def _columns_of_pandas(frame: Foreign) -> Iterator[tuple[object, Foreign]]:
     """Yield the columns of a pandas frame, and the levels of its index that have a name."""
     for level in range(frame.index.nlevels):
         name = frame.index.names[level]
@@ -128,7 +131,7 @@ def _columns_of_pandas(frame: Any) -> Iterator[tuple[object, Any]]:
         yield name, series.sparse.to_dense() if sparse else series
 
 
-def _from_columns(columns: Any) -> pa.Table:
+def _from_columns(columns: Foreign) -> pa.Table:
     """Return a table of names and values, each column on its own."""
     fields: list[pa.Field] = []
     arrays: list[pa.ChunkedArray] = []
@@ -140,7 +143,7 @@ def _from_columns(columns: Any) -> pa.Table:
     return pa.table(arrays, schema=pa.schema(fields))
 
 
-def _to_array(values: Any) -> tuple[pa.Array | pa.ChunkedArray, str]:
+def _to_array(values: Foreign) -> tuple[pa.Array | pa.ChunkedArray, str]:
     """Return values as Arrow, and why they cannot be used if so."""
     try:
         array = pa.array(values, from_pandas=True)
@@ -151,7 +154,7 @@ def _to_array(values: Any) -> tuple[pa.Array | pa.ChunkedArray, str]:
     return array, ""
 
 
-def _dates_to_array(values: Any, array: pa.Array) -> pa.Array:
+def _dates_to_array(values: Foreign, array: pa.Array) -> pa.Array:
     """Keep the hours of times that stand among dates."""
     if not any(isinstance(value, datetime) for value in values):
         return array
@@ -164,7 +167,7 @@ def _dates_to_array(values: Any, array: pa.Array) -> pa.Array:
     return pa.array(times, pa.timestamp("us"), from_pandas=True)
 
 
-def _mixed_to_array(values: list[Any]) -> tuple[pa.Array, str]:
+def _mixed_to_array(values: list[Foreign]) -> tuple[pa.Array, str]:
     """Return numbers of any size or sort; what else Arrow refuses as text, and why."""
     present = [value for value in values if not _is_missing(value)]
     rows = [None if _is_missing(value) else value for value in values]
@@ -180,7 +183,7 @@ def _mixed_to_array(values: list[Any]) -> tuple[pa.Array, str]:
     return _as_text(rows), _say_mixture(rows)
 
 
-def _say_mixture(rows: Sequence[Any]) -> str:
+def _say_mixture(rows: Sequence[Foreign]) -> str:
     first: dict[str, int] = {}
     for row, value in enumerate(rows):
         if value is not None:
@@ -191,7 +194,7 @@ def _say_mixture(rows: Sequence[Any]) -> str:
     return f"mixes types: {' and '.join(examples[:3])}. Make it of one type"
 
 
-def _as_text(rows: Sequence[Any]) -> pa.Array:
+def _as_text(rows: Sequence[Foreign]) -> pa.Array:
     return pa.array([None if row is None else str(row) for row in rows], pa.large_string())
 
 

@@ -249,7 +249,9 @@ def _write_weights(
             given = {} if weights is None else {"state_dict": weights}
             model.model.save_pretrained(str(folder), **given)
             if model.generation is not None:
-                write_json(folder / "generation_config.json", model.generation)
+                # The author's way to write, ending where the model now ends.
+                generation = {**model.generation, "eos_token_id": list(model.ends)}
+                write_json(folder / "generation_config.json", generation)
         model.tokenizer.save_pretrained(str(folder))
 
 

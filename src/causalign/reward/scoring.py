@@ -5,14 +5,9 @@ runs. So the numbers do not depend on the engine, and a run that was killed goes
 that are missing.
 """
 
-import logging
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -24,7 +19,6 @@ from causalign import artifacts
 from causalign.errors import (
     ArtifactError,
     ColumnNotFound,
-    ExtraNotInstalled,
     InputError,
     SettingsError,
     UnreadableFile,
@@ -36,6 +30,7 @@ from causalign.lm.progress import show_progress
 from causalign.logs.listing import LogFile, list_files
 from causalign.logs.reading import settle_text
 from causalign.results import Finding, Result, Section
+from causalign.reward.actors import spread_over_actors
 from causalign.reward.findings import texts_read_whole
 from causalign.reward.model import RewardModel
 
@@ -183,13 +178,6 @@ def _in_batches(parts: list[_Part], model: Path, names: _Columns) -> Iterator[in
 
 def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
     """Let Ray Data spread the parts over actors that compute on as many threads as this process."""
-    try:
-        import ray
-    except ImportError:
-        raise ExtraNotInstalled(
-            "The engine 'ray' needs ray, which is not installed: `pip install 'causalign[ray]'`; "
-            "or use 'batches'."
-        ) from None
     threads = thread_count()
 
     class Scorer:
@@ -201,42 +189,7 @@ def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
             done = [_score_part(self.model, parts[int(i)], names) for i in batch["part"]]
             return {"rows": np.array(done)}
 
-    if not parts:
-        return
-    with _running_ray(ray):
-        yield from _spread(ray, parts, Scorer, threads)
-
-
-@contextmanager
-def _running_ray(ray: ModuleType) -> Iterator[None]:
-    """Start Ray unless it runs; end what was started, however the block ends."""
-    if ray.is_initialized():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)  # Ray takes the signal for itself
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _spread(ray: ModuleType, parts: list[_Part], scorer: type, threads: int) -> Iterator[int]:
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    available = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
-    workers = max(1, min(len(parts), available // threads))
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    # One block for each part: to cut blocks later would need processors that the actors hold.
-    jobs = ray.data.from_items(
-        [{"part": i} for i in range(len(parts))], override_num_blocks=len(parts)
-    )
-    scored = jobs.map_batches(
-        scorer, batch_size=1, num_cpus=threads, compute=ray.data.ActorPoolStrategy(size=workers)
-    )
-    for row in scored.iter_rows():
-        yield int(row["rows"])
+    yield from spread_over_actors(Scorer, len(parts), threads)
 
 
 def _score_part(model: RewardModel, part: _Part, names: _Columns) -> int:
