@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from causalign import Logs, Roles, deconfound
-from causalign.deconfound import Additive, OrdinaryLeastSquares, TwoStageLeastSquares
+from causalign.deconfound import (
+    Additive,
+    OrdinaryLeastSquares,
+    TwoStageLeastSquares,
+    fit_parquet,
+)
 from causalign.results import Verdict
 
 REGRESSIONS = [
@@ -141,3 +146,58 @@ def test_the_largest_effect_is_not_one_that_two_equal_rows_make():
     errors = dict(zip(effect.names, effect.estimates / effect.standard_errors, strict=True))
     assert errors["week[odd]"] > errors["flag"]
     assert "Largest effect on y: flag" in effect.answer()
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("confounders", [("week", "price"), ("week", "day"), "week"])
+def test_absorbed_categories_rest_on_the_rows_that_indicators_say(
+    confounders, clustered, monkeypatch
+):
+    """Beyond so many indicators categories are absorbed; what carries an effect stays the same."""
+    rng = np.random.default_rng(5)
+    data = frame(rows=300).assign(
+        week=lambda d: rng.integers(0, 12, len(d)).astype(str),
+        day=lambda d: rng.choice(list("mtwf"), len(d)),
+        price=lambda d: d.a + rng.exponential(size=len(d)),
+        shop=lambda d: rng.integers(0, 30, len(d)),
+    )
+    more = {"confounders": confounders, "weight": "w"} | ({"cluster": "shop"} if clustered else {})
+    wide = fit(OrdinaryLeastSquares(), data, **more)
+    monkeypatch.setattr("causalign.deconfound.ordinary.MOST_INDICATORS", 100)
+    absorbed = fit(OrdinaryLeastSquares(), data, **more)
+    assert absorbed.names == wide.names
+    np.testing.assert_allclose(absorbed.carried, wide.carried, rtol=1e-8)
+    # In many pieces it is the same.
+    monkeypatch.setattr("causalign.deconfound.levels.BLOCK", 1000)
+    pieces = fit(OrdinaryLeastSquares(), data, **more)
+    np.testing.assert_allclose(pieces.carried, absorbed.carried, rtol=1e-12)
+    # Of more levels than covariances are computed, those of few levels and slopes are counted.
+    monkeypatch.setattr("causalign.deconfound.levels.MOST_LEVELS", 10)
+    monkeypatch.setattr("causalign.deconfound.levels.FEW_LEVELS", 5)
+    few = fit(OrdinaryLeastSquares(), data, **more)
+    unknown = np.array([name.startswith("week") for name in few.names])
+    assert (np.isnan(few.carried) == unknown).all()
+    np.testing.assert_allclose(few.carried[~unknown], wide.carried[~unknown], rtol=1e-8)
+    said = finding(few).verdict
+    assert said is (Verdict.NOT_APPLICABLE if unknown.all() else Verdict.PASS)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("copied", [False, True])
+def test_blocks_of_rows_rest_on_what_all_rows_say(clustered, copied, tmp_path):
+    """Of features that repeat each other, in 32 bits, only the directions count."""
+    rng = np.random.default_rng(6)
+    data = frame(treated=6).assign(
+        week=lambda d: rng.choice(list("uvw"), len(d), p=[0.9, 0.08, 0.02]),
+        shop=lambda d: rng.integers(0, 40, len(d)),
+        c=lambda d: (d.a + d.b).astype(np.float32) if copied else d.b**2,
+    )
+    declared = {"confounders": ("flag", "week"), "features": ("a", "b", "c"), "weight": "w"}
+    declared |= {"cluster": "shop"} if clustered else {}
+    roles = Roles("text", "y", **declared)
+    data.to_parquet(tmp_path / "log.parquet")
+    streamed = fit_parquet(Additive(), tmp_path / "log.parquet", roles, batch_rows=50)
+    whole = Additive().fit(Logs.of(data, roles))
+    order = [whole.names.index(name) for name in streamed.names]
+    np.testing.assert_allclose(streamed.carried, whole.carried[order], rtol=1e-6)
+    assert finding(streamed).verdict is Verdict.WARN

@@ -166,7 +166,7 @@ def rows_behind_levels(design: AbsorbedDesign, X: np.ndarray, fit: LinearFit) ->
     NaN for categories of which no covariance is computed: they would be levels times rows to sum.
     """
     absorber, shown, total = design.absorber, _show(design, X.shape[1]), sum(design.absorber.counts)
-    within, levels = absorber.within(X), 0
+    indicators, within, levels = absorber.indicators(), absorber.within(X), 0
     counted, bread = _through_columns(shown), fit.bread
     if _levels_are_known(design):
         levels, counted = total, np.ones_like(counted)
@@ -178,7 +178,7 @@ def rows_behind_levels(design: AbsorbedDesign, X: np.ndarray, fit: LinearFit) ->
     for some in np.array_split(reading, 1 + len(reading) * len(weight) // BLOCK):
         pull = within @ some[:, levels:].T
         if levels:
-            pull += absorber.indicators() @ some[:, :levels].T
+            pull += indicators @ some[:, :levels].T
         carried.append(carrying_rows(weight * pull, design.clusters))
     behind = np.full(len(counted), np.nan)
     behind[counted] = np.concatenate(carried)
