@@ -225,7 +225,7 @@ def logs() -> None:
         print(f"\n## {name}: {len(log):,} rows, {log.roles.confounders}\n{found.answer()}")
         rows = found.table().to_pylist()
         for i, r in enumerate(rows):
-            words = {r["marker"], *r["in the same texts"].split(", ")}
+            words = {r["marker"], *r["variants"].split(", ")}
             if i in found.leads[:12] or words & set(asked):
                 told = [
                     f"{column} {r[column]:+.3f} [{r[column + ' lower']:+.3f} "

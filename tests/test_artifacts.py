@@ -1,3 +1,4 @@
+import csv
 import json
 from dataclasses import dataclass
 
@@ -69,7 +70,7 @@ def test_damage_is_said(tmp_path):
 
 
 def test_what_a_killed_process_left_goes_when_the_next_takes_the_run(tmp_path):
-    left = tmp_path / ".1-audit.partial-x"
+    left = tmp_path / ".1-audit.partial-causalign-x"
     left.mkdir()
     with artifacts.lock(tmp_path):
         assert not left.exists()
@@ -89,3 +90,35 @@ def test_hash_is_of_the_content_not_of_the_chunks():
     chunked = pa.concat_tables([whole.slice(0, 1), whole.slice(1)])
     assert artifacts.hash_table(whole) == artifacts.hash_table(chunked)
     assert artifacts.hash_table(whole) != artifacts.hash_table(whole.slice(0, 2))
+
+
+@pytest.mark.parametrize(
+    ("word", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1+1", "'-1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("＝1", "'＝1"),
+        ("\r=1", "\ufffd=1"),
+        ("\x1b[2J\x1b]0;title\x07", "\ufffd[2J\ufffd]0;title\ufffd"),
+        ("\x9b2J", "\ufffd2J"),
+        ("\u202egpj.exe", "\ufffdgpj.exe"),
+        ("nul\x00l", "nul\ufffdl"),
+        ("two\nlines", "two\nlines"),
+        ("plain = word - 1", "plain = word - 1"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["string", "large_string", "dictionary", "string_view"])
+def test_exports_as_csv_command_neither_spreadsheets_nor_terminals(word, written, kind, tmp_path):
+    column = pa.array([word, "x"])
+    if kind == "dictionary":
+        column = column.dictionary_encode()
+    elif kind != "string":
+        column = column.cast(getattr(pa, kind)())
+    section = Section(stage="a", question="q", answer="w", tables={"t": pa.table({word: column})})
+    artifacts.write_stage(tmp_path / "1-a", section, key="k", settings={})
+    with (tmp_path / "1-a" / "t.csv").open(encoding="utf-8", newline="") as stream:
+        assert list(csv.reader(stream)) == [[written], [written], ["x"]]
+    assert artifacts.read_stage(tmp_path / "1-a").tables["t"][word].to_pylist() == [word, "x"]

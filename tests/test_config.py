@@ -1,3 +1,5 @@
+import os
+import time
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -84,3 +86,70 @@ def test_paths_are_relative_to_the_file_and_know_the_environment(tmp_path, monke
     assert config.resolve_path("x", tmp_path) == str(tmp_path / "x")
     with pytest.raises(SettingsError, match="not set"):
         config.resolve_path("$NO_SUCH_NAME/x", tmp_path)
+
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{new}: &{new} [{','.join(['*' + old] * 9)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, r"Line 2 uses an alias \(\*\); write the value out"),
+        ("a: &a [*a]", "uses an alias"),
+        ("a: " + "[" * 30_000, "nested deeper than 20 levels"),
+        ("a: " + "[" * 900 + "]" * 900, "nested deeper"),
+        ("".join(" " * i + "a:\n" for i in range(300)), "Line 21 is nested deeper"),
+        ("- " * 30_000, "nested deeper"),
+        ("a: " + "x" * 10_000_000, "longer than 64 KiB"),
+        ("a: 1\nb: 2\na: 3", "'a' is written twice"),
+        ("~: 1\n~: 2", "not one word"),
+        ("? [a]\n: 1", "not one word"),
+        ("? {a: 1}\n: 1", "not one word"),
+        ("a: !!python/object/apply:os.system ['id']", "not valid YAML"),
+        ("a: !other b", "not valid YAML"),
+        ("a: 2020-13-45", "not valid YAML: month"),
+        ("a: " + "9" * 5_000, "not valid YAML: .*digits"),
+        ("a: !!int abc", "not valid YAML"),
+        ("a: !!float abc", "not valid YAML"),
+        ("a: \0", "not valid YAML"),
+        ("a: 1\n---\nb: 2", "not valid YAML"),
+        ("", "must hold a mapping"),
+    ],
+    ids=range(20),
+)
+def test_yaml_is_read_in_limits(text, message, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=message) as caught:
+        config.read_yaml(tmp_path / "recipe.yaml")
+    assert len(str(caught.value)) < 600
+    assert "\n" not in str(caught.value)
+
+
+def test_a_value_on_the_command_line_is_read_in_the_same_limits():
+    for value in ("[" * 5_000, "&a [*a]", "9" * 5_000, "2020-13-45", "x" * 100_000):
+        with pytest.raises(SettingsError, match="The value in 'a="):
+            config.override({}, [f"a={value}"])
+
+
+def test_six_thousand_keys_take_no_seconds(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("".join(f"k{i}: 1\n" for i in range(6_000)))
+    started = time.perf_counter()
+    assert len(config.read_yaml(tmp_path / "recipe.yaml")) == 6_000
+    assert time.perf_counter() - started < 5
+
+
+def test_a_pipe_is_no_file_of_settings(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(UnreadableFile, match="is no file"):
+            config.read_yaml(path)
+
+
+def test_long_settings_make_short_errors():
+    for settings in ({"x" * 50_000: 1}, {"title": "a", "inner": ["x" * 50_000]}):
+        with pytest.raises(SettingsError) as caught:
+            config.construct(Outer, settings)
+        assert len(str(caught.value)) < 400

@@ -5,8 +5,10 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,12 +17,21 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
 
 from causalign.errors import ArtifactError
-from causalign.files import read_json, remove_partial, to_json, write_json, write_whole
+from causalign.files import (
+    explain_failure,
+    read_json,
+    remove_partial,
+    to_json,
+    write_json,
+    write_whole,
+)
 from causalign.results import Figure, Finding, Section, Verdict, file_stem
 
 FORMAT = 1
+_CHOOSE = "Choose another folder."
 # What of a section is JSON as it is.
 _PLAIN = ("stage", "question", "answer", "assumption", "numbers", "details")
 RECORDED_PACKAGES = ("causalign", "numpy", "scipy", "scikit-learn", "pyarrow", "torch")
@@ -29,30 +40,88 @@ RECORDED_PACKAGES = ("causalign", "numpy", "scipy", "scikit-learn", "pyarrow", "
 def open_run(folder: str | os.PathLike[str]) -> Path:
     """Make the run folder and prove that it can be written; raise `ArtifactError` if not."""
     path = Path(folder)
+    require_writable(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".write-test"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ArtifactError(
-            f"The output folder {str(path)!r} is a file. Choose a folder."
-        ) from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ArtifactError(f"Cannot write to the folder {str(path)!r}: {reason}.") from error
+        raise ArtifactError(explain_failure(path, error)) from error
     return path
+
+
+def require_writable(folder: Path) -> None:
+    """Raise `ArtifactError` unless the folder can be written, or made; nothing is left behind."""
+    try:
+        if b"\0" in str(folder).encode():  # Arrow opens names in UTF-8 only
+            raise ValueError("it holds a null character")
+        place = folder
+        while not os.path.lexists(place):
+            place = place.parent
+        if place.is_symlink() and not place.exists():
+            raise ArtifactError(
+                f"The output folder {str(folder)!r} lies behind a link to nothing: {str(place)!r}."
+            )
+        if not place.is_dir():
+            where = "is" if place == folder else f"lies below {str(place)!r}, which is"
+            raise ArtifactError(f"The output folder {str(folder)!r} {where} a file. {_CHOOSE}")
+        with tempfile.TemporaryFile(dir=place):  # a name of its own, or none
+            pass
+    except ArtifactError:
+        raise
+    except OSError as error:
+        raise ArtifactError(explain_failure(folder, error)) from error
+    except ValueError as error:  # a null character, or not UTF-8
+        raise ArtifactError(f"The output folder {str(folder)!r} is no path: {error}.") from error
+
+
+def require_apart(folder: Path, *inputs: str | os.PathLike[str] | None) -> None:
+    """Raise `ArtifactError` when what is written would lie among the files that are read.
+
+    ``inputs`` are files, folders or globs; files in an output folder are no danger to it.
+    """
+    target = _real(folder)
+    for given in inputs:
+        if given is None:
+            continue
+        source = _real(given)
+        whole = os.fspath(given)
+        if "**" in whole:
+            source = _real(whole.partition("**")[0] or ".")
+        is_among = target == source or (source.is_dir() and source in target.parents)
+        if is_among and not source.is_file():
+            raise ArtifactError(
+                f"The output folder {str(folder)!r} lies in {whole!r}, whose files are read: what "
+                f"is written would be read with them. {_CHOOSE}"
+            )
+
+
+def _real(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):  # a circle of links, no home, a null character
+        return Path(path)
 
 
 @contextmanager
 def lock(folder: Path) -> Iterator[None]:
     """Hold the run folder for one process; the lock of a killed process lapses with it."""
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(_lock_file(folder), timeout=0):
             remove_partial(folder)
             yield
     except Timeout as error:
-        raise ArtifactError(f"Another process is working in {str(folder)!r}.") from error
+        raise ArtifactError(
+            f"Another process is working in {str(folder)!r}. Wait until it has ended, or choose "
+            "another folder."
+        ) from error
+
+
+def _lock_file(folder: Path) -> Path:
+    """Return the path of the lock; raise `ArtifactError` when it is not one of ours."""
+    path = folder / ".lock"
+    # The library empties the file that it locks.
+    if path.is_symlink() or (path.exists() and (not path.is_file() or path.stat().st_size)):
+        raise ArtifactError(f"{str(path)!r} is no lock of causalign. Move it away.")
+    return path
 
 
 def claim(folder: Path, key: str) -> None:
@@ -104,17 +173,34 @@ def is_done(
         return True
     if replace:
         return False
-    raise ArtifactError(f"{str(folder)!r} holds the result of other settings or data. {advice}")
+    raise ArtifactError(
+        f"{str(folder)!r} holds the result of another version of causalign, or of other settings "
+        f"or data. {advice}"
+    )
+
+
+def _is_stage(folder: Path) -> bool:
+    """Return whether a folder holds what `write_stage` wrote, and not just a file of that name."""
+    stored = folder / "result.json"
+    return stored.is_file() and {"format", "fingerprint"} <= read_json(stored).keys()
 
 
 def require_free(folder: Path) -> None:
     """Raise `ArtifactError` when writing the folder would destroy what is not a stage's result."""
-    if folder.exists() and not folder.is_dir():
-        raise ArtifactError(f"The output folder {str(folder)!r} is a file. Choose a folder.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "result.json").exists():
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ArtifactError(f"The output folder {str(folder)!r} is a file. {_CHOOSE}")
+    if not folder.is_dir():
+        return
+    if any(folder.iterdir()) and not _is_stage(folder):
         raise ArtifactError(
             f"The output folder {str(folder)!r} holds other files, which would be lost. "
             "Choose a new or an empty one."
+        )
+    # A folder is written beside its place and then put there.
+    if _real(folder) == Path.cwd() or os.path.ismount(folder):
+        raise ArtifactError(
+            f"The output folder {str(folder)!r} is the working folder or a mounted one, which "
+            "cannot be replaced. Name a folder in it."
         )
 
 
@@ -156,8 +242,11 @@ def read_stage(folder: Path) -> Section:
     """Read a stage's section back; raise `ArtifactError` when it is damaged."""
     record = read_json(folder / "result.json")
     if record.get("format") != FORMAT:
-        raise ArtifactError(f"{str(folder)!r} was written by another version of causalign.")
+        raise ArtifactError(
+            f"{str(folder)!r} was written by another version of causalign. Delete it and run again."
+        )
     try:
+        TypeAdapter(_Record).validate_python(record)
         return Section(
             **{name: record[name] for name in _PLAIN},
             tables={n: pq.read_table(folder / f"{file_stem(n)}.parquet") for n in record["tables"]},
@@ -171,10 +260,29 @@ def read_stage(folder: Path) -> Section:
                 Finding(**{**f, "verdict": Verdict(f["verdict"])}) for f in record["findings"]
             ),
         )
-    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+    except (LookupError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc']))} in result.json: {first['msg']}"
         raise ArtifactError(
-            f"{str(folder)!r} is damaged ({error}). Delete it and run again."
+            f"{str(folder)!r} is damaged ({' '.join(reason.split())}). Delete it and run again."
         ) from error
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What ``result.json`` holds of a section."""
+
+    stage: str
+    question: str
+    answer: str
+    assumption: str
+    numbers: dict[str, float | str | None]
+    details: dict[str, object]
+    tables: list[str]
+    figures: list[dict[str, str]]
+    findings: list[Finding]
 
 
 def stages(run: Path) -> list[Path]:
@@ -209,26 +317,33 @@ def _summary(section: Section) -> str:
     return _inert("\n".join(lines)).rstrip() + "\n"
 
 
-def _flat(table: pa.Table) -> pa.Table:
-    """Make every column one that CSV can hold, and no word one that a spreadsheet computes.
+# What commands a terminal or reorders words: escapes, controls but new lines, overrides; and what
+# a spreadsheet takes for the beginning of a formula. RE2 and Python read both.
+_COMMANDS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+_FORMULA = "^([=+\\-@\t＝＋－＠])"
 
-    Words that begin like a formula get an apostrophe; the Parquet file beside has them untouched.
+
+def _flat(table: pa.Table) -> pa.Table:
+    """Make every column one that CSV can hold, and no word one that a reader's programs obey.
+
+    Words that begin like a formula get an apostrophe, escape codes of terminals become ``�``; the
+    Parquet file beside has them untouched.
     """
     columns = []
     for column in table.columns:
         if pa.types.is_nested(column.type):
-            column = pa.array([json.dumps(v) for v in column.to_pylist()])
+            column = pa.array([json.dumps(v, default=str) for v in column.to_pylist()])
+        if pa.types.is_dictionary(column.type) or pa.types.is_string_view(column.type):
+            column = column.cast(pa.large_string())
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            column = pc.replace_substring_regex(column, r"^([=+\-@\t\r])", r"'\1")
+            plain = pc.replace_substring_regex(column, _COMMANDS, "\ufffd")
+            column = pc.replace_substring_regex(plain, _FORMULA, r"'\1")
         columns.append(column)
-    return pa.table(
-        columns, names=[re.sub(r"^([=+\-@\t\r])", r"'\1", n) for n in table.column_names]
-    )
+    names = [re.sub(_COMMANDS, "\ufffd", name) for name in table.column_names]
+    return pa.table(columns, names=[re.sub(_FORMULA, r"'\1", name) for name in names])
 
 
 def _inert(words: str) -> str:
     """Return words from logs without HTML, links or characters that command a terminal."""
-    plain = re.sub(
-        r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", "\ufffd", words
-    )
+    plain = re.sub(_COMMANDS + "|[\t\ud800-\udfff]", "\ufffd", words)
     return plain.replace("<", "&lt;").replace("](", "]\\(")

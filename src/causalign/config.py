@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,31 +19,74 @@ from causalign.errors import SettingsError, UnreadableFile, nearest
 T = TypeVar("T")
 # What a file of settings holds, and what dataclasses are built of.
 Settings = Mapping[str, Any]
+_SHORTEST_VALUE = 3  # a shorter value of a variable stands in ordinary words too
+
+
+# Far more than settings need; a text within them is read in well under a second.
+MOST_BYTES = 64 << 10
+DEEPEST = 20
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Read YAML safely and refuse a key that is written twice, which plain YAML forgets."""
+    """Read YAML safely, in limits, and refuse a key that is written twice, which YAML forgets."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Refuse what would grow without limit before it is built."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            raise SettingsError(f"Line {line} uses an alias (*); write the value out.")
+        if self.depth > DEEPEST:
+            raise SettingsError(f"Line {line} is nested deeper than {DEEPEST} levels.")
+        self.depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        seen: set[object] = set()
+        for name, _ in node.value:
+            key = self.construct_object(name, deep=True)
+            if not isinstance(key, str | int | float | bool | None) or key in seen:
+                what = "written twice" if isinstance(key, str | int | float) else "not one word"
                 line = node.start_mark.line + 1
-                raise SettingsError(f"The key {key!r} is written twice (mapping at line {line}).")
+                raise SettingsError(f"The key {key!r} is {what} (mapping at line {line}).")
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
+def _load(text: str, what: str) -> Any:
+    """Return what YAML says; raise `SettingsError` for what is wrong with it, or too much."""
+    if len(text) > MOST_BYTES:
+        raise SettingsError(f"{what} is longer than {MOST_BYTES >> 10} KiB; no settings are.")
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
+    except SettingsError as error:
+        raise SettingsError(f"{what}: {error}") from error
+    # A date or a number may have the form of one and no value.
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        detail = " ".join(str(error).split())[:300]
+        raise SettingsError(f"{what} is not valid YAML: {detail}") from error
+
+
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the mapping in a YAML file; raise `UnreadableFile` or `SettingsError`."""
+    """Return the mapping in a YAML file; raise `UnreadableFile` or `SettingsError`.
+
+    In limits: 64 KiB, 20 levels, no aliases.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        # A pipe would wait for ever, a device never end.
+        if Path(path).exists() and not Path(path).is_file():
+            raise UnreadableFile(f"The settings file {str(path)!r} is no file.")
+        with Path(path).open("rb") as file:
+            text = file.read(MOST_BYTES + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, UnreadableFile):
+            raise
         raise UnreadableFile(f"Cannot read the settings file {str(path)!r}: {error}") from error
-    try:
-        loaded = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
-    except yaml.YAMLError as error:
-        detail = " ".join(str(error).split())
-        raise SettingsError(f"{str(path)!r} is not valid YAML: {detail}") from error
+    loaded = _load(text, repr(str(path)))
     if not isinstance(loaded, dict):
         raise SettingsError(f"{str(path)!r} must hold a mapping of settings.")
     return loaded
@@ -64,7 +108,7 @@ def override(settings: Settings, assignments: Sequence[str]) -> dict[str, Any]:
             if not isinstance(place.get(parent), dict):
                 place[parent] = {}
             place = place[parent]
-        place[last] = _value(value, assignment)
+        place[last] = _load(value, f"The value in {assignment[:200]!r}")
     return result
 
 
@@ -83,6 +127,9 @@ def construct(cls: type[T], settings: object, where: str = "") -> T:
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(p) for p in (where, *first["loc"]) if p != "")
+        raised = first.get("ctx", {}).get("error")
+        if isinstance(raised, SettingsError):  # by the dataclass itself
+            raise SettingsError(f"Setting {path!r}: {raised}" if path else str(raised)) from error
         raise SettingsError(f"Setting {path!r}: {_plain(first)}") from error
 
 
@@ -125,20 +172,14 @@ def choose(methods: Mapping[str, type[T]], settings: Settings, where: str = "") 
     if not isinstance(settings, Mapping) or "method" not in settings:
         raise SettingsError(f"Setting {where!r} needs a 'method'; there are: {', '.join(methods)}")
     name = settings["method"]
-    if name not in methods:
+    if not isinstance(name, str) or name not in methods:
         path = f"{where}.method" if where else "method"
         raise SettingsError(
-            f"Setting {path!r}: unknown method {name!r}; {nearest(str(name), methods)}"
+            f"Setting {path!r}: unknown method {str(name)[:80]!r}; "
+            f"{nearest(str(name)[:80], methods)}"
         )
     rest = {key: value for key, value in settings.items() if key != "method"}
     return construct(methods[name], rest, where)
-
-
-def _value(text: str, assignment: str) -> object:
-    try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"The value in {assignment!r} is not valid YAML.") from error
 
 
 def _plain(error: ErrorDetails) -> str:
@@ -162,14 +203,15 @@ def _check_keys(cls: type, settings: object, where: str) -> Settings:
     """Return the settings as the mapping that they must be, of known keys at every depth."""
     if not isinstance(settings, Mapping):
         raise SettingsError(
-            f"Setting {where or 'file'!r} must be a mapping, but holds {settings!r}."
+            f"Setting {where or 'file'!r} must be a mapping, but holds {repr(settings)[:80]}."
         )
     known = {field.name for field in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     for key, value in settings.items():
         path = f"{where}.{key}" if where else str(key)
         if key not in known:
-            raise SettingsError(f"Unknown setting {path!r}; {nearest(str(key), sorted(known))}")
+            close = nearest(str(key)[:80], sorted(known))
+            raise SettingsError(f"Unknown setting {path[:200]!r}; {close}")
         nested = _dataclass_in(hints[key])
         if nested is not None and value is not None:
             _check_keys(nested, value, path)
@@ -205,12 +247,38 @@ def _dataclass_in(hint: object) -> type | None:
     return None
 
 
-def resolve_path(path: str, base: Path) -> str:
+class FilledPath(str):
+    """A path with its variables filled in, and how it was ``written``: messages show this."""
+
+    __slots__ = ("written",)
+    written: str
+
+    def __new__(cls, path: str, written: str) -> "FilledPath":
+        """Return the path with what was written."""
+        filled = super().__new__(cls, path)
+        filled.written = written
+        return filled
+
+    def __reduce__(self) -> tuple[type["FilledPath"], tuple[str, str]]:
+        return FilledPath, (str(self), self.written)
+
+    def replacements(self) -> list[tuple[str, str]]:
+        """Return pairs of what no message shows and what stands in its place."""
+        names = re.findall(r"\$\{?(\w+)", self.written)
+        values = [(os.environ.get(name, ""), f"${name}") for name in names]
+        known = [(value, name) for value, name in values if len(value) > _SHORTEST_VALUE]
+        return [(str(self), self.written), *known]
+
+
+def resolve_path(path: str, base: Path) -> FilledPath:
     """Return a path with environment variables filled in, relative to the file that names it.
 
-    Raises `SettingsError` for a variable that is not set.
+    Raises `SettingsError` for a variable that is not set, and without a home folder for ``~``.
     """
     filled = os.path.expanduser(os.path.expandvars(path))
     if "$" in filled:
         raise SettingsError(f"The path {path!r} uses an environment variable that is not set.")
-    return str(Path(filled) if os.path.isabs(filled) else base / filled)
+    if "\0" in filled:
+        raise SettingsError(f"The path {path!r} holds a null character.")
+    whole = str(Path(filled) if os.path.isabs(filled) else base / filled)
+    return FilledPath(whole, path if filled != path else whole)

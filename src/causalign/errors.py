@@ -15,15 +15,47 @@
 """
 
 import difflib
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+# Variables of the environment whose value no message may show.
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
+_SHORTEST_SECRET = 6  # shorter values stand in ordinary words too
+_PASSWORD_IN_ADDRESS = re.compile(r"(?<=://)[^/\s:@'\"]*:[^/\s'\"]*@")
+
 
 class CausalignError(Exception):
-    """Stand for every error that causalign raises on purpose."""
+    """Stand for every error that causalign raises on purpose; it shows no secret."""
 
     def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
+        return hide_secrets(str(self.args[0])) if self.args else ""
+
+
+def hide_secrets(words: str) -> str:
+    """Return words without the secrets of the environment, nor passwords in addresses."""
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_SECRET and value in words and _SECRET.search(name):
+            words = words.replace(value, f"${name}")
+    return _PASSWORD_IN_ADDRESS.sub("***@", words)
+
+
+@contextmanager
+def show_as_written(paths: Iterable[tuple[str, str]]) -> Iterator[None]:
+    """Show paths in the messages of the block's errors as they were written.
+
+    ``paths`` are pairs: a path with its variables filled in, and what a person wrote.
+    """
+    try:
+        yield
+    except CausalignError as error:
+        if error.args:
+            message = str(error.args[0])
+            for filled, written in paths:
+                message = message.replace(filled, written)
+            error.args = (message, *error.args[1:])
+        raise
 
 
 class InputError(CausalignError, ValueError):
@@ -104,7 +136,10 @@ def needs_extra(what: str, install: str = "`pip install 'causalign[lm]'`") -> It
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Return a hint such as ``did you mean 'price'?`` naming the closest candidates, or all few."""
     names = list(candidates)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    # Blanks, a byte order mark and the case of letters are what names differ in most often.
+    plain = {one.strip(" \ufeff").casefold(): one for one in reversed(names)}
+    alike = difflib.get_close_matches(name.strip(" \ufeff").casefold(), plain, n=3, cutoff=0.6)
+    close = [plain[one] for one in alike]
     if close:
         return "did you mean " + " or ".join(repr(n) for n in close) + "?"
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

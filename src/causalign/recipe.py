@@ -1,5 +1,6 @@
 """What a run is made of: the settings in ``pipeline.yaml``, strict and frozen."""
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from causalign.config import Settings
 from causalign.errors import SettingsError
 from causalign.logs.roles import Roles
 from causalign.logs.scales import Scale
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+_NAME_BYTES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,22 @@ class Recipe:
     start: Settings | None = None
     generate: Generation = Generation()
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not _is_file_name(self.name):
+            shown = self.name if len(self.name) <= 60 else f"{self.name[:60]}..."
+            raise SettingsError(
+                "Setting 'name' names the run's folder: a word or a few, at most "
+                f'{_NAME_BYTES} bytes, none of / \\ : * ? " < > |, no dot or blank at its ends, '
+                f"and no word that Windows keeps for itself. Found {shown!r}."
+            )
+
+
+def _is_file_name(name: str) -> bool:
+    """Return whether a folder can have this name on every system, inside the folder of runs."""
+    plain = name.isprintable() and not set(name) & set('/\\:*?"<>|')
+    fits = 0 < len(name.encode(errors="replace")) <= _NAME_BYTES
+    return plain and fits and name.strip(" .") == name and not _RESERVED.fullmatch(name)
 
 
 def load(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:

@@ -55,7 +55,7 @@ def test_a_mean_weight_far_from_one_is_judged_alike_everywhere(mean, error, verd
 
 
 def test_limits_have_ranges():
-    with pytest.raises(SettingsError, match="support is a share"):
+    with pytest.raises(SettingsError, match="support must be a number at least 0 and at most 1"):
         SupportLimits(support=2)
-    with pytest.raises(SettingsError, match="must not be negative"):
+    with pytest.raises(SettingsError, match="must be a number at least 0"):
         SupportLimits(effective_rows=-1)

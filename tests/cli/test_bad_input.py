@@ -67,38 +67,38 @@ FILES = {
     "outcome not numeric": ("logs.csv", "text,y,c\na,1,0\nb,many,1\n", "row 1 holds 'many'"),
     "outcome constant": ("logs.csv", "text,y,c\na,1,0\nb,1,1\n", "is constant (1)"),
     "outcome infinite": ("logs.csv", "text,y,c\na,1,0\nb,inf,1\n", "row 1 is infinite"),
-    "outcome NaN": ("logs.parquet", table(y=(1.0, float("nan"), 2.0)), "row 1 is missing (NaN)"),
+    "outcome NaN": ("logs.parquet", table(y=(1.0, float("nan"), 2.0)), "row 1, which holds NaN"),
     "outcome a date": ("logs.csv", "text,y,c\na,2020-01-01,0\nb,2020-01-02,1\n", "not numeric but"),
-    "outcome a list": ("logs.jsonl", '{"text":"a","y":[1],"c":0}\n' * 2, "not numeric but list"),
+    "outcome a list": ("logs.jsonl", '{"text":"a","y":[1],"c":0}\n' * 2, "holds list"),
     "text missing": ("logs.parquet", table(text=("a", None, "b")), "1 missing texts (first"),
     "text empty": ("logs.parquet", table(text=("a", "", "b")), "1 empty texts (first at row 1)"),
     "text blank": ("logs.parquet", table(text=("a", "b", " \n ")), "1 empty texts"),
     "text numbers": ("logs.parquet", table(text=(1, 2, 3)), "must hold text, but holds int64"),
-    "text all null": ("logs.parquet", table(text=(None, None, None)), "3 missing texts"),
+    "text all null": ("logs.parquet", table(text=(None, None, None)), "holds no value in any row"),
     "wrong encoding": ("logs.csv", "text,y,c\nné,1,0\nb,2,1\n".encode("latin-1"), "not UTF-8 text"),
     "utf-16": ("logs.csv", GOOD.encode("utf-16"), "is UTF-16 text"),
     "truncated parquet": ("logs.parquet", truncated(), "is damaged, cut short"),
     "not parquet": ("logs.parquet", b"hello, I am no parquet file", "is damaged, cut short"),
     "truncated gzip": ("logs.csv.gz", gzip.compress(GOOD.encode() * 99)[:-60], "is damaged, cut"),
-    "ragged rows": ("logs.csv", "text,y,c\na,1,0\nb,2\n", "is damaged, cut short"),
+    "ragged rows": ("logs.csv", "text,y,c\na,1,0\nb,2\n", "2 cells in line 3 but 3 names"),
     "broken jsonl": ("logs.jsonl", '{"text": "a", "y": 1, "c": 0}\n{"text": ', "is damaged, cut"),
     "mixed types": (
         "logs.jsonl",
         '{"text":"a","y":1,"c":0}\n{"text":"b","y":"x","c":1}\n',
-        "mixes types in one column",
+        "the field 'y' mixes types, a number in line 1",
     ),
     "confounder missing": ("logs.csv", "text,y,c\na,1,\nb,2,1\nd,3,2\n", "1 missing values"),
-    "confounder infinite": ("logs.csv", "text,y,c\na,1,inf\nb,2,1\n", "'c' has 1 values that are"),
+    "confounder infinite": ("logs.csv", "text,y,c\na,1,inf\nb,2,1\n", "row 0 is infinite"),
     "confounder a list": (
         "logs.jsonl",
         '{"text":"a","y":1,"c":[0]}\n{"text":"b","y":2,"c":[1]}\n',
-        "not numeric but list",
+        "holds list",
     ),
     "column twice": ("logs.csv", "text,y,y,c\na,1,1,0\nb,2,2,1\n", "2 columns named 'y'"),
     "binary text": (
         "logs.parquet",
         pa.table({"text": pa.array([b"\xff", b"b"]), "y": [1, 2], "c": [0, 1]}),
-        "column 'text' is not UTF-8 text",
+        "column 'text' holds bytes that are not UTF-8 text",
     ),
 }  # fmt: skip
 
@@ -207,7 +207,7 @@ def test_files_of_a_glob_without_common_columns(tmp_path, capsys):
 def test_folder_without_tables(tmp_path, capsys):
     written(tmp_path, "notes.txt", "x")
     code, said = call(["audit", tmp_path, *ROLES], capsys)
-    assert_refused(code, said, "holds no csv, tsv, jsonl or parquet file", tmp_path, ["notes.txt"])
+    assert_refused(code, said, "holds no csv, tsv, jsonl or Parquet file", tmp_path, ["notes.txt"])
 
 
 def test_report_of_nothing(tmp_path, capsys):

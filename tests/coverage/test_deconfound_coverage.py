@@ -5,7 +5,13 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from causalign.deconfound import Additive
+from causalign.deconfound import (
+    Additive,
+    DoubleML,
+    DoubleMLInstruments,
+    OrdinaryLeastSquares,
+    TwoStageLeastSquares,
+)
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
 
@@ -76,3 +82,60 @@ def test_categories_are_covered_too():
             plain, shrunk = (plain, shrunk + hits) if shrink else (plain + hits, shrunk)
     assert plain / (DRAWS * weeks) == pytest.approx(0.95, abs=0.02)
     assert plain <= shrunk
+
+
+def few_treated(rng, treated):
+    """Return logs in which few rows have a flag, told to instruments too; the text adds ``x``."""
+    n = 300
+    flag, x = np.zeros(n), rng.normal(size=n)
+    flag[rng.choice(n, treated, replace=False)] = 1.0
+    y = TRUTH * flag + x + rng.normal(size=n)
+    columns = {"y": y, "flag": flag, "told": flag, "x": x}
+    return pa.table({"text": [f"t{i}" for i in range(n)], **columns})
+
+
+def few_clusters(rng, clusters):
+    """Return logs in which all rows of a week share a price and a shock."""
+    week = np.repeat(np.arange(clusters), 20)
+    price = rng.normal(size=clusters)[week]
+    y = TRUTH * price + rng.normal(size=clusters)[week] + rng.normal(size=len(week))
+    columns = {"y": y, "flag": price, "week": week}
+    return pa.table({"text": [f"t{i}" for i in range(len(week))], **columns})
+
+
+def covered_and_usual(method, draw, number, **declared):
+    """Count draws whose interval holds the truth, and whose ``estimate ± 1.96 stderr`` does."""
+    hits = usual = 0
+    for seed in range(DRAWS):
+        table = draw(np.random.default_rng(seed), number)
+        logs = Logs.of(table, Roles("text", "y", confounders="flag", **declared))
+        row = method.fit(logs).table().to_pylist()[0]
+        hits += row["lower"] <= TRUTH <= row["upper"]
+        usual += abs(row["estimate"] - TRUTH) <= 1.96 * row["stderr"]
+    return hits, usual
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("treated", [3, 6])
+@pytest.mark.parametrize(
+    "method",
+    [Additive(), DoubleML(), DoubleMLInstruments(), OrdinaryLeastSquares(), TwoStageLeastSquares()],
+    ids=lambda m: m.name,
+)
+def test_effects_that_few_rows_carry_are_covered(method, treated):
+    """Usual intervals hold the truth in 3 of 4 logs with 3 treated rows, and in 7 of 8 with 6."""
+    declared = {"features": "x"}
+    if "instruments" in method.needs:
+        declared["instruments"] = "told"
+    hits, usual = covered_and_usual(method, few_treated, treated, **declared)
+    assert hits >= BAND[0]
+    assert usual < BAND[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clusters", [6, 15])
+def test_effects_that_few_clusters_carry_are_covered(clusters):
+    method = OrdinaryLeastSquares()
+    hits, usual = covered_and_usual(method, few_clusters, clusters, cluster="week")
+    assert hits >= BAND[0]
+    assert usual < BAND[0]

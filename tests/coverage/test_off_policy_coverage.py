@@ -15,9 +15,11 @@ from causalign.evaluate import (
     ImportanceWeighting,
     Inference,
     KernelWeighting,
+    OffPolicyLog,
     SelfNormalised,
     SupportLimits,
     Switch,
+    TargetSamples,
     logged_value,
 )
 from tests.evaluate.language64 import language
@@ -121,6 +123,22 @@ def test_covers_in_many_draws(users):
             assert share >= 0.99
         else:
             assert 0.91 <= share <= 0.985, (name, share)
+
+
+@pytest.mark.slow
+def test_the_kernel_covers_where_vectors_only_name_texts():
+    """One column for each of 64 sentences: all directions are kept, and each meets itself."""
+    draws, hits, names = 100, 0, np.eye(64)
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        rows, wrote = (rng.choice(64, 400, p=p) for p in (LANGUAGE.logging, LANGUAGE.target))
+        outcome = (rng.random(400) < LANGUAGE.mean[rows]) * 1.0
+        samples = TargetSamples(features=names[wrote])
+        log = OffPolicyLog(outcome, features=names[rows], samples=samples)
+        value = KernelWeighting(limits=OPEN).estimate(log)
+        hits += value.lower <= LANGUAGE.value <= value.upper
+    low, high = stats.binom.interval(0.999, draws, 0.95)
+    assert low <= hits <= high
 
 
 if __name__ == "__main__":  # the table of docs/methods/off-policy.md

@@ -110,7 +110,7 @@ def test_a_category_without_a_fit_is_an_average_one():
     assert "taken as average" in effect.subtract_from(new).history[-1]
     assert effect.terms[0].unknown(logs_of(table)) == 0
     words = table.set_column(2, "price", pa.array(["dear"] * 400))
-    with pytest.raises(InputError, match="was numeric"):
+    with pytest.raises(InputError, match="held numbers"):
         effect.predict(logs_of(words))
 
 

@@ -251,7 +251,7 @@ BAD = {
     "a negative weight": Bad({"w": one("w", -1.0)}, ALL, InputError, "not po.*row 3", roles=WEIGHT),
     "a weight of zero": Bad({"w": one("w", 0.0)}, ALL, InputError, "not pos.*row 3", roles=WEIGHT),
     "all weights zero": Bad({"w": lambda d: 0.0}, ALL, InputError, "200 weights", roles=WEIGHT),
-    "NaN among the weights": Bad({"w": one("w", np.nan)}, ALL, InputError, "NaN", roles=WEIGHT),
+    "a missing weight": Bad({"w": one("w", np.nan)}, ALL, InputError, "1 missing", roles=WEIGHT),
     "an infinite weight": Bad({"w": one("w", np.inf)}, ALL, InputError, "infinite", roles=WEIGHT),
     "one row weighs all": Bad(
         {"w": one("w", 1e18)}, ALL, InputError, "row 3 carries 100.0%", roles=WEIGHT

@@ -139,7 +139,7 @@ def test_predicting_needs_the_same_columns_of_the_same_kind():
     with pytest.raises(ColumnNotFound, match="price"):
         effect.predict(without)
     words = table().set_column(2, "price", pa.array(["low"] * 120))
-    with pytest.raises(InputError, match="'price' was numeric"):
+    with pytest.raises(InputError, match="'price' held numbers"):
         effect.predict(Logs.of(words, Roles("text", "y")))
 
 

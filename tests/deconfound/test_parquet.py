@@ -70,6 +70,7 @@ def test_batches_give_what_all_rows_give(method, cluster, weight, log):
     np.testing.assert_allclose(
         np.sqrt(np.diag(found.covariance))[order], np.sqrt(np.diag(whole.covariance)), rtol=1e-7
     )
+    np.testing.assert_allclose(found.carried[order], whole.carried, rtol=1e-6)
     logs = Logs.read(log, named)
     np.testing.assert_allclose(found.predict(logs), whole.predict(logs), atol=1e-7)
 
@@ -84,7 +85,7 @@ def test_the_naive_estimate_is_wrong_and_the_streamed_one_is_not(log):
 
 
 def test_bad_input_is_said(log, tmp_path):
-    with pytest.raises(UnreadableFile, match="no Parquet file"):
+    with pytest.raises(UnreadableFile, match="There is no file"):
         fit_parquet(Additive(), tmp_path / "none.parquet", roles())
     with pytest.raises(ColumnNotFound, match="did you mean 'price'"):
         fit_parquet(Additive(), log, roles(confounders=("prise",)))
@@ -95,9 +96,37 @@ def test_bad_input_is_said(log, tmp_path):
         fit_parquet(Additive(), tmp_path / "x.parquet", roles())
     bad = pa.table({"text": ["a", "b"], "y": [1.0, None], "price": [1.0, 2.0]})
     pq.write_table(bad, tmp_path / "bad.parquet")
-    with pytest.raises(InputError, match="NaN or infinite"):
+    with pytest.raises(InputError, match="'y' has 1 missing values"):
         fit_parquet(
             OrdinaryLeastSquares(),
             tmp_path / "bad.parquet",
             Roles("text", "y", confounders="price"),
         )
+
+
+@pytest.mark.parametrize("weeks", [("1", "2", "10"), ("a", "b", "c")])
+def test_partitions_and_hidden_files_are_read_as_from_memory(weeks, log, tmp_path):
+    table = pq.read_table(log)
+    for number, week in enumerate(weeks):
+        (tmp_path / f"week={week}").mkdir()
+        pq.write_table(table.slice(number * 1000, 1000), tmp_path / f"week={week}" / "p.parquet")
+    (tmp_path / "_temporary").mkdir()
+    pq.write_table(table, tmp_path / "_temporary" / "p.parquet")
+    named = roles(confounders=("price", "week"), instruments=())
+    whole = OrdinaryLeastSquares().fit(Logs.read(tmp_path, named))
+    found = fit_parquet(OrdinaryLeastSquares(), tmp_path, named)
+    assert whole.observations == found.observations == 3000
+    assert found.names == whole.names
+    np.testing.assert_allclose(found.estimates, whole.estimates, rtol=1e-7)
+    assert fit_parquet(OrdinaryLeastSquares(), tmp_path / "week=*", named).names == whole.names
+
+
+def test_text_of_impala_is_a_category(log, tmp_path):
+    table = pq.read_table(log)
+    place = table.column_names.index("month")
+    written = table.set_column(place, "month", table["month"].cast(pa.binary()))
+    pq.write_table(written, tmp_path / "a.parquet")
+    found = fit_parquet(OrdinaryLeastSquares(), tmp_path, roles())
+    np.testing.assert_allclose(
+        found.estimates, fit_parquet(OrdinaryLeastSquares(), log, roles()).estimates, rtol=1e-9
+    )

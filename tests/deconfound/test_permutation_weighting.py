@@ -118,7 +118,7 @@ def test_what_cannot_be_used_is_refused():
     given = logs_of(np.arange(400.0))
     with pytest.raises(RoleNotDeclared, match="permutation-weighting"):
         PermutationWeighting().fit(given)
-    with pytest.raises(SettingsError, match="folds must be at least 2"):
+    with pytest.raises(SettingsError, match="folds must be a whole number at least 2"):
         PermutationWeighting(folds=1).fit(given, text_features=np.ones((400, 1)))
     for wrong in (np.ones(3), -np.ones(400), np.zeros(400), np.full(400, np.nan)):
         with pytest.raises(InputError, match="none negative and not all zero"):

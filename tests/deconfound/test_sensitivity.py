@@ -108,7 +108,7 @@ def test_bad_settings_are_named():
         UnobservedConfounding("prize").fit(logs())
     with pytest.raises(SettingsError, match="Benchmarks are other"):
         UnobservedConfounding("price", benchmarks=("price",)).fit(logs())
-    with pytest.raises(SettingsError, match="positive"):
+    with pytest.raises(SettingsError, match="above 0"):
         UnobservedConfounding("price", multiples=(0.0,)).fit(logs())
     with pytest.raises(InputError, match="is a category"):
         UnobservedConfounding("site").fit(logs())

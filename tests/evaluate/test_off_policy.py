@@ -286,7 +286,7 @@ def test_settings_out_of_range():
         Clipped(largest=0)
     with pytest.raises(SettingsError, match="influence interval only"):
         KernelWeighting(inference=Inference(interval="bootstrap"))
-    with pytest.raises(SettingsError, match="support is a share"):
+    with pytest.raises(SettingsError, match="support must be a number at least 0 and at most 1"):
         SupportLimits(support=2)
     log = OffPolicyLog(**good())
     with pytest.raises(InputError, match="outside its declared range"):

@@ -10,6 +10,7 @@ from causalign.errors import InputError, NotIdentified, SettingsError, Unreadabl
 from causalign.evaluate import (
     CommandJudge,
     RewardJudge,
+    compare_with_baseline,
     marker_shares,
     mean_reward_difference,
     measure_diversity,
@@ -205,3 +206,19 @@ def test_kendall_interval_covers(grouped):
         found = kendall_within(x, y, np.arange(120) // 3 if grouped else None)
         hits += found.lower <= truth <= found.upper
     assert 0.91 <= hits / 250 <= 0.985
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"), [(12, Verdict.PASS), (13, Verdict.WARN), (7, Verdict.WARN)]
+)
+def test_a_length_that_changed_by_a_fifth_is_shown(words, verdict):
+    """EV303: the share is that of the baseline's length; 12 words for 10 are not much more."""
+    texts = {
+        "before": ["a " * (10 + i % 2 * 2 - 1) for i in range(40)],
+        "after": ["a " * (words + i % 2 * 2 - 1) for i in range(40)],
+    }
+    found = compare_with_baseline(texts)
+    finding = next(f for f in found.findings if f.code == "EV303")
+    assert finding.verdict is verdict
+    assert finding.numbers["share"] == pytest.approx((words - 10) / 10)
+    assert finding.numbers["difference"] == pytest.approx(words - 10)

@@ -134,7 +134,7 @@ def test_another_pooling_is_refused(tiny, tmp_path):
     (folder / "1_Pooling" / "config.json").write_text(
         json.dumps({"word_embedding_dimension": 16, "pooling_mode_cls_token": True})
     )
-    with pytest.raises(SettingsError, match="pooling_mode_cls_token"):
+    with pytest.raises(SettingsError, match="pools by .cls."):
         load_encoder(folder)
 
 

@@ -39,7 +39,7 @@ def test_drop_incomplete_says_how_many():
     )
     logs = Logs.of(table, ROLES, drop_incomplete=True)
     assert logs.completions == ["a", "e"]
-    assert logs.history[-1] == "left out 3 incomplete rows"
+    assert logs.history[-1] == "left out 3 incomplete rows (1 odd cells in text: row 2)"
 
 
 def test_saved_logs_keep_roles_and_history(tmp_path):

@@ -9,6 +9,8 @@ import pytest
 
 from causalign import Logs, Roles
 from causalign.audit import audit_logs
+from causalign.errors import ColumnNotFound, InputError
+from causalign.logs import read_column
 from causalign.results import Verdict
 
 ROLES = Roles(completion="text", outcome="y", confounders=("c",))
@@ -62,6 +64,19 @@ def test_promotes_integers_and_floats_across_files(tmp_path):
     frame().to_parquet(tmp_path / "a.parquet")
     frame().assign(y=[1, 2, 3, 4]).to_parquet(tmp_path / "b.parquet")
     assert Logs.read(tmp_path, ROLES).outcome.dtype == float
+
+
+def test_a_column_is_read_as_what_its_role_needs(tmp_path):
+    (tmp_path / "logs.csv").write_text("text;p;q\na;0,5;x\nb;0,25;y\n" + "c;0,75;z\n" * 9)
+    assert read_column(tmp_path / "logs.csv", "p", "propensity").to_pylist()[:2] == [0.5, 0.25]
+    assert read_column(tmp_path / "logs.csv", "text").to_pylist()[:2] == ["a", "b"]
+    with pytest.raises(InputError, match="'q' is not numeric"):
+        read_column(tmp_path / "logs.csv", "q", "propensity")
+    with pytest.raises(ColumnNotFound, match="did you mean 'text'"):
+        read_column(tmp_path / "logs.csv", "texts")
+    asked = [[{"role": "user", "content": "Hi"}]]
+    pq.write_table(pa.table({"prompt": asked}), tmp_path / "prompts.parquet")
+    assert read_column(tmp_path / "prompts.parquet", "prompt").to_pylist() == asked
 
 
 def test_huge_cell_and_duplicates_are_findings(tmp_path):

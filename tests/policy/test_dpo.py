@@ -32,6 +32,7 @@ def test_pairs_of_weight_zero_teach_nothing(writer, pairs, training, tmp_path):
         weight=np.repeat([1.0, 0.0], len(pairs)),
         group=np.arange(2 * len(pairs)),
         prompt=[*pairs.prompt, *pairs.prompt],
+        rows=None,
     )
     even = replace(turned, weight=np.ones(2 * len(pairs)))
     moved = [
@@ -68,9 +69,9 @@ def test_reference_scores_are_computed_once(writer, pairs, training, tmp_path, m
 
 def test_pairs_that_say_nothing_are_refused(tmp_path, tiny_lm_folder):
     none = Pairs([], [], np.zeros(0), np.zeros(0), np.zeros(0))
-    bad = Pairs(["a"], ["b"], np.array([np.nan]), np.ones(1), np.zeros(1))
     idle = Pairs(["a"], ["b"], np.ones(1), np.zeros(1), np.zeros(1))
-    for pairs, part in ((bad, "margin of pair 0"), (idle, "weight 0")):
+    equal = Pairs(["a"], ["a"], np.ones(1), np.ones(1), np.zeros(1))
+    for pairs, part in ((equal, "two different sides"), (idle, "weight 0")):
         with pytest.raises(InputError, match=part):
             DPO(model=str(tiny_lm_folder)).fit(pairs, tmp_path)
     with pytest.raises(InputError, match="no pairs"):

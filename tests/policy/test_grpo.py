@@ -1,7 +1,6 @@
 """GRPO and RLOO through TRL: the reward rises, and what TRL is told is what was asked for."""
 
 import builtins
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +10,10 @@ from causalign.errors import ExtraNotInstalled, InputError, SettingsError
 from causalign.lm import trainer as ours
 from causalign.lm.language_model import Lora, load_language_model
 from causalign.policy import GRPO, RLOO, PolicyFit, Training
-from causalign.policy.grpo import _reward_function, _rows, _trl_settings
+from causalign.policy.grpo import _trl_settings
+from causalign.policy.rollout import read_asked
+from causalign.policy.trl_training import TrlRun
+from tests.lm.tiny_tokenizers import byte_level, gpt2, llama, logprob_alone, save
 
 pytest.importorskip("trl")
 
@@ -43,35 +45,76 @@ def test_the_reward_rises(tiny_lm_folder, tmp_path, kind):
     assert after > before + 4 * error
     curve = fit.curve["reward"].to_numpy()
     assert curve[-5:].mean() > curve[:5].mean() + 0.5
-    assert {f.code for f in fit.findings} == {"PO108", "PO109", "PO110", "PO113"}
+    assert {f.code for f in fit.findings} == {
+        *("PO105", "PO108", "PO109", "PO110", "PO113", "PO131", "PO132", "PO134")
+    }
     assert fit.numbers["kl_after"] > 0
     assert PolicyFit.load(tmp_path / "run").summary() == fit.summary()
 
 
-def test_the_reward_reads_what_was_asked(tiny_lm_folder):
+def run_of(folder, reward, prompts, **changes):
+    """What is handed to TRL for these prompts."""
+    asked, model = method(folder, **changes), load_language_model(folder)
+    ids = read_asked(asked, model, prompts).prompts
+    settings = {"num_generations": asked.num_generations}
+    return TrlRun(
+        "GRPO", settings, model, asked.training, prompts, ids, reward, asked.chat, 1, False
+    )
+
+
+def test_the_reward_reads_what_was_asked_and_what_was_written(tiny_lm_folder):
     seen = {}
 
     def reward(completions, prompts):
         seen.update(prompts=prompts, completions=completions)
         return np.arange(len(completions))
 
-    told = {"prompts": ["p", "p"], "asked": ["a", "b"], "completion_ids": [[1], [2]]}
-    assert _reward_function(reward, True)(completions=["x", "y"], **told) == [0.0, 1.0]
-    assert seen == {"prompts": ["a", "b"], "completions": ["x", "y"]}
-    messages = [[{"role": "assistant", "content": "x"}], [{"role": "assistant", "content": "y"}]]
-    _reward_function(reward, False)(completions=messages, **told)
-    assert seen == {"prompts": None, "completions": ["x", "y"]}
-    with pytest.raises(InputError, match="finite numbers"):
-        _reward_function(lambda c, p: [np.nan] * len(c), True)(completions=["x", "y"], **told)
+    run = run_of(tiny_lm_folder, reward, ["a", "b"])
+    tokenizer, end = run.model.tokenizer, run.model.tokenizer.eos_token_id
+    ids = [[*tokenizer("x y")["input_ids"], end], tokenizer("é")["input_ids"][:1]]
+    told = {"completions": ["as TRL", "reads them"], "completion_ids": ids, "trainer_state": None}
+    assert run.score(prompts=["a", "b"], **told) == [0.0, 1.0]
+    assert seen == {"prompts": ["a", "b"], "completions": ["x y", ""]}  # half a letter is none
+    run_of(tiny_lm_folder, reward, None).score(prompts=["", ""], **told)
+    assert seen["prompts"] is None
+    for broken in ([np.nan] * 2, [None, 1.0], [1.0], None, ["good", "bad"], [[1.0], [2.0]]):
+        with pytest.raises(InputError, match="finite numbers"):
+            run_of(tiny_lm_folder, lambda c, p, it=broken: it, ["a"]).score(["a", "b"], **told)
 
 
-def test_a_text_of_its_own_begins_with_the_start_token(tiny_lm_folder):
-    model = load_language_model(tiny_lm_folder)
-    rows = _rows(method(tiny_lm_folder), model, None)
-    assert model.tokenizer(rows[0]["prompt"])["input_ids"] == [model.tokenizer.bos_token_id]
-    assert len(rows) == 2  # a batch holds two groups
-    chat = _rows(replace(method(tiny_lm_folder), chat=True), model, ["hello"])
-    assert chat[0] == {"prompt": [{"role": "user", "content": "hello"}], "asked": "hello"}
+def test_trl_asks_for_at_least_one_batch(tiny_lm_folder):
+    assert run_of(tiny_lm_folder, es, None).rows() == [{"prompt": ""}] * 2  # a batch: two groups
+    assert run_of(tiny_lm_folder, es, ["a", "b", "c"]).rows()[2] == {"prompt": "c"}
+
+
+@pytest.mark.parametrize("build", [gpt2, llama])
+def test_texts_behind_padded_prompts_have_the_probability_of_their_own(
+    build, tmp_path, monkeypatch
+):
+    """TRL pads prompts on the left and gives no positions: GPT-2 would read the text shifted."""
+    trl = pytest.importorskip("trl")
+    tokenizer = byte_level(add_bos=True)
+    folder = save(tmp_path / "model", build(tokenizer), tokenizer)
+    true, scored = trl.GRPOTrainer._get_per_token_logps_and_entropies, []
+
+    def spy(self, model, ids, mask, keep, *arguments, **named):
+        logprobs, *more = true(self, model, ids, mask, keep, *arguments, **named)
+        scored.append((ids.clone(), mask.clone(), keep, logprobs.detach().clone()))
+        return logprobs, *more
+
+    monkeypatch.setattr(trl.GRPOTrainer, "_get_per_token_logps_and_entropies", spy)
+    short = Training(steps=1, batch_size=8)
+    prompts = ["mug", "the free red mug of today only"]
+    asked = method(folder, training=short, num_generations=4, evaluation_texts=0)
+    asked.fit(prompts, tmp_path / "run", reward=es)
+    plain = build(tokenizer)
+    ids, mask, keep, logprobs = scored[0]
+    assert (mask[:, 0] == 0).any()  # some prompts are padded
+    for row in range(len(ids)):
+        written = ids[row, -keep:][mask[row, -keep:] == 1].tolist()
+        prompt = ids[row, :-keep][mask[row, :-keep] == 1].tolist()
+        alone = logprob_alone(plain, prompt, written)
+        assert abs(float(logprobs[row, : len(written)].sum()) - alone) < 1e-3
 
 
 def test_settings_arrive_at_trl(tiny_lm_folder, tmp_path):
@@ -112,7 +155,7 @@ def test_a_run_that_died_goes_on_from_its_checkpoint(tiny_lm_folder, tmp_path, k
 
     def dying(completions, prompts):
         calls.append(1)
-        if len(calls) == 4:
+        if len(calls) == 5:
             raise killed
         return es(completions, prompts)
 
@@ -121,7 +164,8 @@ def test_a_run_that_died_goes_on_from_its_checkpoint(tiny_lm_folder, tmp_path, k
     calls.extend([1] * 10)
     resumed = asked.fit(["Say "], tmp_path / "died", reward=dying)
     assert resumed.curve["step"].to_pylist() == [1, 2, 3, 4, 5, 6]
-    assert len(calls) == 14 + 4 + 2  # four steps after the checkpoint, then before and after
+    # The empty text, four steps after the checkpoint, then before and after.
+    assert len(calls) == 15 + 1 + 4 + 2
     assert np.allclose(resumed.curve["loss"].to_numpy(), whole.curve["loss"].to_numpy(), atol=1e-6)
     assert np.allclose(resumed.curve["reward"].to_numpy(), whole.curve["reward"].to_numpy())
     # TRL keeps a copy of the adapter as its reference; it is no part of the result.

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from causalign.errors import ArtifactError
 from causalign.lm import trainer
+from causalign.lm.checkpoints import find_last_whole
 from causalign.policy import METHODS, SFT, FreshSamples, Lora, Weighting
 
 OURS = [name for name in METHODS if name not in ("grpo", "rloo", "ppo")]
@@ -143,12 +144,12 @@ def test_killed_while_an_old_checkpoint_is_deleted(
     monkeypatch.setattr(trainer.shutil, "rmtree", true)
     folder = tmp_path / "died" / "training"
     old, newest = folder / "checkpoint-4", folder / "checkpoint-8"
-    assert trainer._last_whole(folder) == newest
+    assert find_last_whole(folder) == newest
     os.utime(newest, (0, 0))
     assert old.is_dir()
     with failing_at("checkpoint-12", killed()), pytest.raises(killed):
         run(method, tmp_path / "died", logs, pairs)
-    assert trainer._last_whole(folder) == newest
+    assert find_last_whole(folder) == newest
     assert same(run(method, tmp_path / "died", logs, pairs), whole)
 
 

@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from causalign.deconfound import Additive
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
 from causalign.stats.absorb import absorb, degrees_of_freedom, singletons
+from causalign.stats.carrying_rows import interval_reach
 from causalign.stats.least_squares import ordinary
 
 pf = pytest.importorskip("pyfixest")
@@ -99,7 +101,12 @@ def test_additive(frame, cluster, weight):
     assert row["name"] == "price"
     np.testing.assert_allclose(row["estimate"], reference.coef()["price"], **TOLERANCE)
     np.testing.assert_allclose(row["stderr"], reference.se()["price"], **TOLERANCE)
-    np.testing.assert_allclose([row["lower"], row["upper"]], interval, **TOLERANCE)
+    # Ours are wider: the errors are estimated from the rows that carry the effect.
+    assert row["lower"] < interval[0] < interval[1] < row["upper"]
+    reach = interval_reach(effect.carried[:1], effect.degrees_of_freedom, 0.95)[0]
+    usual = stats.t.ppf(0.975, effect.degrees_of_freedom)
+    ours = (row["upper"] - row["lower"]) * usual / reach
+    np.testing.assert_allclose(ours, np.diff(interval)[0], **TOLERANCE)
 
 
 def test_effects_of_categories_equal_a_regression_on_indicators(frame):

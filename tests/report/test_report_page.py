@@ -91,10 +91,37 @@ def test_pictures_and_tables_speak(read, report):
 
 def test_it_opens_on_the_verdict(report):
     page = report.to_html()
-    assert page.index("Usable, with reservations") < page.index("Do not ship it yet.")
+    assert page.index("Not judged") < page.index("Do not ship it yet.")
     assert page.index("Do not ship it yet.") < page.index("Contents") < page.index("Enough rows")
     assert "2 warnings, 2 passed and 2 did not apply." in page
     assert not report.has_failed()
+
+
+JUDGED = Finding("EV102", "Gain in ranking", Verdict.PASS, "Better.")
+NO_PAIRS = Finding("EV101", "Held-out pairs", Verdict.NOT_APPLICABLE, "There are none.")
+FINE = Finding("DA101", "Enough rows", Verdict.PASS, "Plenty.")
+ODD = Finding("DA203", "Duplicates", Verdict.WARN, "Cluster by text.")
+WRONG = Finding("DE201", "Effective rows", Verdict.FAIL, "Too few.")
+
+
+@pytest.mark.parametrize(
+    ("findings", "headline"),
+    [
+        ((ODD, NO_PAIRS), "Not judged"),
+        ((FINE, NO_PAIRS), "Not judged"),
+        ((ODD,), "Not judged"),
+        ((ODD, JUDGED), "Usable, with reservations"),
+        ((FINE, JUDGED), "Nothing was found against it"),
+        ((WRONG, NO_PAIRS), "Do not rely on this yet"),
+        ((NO_PAIRS,), "No check applied"),
+    ],
+)
+def test_what_nobody_judged_is_not_called_usable(section, findings, headline):
+    report = build_report([section(findings=findings)], title="T", answer="A", provenance={})
+    opening = report.to_markdown().partition("## ")[0]
+    assert headline in opening
+    assert headline in report.to_html()
+    assert ("Usable" in opening) is headline.startswith("Usable")
 
 
 def test_findings_are_sorted_and_passes_fold(section):

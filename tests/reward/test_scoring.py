@@ -121,7 +121,7 @@ done, write = [], scoring._write
 def dying(table, target):
     done.append(target)
     if len(done) == 4:
-        scoring.os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     write(table, target)
 scoring._write = dying
 scoring.score_logs(*sys.argv[1:4], completion="mail", rows_in_part=128)
@@ -247,3 +247,19 @@ def test_what_was_scored_tells_itself(tmp_path):
     assert "&lt;out&gt;" in scored._repr_html_()
     assert scored.table()["rows"].to_pylist() == [20]
     assert scored.section().numbers["parts"] == 1
+
+
+def test_partitions_become_columns_and_hidden_files_are_passed_over(model, tmp_path):
+    for week in ("1", "2"):
+        (tmp_path / "logs" / f"week={week}").mkdir(parents=True)
+        mails = pa.table({"mail": pa.array([m.encode() for m in texts(5)])})
+        pq.write_table(mails, tmp_path / "logs" / f"week={week}" / "p.parquet")
+    (tmp_path / "logs" / "_temporary").mkdir()
+    pq.write_table(mails, tmp_path / "logs" / "_temporary" / "p.parquet")
+    for path, out in (("logs", "one"), ("logs/week=*/*.parquet", "two")):
+        scored = score_logs(model, tmp_path / path, tmp_path / out, completion="mail")
+        assert scored.rows == 10
+        table = result(tmp_path / out)
+        assert table["week"].to_pylist() == ["1"] * 5 + ["2"] * 5
+        expected = RewardModel.load(model)(texts(5) * 2)
+        np.testing.assert_allclose(table["reward"].to_numpy(), expected, rtol=1e-12)

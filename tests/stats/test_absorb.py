@@ -64,7 +64,7 @@ def test_covariance_of_levels_is_that_of_indicators(ways, penalised):
     fit = ordinary(
         absorber.within(y), absorber.within(X), weights=weights, clusters=clusters, penalty=ridge
     )
-    joint = level_covariance(absorber, X, fit, clusters=clusters)
+    joint = level_covariance(absorber, X, fit, clusters=clusters).covariance
     levels = absorber.counts[0]
     # Leaving out the first level of the second factor makes the indicators independent.
     indicators = np.delete(absorber.indicators().toarray(), levels, axis=1)

@@ -57,3 +57,25 @@ def test_small_strata_and_bad_input():
         calibration([1.0, np.inf], [0.0, 1.0])
     with pytest.raises(InputError, match="strata must have shape"):
         residuals_by_stratum([1.0, 2.0], [0.0, 1.0], [0])
+
+
+def test_the_interval_of_the_slope_is_students_with_rows_less_one():
+    rng = np.random.default_rng(0)
+    r = rng.normal(size=12)
+    y = r + rng.normal(size=12)
+    found = calibration(r, y)
+    X = np.column_stack([np.ones(12), r - r.mean()])
+    e = y - X @ np.linalg.lstsq(X, y, rcond=None)[0]
+    error = np.sqrt(12 / 10 * (X[:, 1] ** 2 @ e**2)) / (X[:, 1] @ X[:, 1])
+    assert found.standard_error == pytest.approx(error)
+    assert found.upper - found.slope == pytest.approx(2.20099 * error, rel=1e-5)  # t, 11
+
+
+def test_strata_of_five_rows_are_tested_and_smaller_ones_are_not():
+    """Two strata of 5 rows whose means differ by 1: Q is the squared gap over both variances."""
+    residual = np.array([-1.0, 0, 0, 0, 1, 0, 1, 1, 1, 2, 9, 9, 9, -9])
+    strata = np.repeat([0, 1, 2], [5, 5, 4])
+    found = residuals_by_stratum(np.zeros(14), residual, strata)
+    variance = 0.5 / 5
+    assert found.degrees_of_freedom == 1
+    assert found.statistic == pytest.approx(1 / (2 * variance))

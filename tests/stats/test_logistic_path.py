@@ -76,6 +76,34 @@ def test_separable_pairs_and_more_features_than_pairs_converge():
     assert (D @ path.coefficients[0] > 0).all()
 
 
+def test_penalties_end_where_the_pairs_can_show_no_more():
+    """Jeffreys' prior gives n pairs that are all ordered rightly odds of n + 1/2 to 1/2."""
+    rng = np.random.default_rng(0)
+    for pairs, features in ((5, 2), (20, 384), (12, 12)):
+        D = np.abs(rng.normal(size=(pairs, features)))
+        path = logistic_path(D, folds=group_folds(pairs, 4))
+        loss = np.logaddexp(0, -D @ path.coefficients.T).sum(axis=0)
+        least = pairs * np.log((pairs + 1) / (pairs + 0.5))
+        assert path.is_floored
+        assert (loss >= least).all()
+        # The next of the grid, four a decade, would have claimed more.
+        lighter = logistic_path(
+            D, folds=group_folds(pairs, 4), penalties=path.penalties[:1] / 10**0.25
+        )
+        assert np.logaddexp(0, -D @ lighter.coefficients[0]).sum() < least
+        weighted = logistic_path(D, folds=group_folds(pairs, 4), weights=np.full(pairs, 3.0))
+        np.testing.assert_allclose(weighted.penalties, 3 * path.penalties)
+        np.testing.assert_allclose(weighted.coefficients, path.coefficients, rtol=1e-6)
+
+
+def test_pairs_that_contradict_each_other_have_the_whole_grid():
+    rng = np.random.default_rng(1)
+    D = rng.normal(size=(200, 5))
+    path = logistic_path(D, labels=rng.random(200) < expit(D[:, 0]), folds=group_folds(200, 5))
+    assert len(path.penalties) == 33
+    assert not path.is_floored
+
+
 def test_signal_is_found_and_noise_is_not():
     rng = np.random.default_rng(2)
     D = rng.normal(size=(600, 10))

@@ -107,3 +107,14 @@ def test_bad_input_is_refused():
         stable_share([1.0], [1.0], 0.1)
     with pytest.raises(InputError, match="bias"):
         stable_share([1.0, 2.0], [1.0, 2.0], -0.1)
+
+
+def test_an_interval_has_the_degrees_of_freedom_of_its_coefficient():
+    """t with 3 degrees of freedom: 3.182; with 2 it would be 4.303."""
+    low, high = Coefficient(1.0, 0.5, 3).interval()
+    assert (low, high) == (pytest.approx(1 - 3.1824 * 0.5, abs=1e-4),
+                           pytest.approx(1 + 3.1824 * 0.5, abs=1e-4))  # fmt: skip
+    assert Coefficient(1.0, 0.5, 1.5).partial_r2 == pytest.approx(4 / 5.5)
+    for few in (1.0, 0.5, 0.0):
+        with pytest.raises(InputError, match="more than one degree of freedom"):
+            Coefficient(1.0, 0.5, few)

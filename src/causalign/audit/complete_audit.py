@@ -6,7 +6,8 @@ import numpy as np
 
 from causalign.audit.basis import WIDEST
 from causalign.audit.confounders import audit_logs
-from causalign.audit.spurious_markers import add_markers, audit_markers
+from causalign.audit.marker_audit import add_markers
+from causalign.audit.spurious_markers import audit_markers
 from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
@@ -54,9 +55,8 @@ def audit_with_markers(
         embeddings = embed_logs(logs, encoder, progress=progress)
         # Reduced once for both parts, which read no more than so many columns.
         features = leading_components(embeddings.vectors.astype(np.float64), WIDEST)
-    section = audit_logs(logs, text_features=features, seed=seed).section()
     if not (markers and logs.roles.confounders):
-        return section
+        return audit_logs(logs, text_features=features, seed=seed).section()
     audited = audit_markers(
         logs,
         text_features=features,
@@ -65,4 +65,5 @@ def audit_with_markers(
         seed=seed,
         progress=progress,
     )
-    return add_markers(section, audited)
+    audit = audit_logs(logs, text_features=features, seed=seed, judged=audited.judged)
+    return add_markers(audit.section(), audited)

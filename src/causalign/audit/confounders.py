@@ -7,21 +7,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from causalign.audit.basis import expand_curves, merge_rare_levels, read_text_features
+from causalign.audit.basis import merge_rare_levels, read_text_features
+from causalign.audit.judging import judge_confounders, rows_together
 from causalign.audit.over_time import time_findings
 from causalign.checks import confounding, data
 from causalign.checks.advice import Advice, advise
 from causalign.checks.clusters import cluster_findings
+from causalign.checks.confounding import Judged, capital
 from causalign.figures import Drawing, bars
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
 from causalign.logs.covariates import Covariate
-from causalign.results import Finding, Result, Section, Verdict
+from causalign.results import Finding, Result, Section
 from causalign.stats.counterparts import Overlap, condition_overlap, number_overlap
 from causalign.stats.predictability import (
     Predictability,
     cross_fit_predictions,
-    predictability,
     score_predictions,
 )
 from causalign.stats.strata import quantile_strata
@@ -42,9 +43,11 @@ class ConfounderAudit:
     from_text : float, optional
         How well the text predicts the confounder; None without text features.
     outcome_r2 : float
-        What share of the outcome the confounder explains.
-    finding : Finding, optional
-        CF101: does it confound?
+        What share it explains of what the text leaves of the outcome.
+    judged : Judged
+        Whether it confounds, by the one rule for sentence, findings and advice.
+    finding : Finding
+        CF101, which says so.
     overlap : Overlap, optional
         Whether texts met its other values, and what of it is left beside the text.
     """
@@ -54,8 +57,16 @@ class ConfounderAudit:
     metric: str
     from_text: float | None
     outcome_r2: float
-    finding: Finding | None
+    judged: Judged
+    finding: Finding
     overlap: Overlap | None = None
+
+    @property
+    def shown(self) -> str:
+        """How the text shows it, in words."""
+        if self.judged.word or self.from_text is None:
+            return f"“{self.judged.word}” travels with that"
+        return self.judged.describe_text(self.from_text, self.metric)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -82,11 +93,12 @@ class Audit(Result):
     @property
     def confounded_by(self) -> tuple[str, ...]:
         """The confounders that the text gives away and that move the outcome."""
-        return tuple(
-            c.name
-            for c in self.confounders
-            if c.finding is not None and c.finding.verdict is Verdict.WARN
-        )
+        return tuple(c.name for c in self.confounders if c.judged.confounds)
+
+    @property
+    def not_known(self) -> tuple[str, ...]:
+        """The confounders that move the outcome, when nobody can say whether the text shows it."""
+        return tuple(c.name for c in self.confounders if c.judged.confounds is None)
 
     def table(self) -> pa.Table:
         """Return one row for each confounder."""
@@ -107,11 +119,16 @@ class Audit(Result):
         """Return in a sentence which confounders show in the text and move the outcome."""
         if not self.confounders:
             return "No confounder is declared, so nothing can be said about confounding."
+        if self.not_known:
+            moving = " and ".join(c.judged.describe() for c in self.confounders if c.judged.moves)
+            return (
+                f"{capital(moving)}; without text features nobody can say whether the texts show "
+                "it."
+            )
         if not self.confounded_by:
             return "None of the declared confounders both shows in the text and moves the outcome."
         described = [
-            f"{c.name} (explains {c.outcome_r2:.1%} of the outcome, and the text predicts "
-            f"it with {c.metric} {c.from_text:.2f})"
+            f"{c.name} ({c.judged.describe().removeprefix(c.name + ' ')}, and {c.shown})"
             for c in self.confounders
             if c.name in self.confounded_by
         ]
@@ -130,7 +147,7 @@ class Audit(Result):
             [c.name for c in self.confounders],
             {"share of the outcome": np.array([c.outcome_r2 for c in self.confounders])},
             xlabel="cross-fitted R²",
-            caption="How much of the outcome each confounder explains.",
+            caption="How much each confounder explains of what the text leaves of the outcome.",
             alt="; ".join(f"{c.name}: R² {c.outcome_r2:.3f}" for c in self.confounders),
         )
 
@@ -142,9 +159,10 @@ class Audit(Result):
             question="What travels with the texts, and does it move the outcome?",
             answer=self.answer(),
             assumption=(
-                "Only recorded confounders can be seen. Scores are cross-fitted: ridge regressions "
-                "on text embeddings and on splines or indicators of the confounders, each row "
-                "predicted by a fit that never saw it."
+                "Only recorded confounders can be seen, and the text features hold what the text "
+                "does. Scores are cross-fitted: ridge regressions on text embeddings and on "
+                "splines or indicators of the confounders, each row predicted by a fit that never "
+                "saw it."
             ),
             numbers={
                 "rows": self.rows,
@@ -173,6 +191,7 @@ def audit_logs(
     text_features: ArrayLike | None = None,
     folds: int = 5,
     seed: int = 0,
+    judged: Sequence[Judged] | None = None,
 ) -> Audit:
     """Check a log before anything is fitted on it.
 
@@ -191,6 +210,8 @@ def audit_logs(
         the confounders' share of the outcome is measured.
     folds, seed : int
         How rows are cut for cross-fitting.
+    judged : sequence of Judged, optional
+        Which confounders confound, as `audit_markers` found; found here when it is not given.
 
     Returns
     -------
@@ -198,16 +219,15 @@ def audit_logs(
         One row for each confounder, findings, and which estimators to use.
     """
     features = read_text_features(logs, encoder, text_features)
-    groups = _rows_together(logs)
-    varying = tuple(c for c in logs.confounders if np.ptp(c.values) > 0)
+    groups = rows_together(logs)
+    if judged is None:
+        judged = judge_confounders(logs, features, folds=folds, seed=seed)
+    varying = [c for c in logs.confounders if np.ptp(c.values) > 0]
     from_text = _predict_from_text(varying, features, groups, folds, seed)
-    seen = tuple(
-        _audit_confounder(c, logs.outcome, predicted, groups, folds, seed)
-        for c, predicted in zip(varying, from_text, strict=True)
-    )
+    seen = tuple(map(_describe, varying, judged, from_text))
     checks = (
         *_check_table(logs),
-        *(c.finding for c in seen if c.finding is not None),
+        *(c.finding for c in seen),
         *_overlap_findings(seen, features is not None, len(logs)),
         *cluster_findings(logs),
         *time_findings(logs, features, groups, folds=folds, seed=seed),
@@ -223,50 +243,25 @@ def _check_table(logs: Logs) -> tuple[Finding, ...]:
         data.duplicate_rows(logs),
         data.repeated_texts(logs),
         data.huge_texts(logs),
+        data.few_counts(logs),
         data.constant_confounders(logs),
     )
 
 
-def _rows_together(logs: Logs) -> np.ndarray:
-    """Return clusters, or texts where none are declared or there are too few for three folds."""
-    clusters = logs.clusters
-    if clusters is None or len(np.unique(clusters)) < 3:
-        clusters = logs.codes_of(logs.roles.completion)
-    return clusters if len(np.unique(clusters)) >= 3 else np.arange(len(logs))
-
-
-def _audit_confounder(
-    confounder: Covariate,
-    outcome: np.ndarray,
-    from_text: "_FromText | None",
-    groups: np.ndarray,
-    folds: int,
-    seed: int,
+def _describe(
+    confounder: Covariate, judged: Judged, from_text: "_FromText | None"
 ) -> ConfounderAudit:
-    basis = expand_curves([confounder], rows_for_a_level=2)
-    explained = predictability(basis, outcome, groups, folds=folds, seed=seed)
-    if from_text is None:
-        metric = "R²" if confounder.kind in ("numeric", "datetime") else "AUC"
-        return ConfounderAudit(
-            confounder.name, confounder.kind, metric, None, explained.score, None
-        )
-    shown = from_text.score
-    finding = confounding.confounded_by(
-        confounder.name,
-        from_text=shown.score,
-        metric=shown.metric,
-        text_p_value=shown.p_value,
-        outcome_r2=explained.score,
-        outcome_p_value=explained.p_value,
-    )
+    metric = "R²" if _is_number(confounder) else "AUC"
+    score = None if from_text is None else from_text.score.score
     return ConfounderAudit(
         confounder.name,
         confounder.kind,
-        shown.metric,
-        shown.score,
-        explained.score,
-        finding,
-        from_text.overlap,
+        metric,
+        score,
+        judged.test.as_it_is.moves.score,
+        judged,
+        confounding.confounded_by(judged, score, metric),
+        None if from_text is None else from_text.overlap,
     )
 
 
@@ -327,7 +322,7 @@ def _predict_from_text(
         if _is_number(c):
             parts.append(c.values[:, None].astype(np.float64))
     predicted = cross_fit_predictions(features, np.hstack(parts), groups, folds=folds, seed=seed)
-    draws, start = len(np.unique(groups)), 0
+    start = 0
     results: list[_FromText | None] = []
     for c, code in zip(covariates, codes, strict=True):
         stop = start + int(code.max()) + 1
@@ -335,11 +330,11 @@ def _predict_from_text(
         if _is_number(c):
             own, start = predicted[:, stop], stop + 1
             overlap = number_overlap(own, c.values, scores, code, groups)
-            results.append(_FromText(score_predictions(own[:, None], c.values, draws), overlap))
+            results.append(_FromText(score_predictions(own[:, None], c.values, groups), overlap))
         elif code.max() == 0:
             results.append(None)
         else:
-            score = score_predictions(scores, code, draws, classes=int(code.max()) + 1)
+            score = score_predictions(scores, code, groups, classes=int(code.max()) + 1)
             results.append(_FromText(score, condition_overlap(scores, code, groups)))
     return tuple(results)
 

@@ -1,19 +1,18 @@
 """Do texts and outcomes change together with time, beyond what the confounders explain?"""
 
-from functools import partial
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from causalign.audit.basis import expand_curves
 from causalign.checks import drift
+from causalign.checks.confounding import Judged, judge
 from causalign.errors import InputError
 from causalign.logs import Logs
+from causalign.logs.columns import holds_dates
 from causalign.logs.covariates import Covariate, covariate
 from causalign.results import Finding
+from causalign.stats.confounding import confounding_tests
 from causalign.stats.marker_effects import confounder_part
-from causalign.stats.predictability import cross_fit_predictions, score_predictions
 
 # A month is a season, and not the trend, only if the log saw some months twice.
 DAYS_FOR_MONTHS = 400
@@ -27,37 +26,28 @@ def time_findings(
 ) -> tuple[Finding, ...]:
     """Return TM101 to TM103, or what hinders them; ``features`` ``(n, d)`` describe the texts.
 
-    The sides of time are its trend and, of dates, weekday, hour and month. A side confounds when
-    it explains more than 1 % of what the confounders (for the last three, the trend too) leave of
-    the outcome, and the text predicts more than 1 % of just that, ``ĥ(side)``. Both are
-    cross-fitted, rows of a group in one fold.
+    The sides of time are its trend and, of dates, weekday, hour and month. Whether a side confounds
+    what the confounders (for the last three, the trend too) leave of the outcome, the rule decides
+    that judges the confounders themselves. Rows of a group stay in one fold.
     """
     time = _read_time(logs)
     if not isinstance(time, Covariate) or np.ptp(time.values) == 0:
         return _say_why(logs, time)
-    sides = [_rank(time), *(_seasons(time.values) if time.kind == "datetime" else [])]
+    trend = _rank(time)
     without_confounders = _subtract_confounders(logs.outcome, logs.confounders)
-    without_trend = _subtract_confounders(without_confounders, (sides[0],))
-    fit = partial(cross_fit_predictions, groups=groups, folds=folds, seed=seed)
-    targets = [without_confounders, *[without_trend] * (len(sides) - 1)]
-    effects = np.column_stack(
-        [
-            fit(expand_curves([side], rows_for_a_level=2), target[:, None])[:, 0]
-            for side, target in zip(sides, targets, strict=True)
-        ]
-    )
-    predicted = None if features is None else fit(features, effects)
-    draws, moved = len(np.unique(groups)), []
-    for i, side in enumerate(sides):
-        explained = score_predictions(effects[:, [i]], targets[i], draws)
-        text = (
-            None
-            if predicted is None
-            else score_predictions(predicted[:, [i]], effects[:, i], draws)
-        )
-        moved.append(drift.Moved(side.name, explained, text))
+    without_trend = _subtract_confounders(without_confounders, (trend,))
+    seasons = _seasons(time.values) if time.kind == "datetime" else []
+
+    def judged(sides: list[Covariate], outcome: np.ndarray) -> tuple[Judged, ...]:
+        bases = [expand_curves([side], rows_for_a_level=2) for side in sides]
+        tests = confounding_tests(bases, outcome, groups, features=features, folds=folds, seed=seed)
+        return judge([side.name for side in sides], tests)
+
     first, last = _mean_at_ends(logs.outcome, time.values)
-    checks = [drift.trend(moved[0], early=first, late=last), drift.seasons(moved[1:])]
+    checks = [
+        drift.trend(*judged([trend], without_confounders), early=first, late=last),
+        drift.seasons(judged(seasons, without_trend)),
+    ]
     if time.kind == "datetime":
         checks.append(drift.gaps(time.values))
     return tuple(checks)
@@ -83,14 +73,10 @@ def _read_time(logs: Logs) -> Covariate | str | None:
     name = logs.roles.time
     if name is None:
         return None
-    column = logs.data[name]
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        try:
-            column = pc.cast(column, pa.timestamp("us"))
-        except pa.ArrowInvalid:
-            return f"The time {name!r} is text that is no date such as 2024-01-31 08:00."
+    if pa.types.is_large_string(logs.data[name].type):
+        return f"The time {name!r} is text that is no date such as 2024-01-31 08:00."
     try:
-        time = covariate(name, column)
+        time = covariate(name, logs.data[name])
     except InputError as error:
         return str(error)
     if time.kind in ("numeric", "datetime"):
@@ -105,10 +91,9 @@ def _say_why(logs: Logs, time: Covariate | str | None) -> tuple[Finding, ...]:
         return (drift.time_not_read(f"The time {time.name!r} is the same in all rows."),)
     taken = logs.roles.columns()
     free = [
-        field.name
-        for field in logs.data.schema
-        if field.name not in taken
-        and (pa.types.is_timestamp(field.type) or pa.types.is_date(field.type))
+        name
+        for name, column in zip(logs.data.column_names, logs.data.columns, strict=True)
+        if name not in taken and holds_dates(column)
     ]
     if not free:
         return ()

@@ -1,184 +1,38 @@
 """Find by itself the words that seem to move the outcome because they travel with confounders."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from causalign.audit.basis import expand_curves, read_text_features
+from causalign.audit.judging import cut_folds, in_blocks, judge_confounders
+from causalign.audit.marker_audit import MarkerAudit
+from causalign.audit.nested_markers import fold, merge_variants, parts_within
 from causalign.audit.vocabulary import Attribute, TextMarkers, read_attributes, text_markers
 from causalign.checks import confounding
+from causalign.checks.confounding import STANDS_FOR, Judged
 from causalign.errors import SettingsError
-from causalign.figures import Drawing, forest, printable
+from causalign.figures import printable
 from causalign.lm.encoder import Encoder
 from causalign.lm.progress import show_progress
 from causalign.logs import Logs
-from causalign.results import Finding, Result, Section
-from causalign.stats.folds import group_folds
+from causalign.results import Finding
 from causalign.stats.marker_effects import (
+    LITTLE,
+    ConfounderPart,
     Estimates,
     MarkerContrasts,
     confounder_part,
-    join_blocks,
     marker_effects,
     q_values,
 )
+from causalign.stats.nested_columns import beyond_parts
 
-FOLDS = 5
-# Markers at once: so many numbers that a block of them fits into 200 MB.
-NUMBERS_AT_ONCE = 25_000_000
-MOST_AT_ONCE = 512
-SHOWN = 300
-DRAWN = 12
 # Discoveries are told as one when more of the rarer one's texts than this hold the other too.
 SAME_STORY = 0.5
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class MarkerAudit(Result):
-    """Hold m markers with their effects, sorted: discoveries first, then by distance.
-
-    The naive effect is the difference of the outcome between texts with the marker and without;
-    the deconfounded one is that difference in ``y - ĥ(C)``, where h is estimated with the text
-    features partialled out, cross-fitted. A marker is called spurious where the two differ, at a
-    false-discovery rate of ``level`` under any dependence of the tests.
-
-    Assumption: confounders are recorded; what the text does and what they do add up, h being a sum
-    of smooth curves and categories; the features hold what the text does. Clusters, where declared,
-    are independent, else rows.
-
-    Parameters
-    ----------
-    markers : TextMarkers
-        The markers of the texts.
-    effects : MarkerContrasts
-        Naive and deconfounded effects and their distance.
-    q_value : (m,) array
-        Of the distance between naive and deconfounded effect; a discovery has ``q <= level``.
-    level : float
-        The false-discovery rate.
-    outcome : str
-        The name of the outcome's column.
-    confounders : tuple of str
-        The names of the confounders.
-    leads : tuple of int
-        The discoveries that do not share most of their texts with one for which more speaks.
-    findings : tuple of Finding
-        What was checked.
-    """
-
-    markers: TextMarkers
-    effects: MarkerContrasts
-    q_value: NDArray[np.float64]
-    level: float
-    outcome: str
-    confounders: tuple[str, ...]
-    leads: tuple[int, ...]
-    findings: tuple[Finding, ...]
-
-    @property
-    def spurious(self) -> tuple[str, ...]:
-        """The names of all discoveries."""
-        return tuple(
-            n for n, q in zip(self.markers.names, self.q_value, strict=True) if q <= self.level
-        )
-
-    def table(self) -> pa.Table:
-        """Return one row for each marker, the words made printable."""
-        names = self.markers.names
-        columns: dict[str, object] = {
-            "marker": [printable(n, 80) for n in names],
-            "texts": self.markers.rows,
-            "spurious": [bool(q <= self.level) for q in self.q_value],
-        }
-        columns |= _with_interval("naive", self.effects.naive)
-        columns |= _with_interval("deconfounded", self.effects.deconfounded)
-        columns |= _with_interval("distance", self.effects.distance)
-        columns |= {"p": self.effects.distance.p_value, "q": self.q_value}
-        columns["naive q"] = q_values(self.effects.naive.p_value)
-        if self.effects.alone is not None:
-            columns |= _with_interval("alone", self.effects.alone)
-            columns["left beside the text"] = self.effects.left
-        columns["R² on confounders"] = self.effects.r2_on_confounders
-        columns["kind"] = list(self.markers.kinds)
-        columns["unit"] = list(self.markers.unit)
-        columns["in the same texts"] = [printable(", ".join(a), 120) for a in self.markers.alike]
-        return pa.table(columns)
-
-    def answer(self) -> str:
-        """Return in a sentence or two which markers are spurious."""
-        count = len(self.spurious)
-        if not count:
-            return (
-                f"None of {len(self.markers)} markers seems to move {self.outcome} only because "
-                "it travels with a confounder."
-            )
-        naive, after = self.effects.naive.estimate, self.effects.deconfounded.estimate
-        named = "; ".join(
-            f"“{printable(self.markers.names[i], 40)}” seems to add {naive[i]:+.2f} and "
-            f"adds {after[i]:+.2f}"
-            for i in self.leads[:3]
-        )
-        others = count - min(len(self.leads), 3)
-        more = f", and {others} more" if others else ""
-        return (
-            f"{count} of {len(self.markers)} markers travel with {_join_names(self.confounders)}: "
-            f"{named}{more}."
-        )
-
-    def drawing(self) -> Drawing | None:
-        """Return naive and deconfounded effects of the first markers, or None without a marker."""
-        places = list(self.leads[:DRAWN]) or list(range(min(DRAWN, len(self.markers))))
-        if not places:
-            return None
-        naive, after = self.effects.naive, self.effects.deconfounded
-        labels, rows = [], []
-        for i in places:
-            name = printable(self.markers.names[i], 24)
-            labels += [f"{name}: as logged", "deconfounded"]
-            for effect in (naive, after):
-                lower, upper = effect.interval()
-                rows.append((effect.estimate[i], lower[i], upper[i]))
-        estimates, lowers, uppers = np.array(rows).T
-        return forest(
-            "markers",
-            labels,
-            estimates,
-            lowers,
-            uppers,
-            xlabel=f"effect on {self.outcome}",
-            caption="Effect of each marker as logged, and once the confounders' effect is taken "
-            "out. Intervals of 95 %, one at a time.",
-            alt="; ".join(
-                f"{printable(self.markers.names[i], 24)}: {naive.estimate[i]:.3g}, then "
-                f"{after.estimate[i]:.3g}"
-                for i in places
-            ),
-        )
-
-    def section(self) -> Section:
-        """Return the test of the markers as a section of a report."""
-        drawing, table = self.drawing(), self.table()
-        asked = table.filter(pc.equal(table["kind"], "attribute"))
-        tables = {"attributes asked about": asked} if asked.num_rows else {}
-        return Section(
-            stage="audit_markers",
-            question="Which markers of the texts travel with the confounders?",
-            answer=self.answer(),
-            assumption="what text and confounders do adds up, and the text features hold what the "
-            "text does.",
-            numbers={
-                "markers tested": len(self.markers),
-                "spurious markers": len(self.spurious),
-            },
-            tables={**tables, "markers": table.slice(0, SHOWN)},
-            figures=(drawing.figure(),) if drawing else (),
-            findings=self.findings,
-        )
 
 
 def audit_markers(
@@ -223,100 +77,106 @@ def audit_markers(
     features, given = read_text_features(logs, encoder, text_features), attributes
     with show_progress("markers read", len(logs), progress) as advance:
         settings = (rare, most, read_attributes(logs, given), sentiment, seed, advance)
-        markers = text_markers(logs.completions, *settings)
-    return _test_markers(logs, markers, features, rare, level, seed, progress)
+        read = text_markers(logs.completions, *settings)
+    markers = merge_variants(read.in_enough_clusters(logs.cluster_ways))
+    judged = judge_confounders(logs, features, markers, seed=seed)
+    return _Test(logs, features, judged, rare, level, seed, progress).run(markers)
 
 
-def _test_markers(
-    logs: Logs,
-    markers: TextMarkers,
-    features: np.ndarray | None,
-    rare: int,
-    level: float,
-    seed: int,
-    progress: bool,
-) -> MarkerAudit:
-    """Estimate, adjust and sort the effects of markers that enough clusters use."""
-    markers = markers.in_enough_clusters(logs.cluster_ways)
-    effects = _estimate_effects(logs, markers, features, seed, progress)
-    q = q_values(effects.distance.p_value)
-    rest = np.where(q <= level, 0, 1)
-    order = np.lexsort((-np.abs(np.nan_to_num(effects.distance.estimate)), rest))
-    markers, effects, q = markers.take(order), effects.take(order), q[order]
-    leads = _choose_leads(markers, effects.distance, int((rest == 0).sum()))
-    return MarkerAudit(
-        markers,
-        effects,
-        q,
-        level,
-        logs.roles.outcome,
-        logs.roles.confounders,
-        leads,
-        _check_markers(markers, effects, leads, rare, level, features is not None),
-    )
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """Hold what the test of the markers reads."""
 
+    logs: Logs
+    features: np.ndarray | None
+    judged: Sequence[Judged]
+    rare: int
+    level: float
+    seed: int
+    progress: bool
 
-def add_markers(section: Section, audit: MarkerAudit) -> Section:
-    """Add the markers' table, figure, findings and answer to the section of an audit.
+    def run(self, markers: TextMarkers) -> MarkerAudit:
+        """Test merged markers, tell phrases with their words, estimate effects, sort."""
+        confounders = tuple(j.name for j in self.judged if j.confounds)
+        folds = None if self.features is None else cut_folds(self.logs, seed=self.seed)
+        part = confounder_part(
+            self.logs.outcome,
+            expand_curves(self.logs.confounders),
+            features=self.features,
+            folds=folds,
+            weights=self.logs.weights,
+        )
+        parts = parts_within(markers)
+        distance = self._test_beyond(markers, parts, part)
+        p = distance.p_value
+        q = q_values(p) if confounders else np.ones(len(p))
+        alone = np.array([not of for of in parts], dtype=bool)
+        strength = np.where(q <= self.level, np.abs(distance.estimate) / distance.error, -1.0)
+        stays = alone | (q <= self.level)
+        markers = fold(markers, parts, stays, strength)
+        p, q = p[stays], q[stays]
+        effects = self._estimate(markers, part, folds)
+        rest = np.where(q <= self.level, 0, 1)
+        # Rounded, so that the last bits of a sum do not order markers that are equally far.
+        size = np.abs(np.nan_to_num(effects.distance.estimate))
+        order = np.lexsort((-_round(size), rest))
+        markers, effects, p, q = markers.take(order), effects.take(order), p[order], q[order]
+        leads = _choose_leads(markers, effects.distance, int((rest == 0).sum()))
+        findings = _check_markers(markers, effects, leads, confounders, self)
+        roles = self.logs.roles
+        return MarkerAudit(
+            markers,
+            effects,
+            q,
+            p,
+            self.level,
+            roles.outcome,
+            confounders,
+            leads,
+            tuple(self.judged),
+            findings,
+        )
 
-    Parameters
-    ----------
-    section : Section
-        That of `audit_logs`.
-    audit : MarkerAudit
-        What `audit_markers` returned.
+    def _test_beyond(
+        self, markers: TextMarkers, parts: Sequence[Sequence[int]], part: ConfounderPart
+    ) -> Estimates:
+        """Return the distance of each marker beyond its parts; NaN where its parts hold it."""
+        beyond, left = beyond_parts(markers.columns, parts, self.logs.weights)
+        columns = sparse.csc_array(markers.columns @ beyond)
 
-    Returns
-    -------
-    Section
-        Both in one.
-    """
-    own = audit.section()
-    return replace(
-        section,
-        answer=f"{section.answer} {own.answer}",
-        assumption=f"{section.assumption} Markers: {own.assumption}",
-        numbers={**section.numbers, **own.numbers},
-        tables={**section.tables, **own.tables},
-        figures=(*section.figures, *own.figures),
-        findings=(*section.findings, *own.findings),
-    )
+        def test(start: int, stop: int) -> MarkerContrasts:
+            block = columns[:, start:stop].toarray()
+            block[:, left[start:stop] < LITTLE] = 0.0
+            return marker_effects(block, self.logs.outcome, part, clusters=self.logs.cluster_ways)
 
+        return self._in_blocks(markers, test, "markers tested").distance
 
-def _estimate_effects(
-    logs: Logs, markers: TextMarkers, features: np.ndarray | None, seed: int, progress: bool
-) -> MarkerContrasts:
-    together = logs.clusters
-    if together is None:
-        together = logs.codes_of(logs.roles.completion)
-    folds = None
-    if features is not None:
-        folds = group_folds(together, min(FOLDS, len(np.unique(together))), seed)
-    outcome = logs.outcome
-    part = confounder_part(
-        outcome,
-        expand_curves(logs.confounders),
-        features=features,
-        folds=folds,
-        weights=logs.weights,
-    )
-    blocks = []
-    with show_progress("markers tested", len(markers), progress) as advance:
-        at_once = min(max(NUMBERS_AT_ONCE // len(logs), 1), MOST_AT_ONCE)
-        for start in range(0, max(len(markers), 1), at_once):
-            stop = min(start + at_once, len(markers))
-            blocks.append(
-                marker_effects(
-                    markers.dense(start, stop),
-                    outcome,
-                    part,
-                    clusters=logs.cluster_ways,
-                    features=features,
-                    folds=folds,
-                )
+    def _estimate(
+        self, markers: TextMarkers, part: ConfounderPart, folds: np.ndarray | None
+    ) -> MarkerContrasts:
+        def estimate(start: int, stop: int) -> MarkerContrasts:
+            return marker_effects(
+                markers.dense(start, stop),
+                self.logs.outcome,
+                part,
+                clusters=self.logs.cluster_ways,
+                features=self.features,
+                folds=folds,
             )
-            advance(stop - start)
-    return join_blocks(blocks)
+
+        return self._in_blocks(markers, estimate, "effects estimated")
+
+    def _in_blocks(
+        self, markers: TextMarkers, do: Callable[[int, int], MarkerContrasts], words: str
+    ) -> MarkerContrasts:
+        return in_blocks(len(markers), len(self.logs), do, words, self.progress)
+
+
+def _round(values: np.ndarray) -> np.ndarray:
+    """Return the values to ten significant digits."""
+    size = np.floor(np.log10(np.where(values > 0, values, 1.0)))
+    unit = 10.0 ** (size - 9)
+    return np.asarray(np.round(values / unit) * unit)
 
 
 def _choose_leads(markers: TextMarkers, distance: Estimates, discoveries: int) -> tuple[int, ...]:
@@ -343,31 +203,32 @@ def _check_markers(
     markers: TextMarkers,
     effects: MarkerContrasts,
     leads: Sequence[int],
-    rare: int,
-    level: float,
-    with_text: bool,
+    confounders: Sequence[str],
+    test: _Test,
 ) -> tuple[Finding, ...]:
     names = [printable(n, 40) for n in markers.names]
     at = list(leads)
     r2 = effects.r2_on_confounders
-    fixed = [int(i) for i in np.argsort(-r2) if r2[i] > confounding.STANDS_FOR]
+    fixed = [int(i) for i in np.argsort(-_round(r2), kind="stable") if r2[i] > STANDS_FOR]
+    same = len(names) == 0 and len(set(test.logs.completions)) == 1
     return (
         confounding.spurious_markers(
             [names[i] for i in at],
             effects.naive.estimate[at],
             effects.deconfounded.estimate[at],
             len(names),
-            level,
+            test.level,
+            confounded=bool(confounders),
         ),
-        confounding.markers_that_stand_for_confounders([names[i] for i in fixed], r2[fixed]),
-        confounding.markers_tested(len(names), markers.left_out, rare, with_text),
+        confounding.markers_that_stand_for_confounders(
+            [names[i] for i in fixed], r2[fixed], len(names)
+        ),
+        confounding.markers_tested(
+            len(names),
+            sum(map(len, markers.variants)),
+            markers.left_out,
+            test.rare,
+            with_text=test.features is not None,
+            same_texts=same,
+        ),
     )
-
-
-def _with_interval(name: str, estimates: Estimates) -> dict[str, object]:
-    lower, upper = estimates.interval()
-    return {name: estimates.estimate, f"{name} lower": lower, f"{name} upper": upper}
-
-
-def _join_names(names: Sequence[str]) -> str:
-    return " and ".join(names) if len(names) < 3 else f"{', '.join(names[:-1])} and {names[-1]}"

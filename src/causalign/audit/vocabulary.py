@@ -1,5 +1,6 @@
 """Which markers do texts carry? Words, phrases, punctuation, lengths, sentiment, attributes."""
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from causalign.errors import ExtraNotInstalled, InputError
+from causalign.lm.words import is_emoji, parts_of, read_phrases, read_signs
 from causalign.logs import Logs
 
 Attribute = Callable[[Sequence[str]], ArrayLike] | np.ndarray
@@ -16,11 +18,8 @@ Attribute = Callable[[Sequence[str]], ArrayLike] | np.ndarray
 # The vocabulary is chosen on so many texts, and a text is read up to so many characters.
 TEXTS_READ = 20_000
 CHARACTERS_READ = 20_000
-AT_ONCE = 5_000
-LONGEST_PHRASE = 3
 FEWEST_CLUSTERS = 10
 WORDS = r"(?u)\b\w+\b"
-PUNCTUATION = r"(?u)[^\w\s]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,14 +27,14 @@ class TextMarkers:
     """Hold m markers of n texts.
 
     ``columns (n, m)``: 1 where a word, phrase or sign occurs, else 0; for lengths, sentiment and
-    numeric attributes the number in standard deviations. ``alike`` names for each marker those
-    that occur in exactly the same texts. ``left_out`` counts the words and phrases that were
+    numeric attributes the number in standard deviations. ``variants`` names for each marker the
+    words and phrases that are told with it. ``left_out`` counts the words and phrases that were
     frequent enough but beyond the number asked for.
     """
 
     names: tuple[str, ...]
     kinds: tuple[str, ...]
-    alike: tuple[tuple[str, ...], ...]
+    variants: tuple[tuple[str, ...], ...]
     columns: sparse.csc_array
     left_out: int = 0
 
@@ -88,7 +87,7 @@ class TextMarkers:
         return TextMarkers(
             tuple(self.names[i] for i in at),
             tuple(self.kinds[i] for i in at),
-            tuple(self.alike[i] for i in at),
+            tuple(self.variants[i] for i in at),
             sparse.csc_array(self.columns[:, at]),
             self.left_out,
         )
@@ -105,9 +104,9 @@ def text_markers(
 ) -> TextMarkers:
     """Read the markers of ``texts`` (n strings) without looking at any outcome.
 
-    Words and phrases of up to three words, and signs that are neither letter, digit nor blank, are
-    kept when at least ``rare`` texts have them and as many have not; of words and phrases the
-    ``most`` frequent. Those that occur in the same texts are one marker, named by the longest.
+    Words and phrases of up to three words (in scripts without blanks, sequences of up to four
+    characters), and signs that are neither letter, digit nor blank, are kept when at least
+    ``rare`` texts have them and as many have not; of words and phrases the ``most`` frequent.
     ``attributes`` are numbers, truth values or labels ``(n,)``, or functions that return them for
     texts. ``sentiment`` adds the mean valence of the words in the VADER lexicon (English).
     ``advance(count)`` hears how many texts were read.
@@ -116,14 +115,14 @@ def text_markers(
     """
     cut = [text[:CHARACTERS_READ] for text in texts]
     phrases, left_out = _count_phrases(cut, rare, most, seed, advance)
-    parts = [_merge_equal(phrases), _mark_signs(cut, rare), _measure_lengths(texts)]
+    parts = [phrases, _mark_signs(cut, rare), _measure_lengths(texts)]
     if sentiment:
         parts.append(_standardise({"sentiment": _read_sentiment(cut)}, "sentiment"))
     parts += [_read_attribute(n, a, texts, rare) for n, a in (attributes or {}).items()]
     return TextMarkers(
         tuple(n for p in parts for n in p.names),
         tuple(k for p in parts for k in p.kinds),
-        tuple(a for p in parts for a in p.alike),
+        tuple(v for p in parts for v in p.variants),
         sparse.csc_array(sparse.hstack([p.columns for p in parts], format="csc")),
         left_out,
     )
@@ -147,77 +146,67 @@ def _count_phrases(
     texts: list[str], rare: int, most: int, seed: int, advance: Callable[[int], None]
 ) -> tuple[TextMarkers, int]:
     """Choose words and phrases on a sample of the texts, then mark them in all."""
-    # Here, because scikit-learn takes more time and memory to import than the rest together.
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    shape: dict[str, object] = {
-        "ngram_range": (1, LONGEST_PHRASE),
-        "binary": True,
-        "token_pattern": WORDS,
-        "dtype": np.float64,
-    }
-    n = len(texts)
-    seen = texts
-    if n > TEXTS_READ:
+    n, dropped = len(texts), 0
+    if n <= TEXTS_READ:
+        names, columns = _mark(texts, read_phrases, rare, advance=advance)
+    else:
         sample = np.sort(np.random.default_rng(seed).choice(n, TEXTS_READ, replace=False))
-        seen = [texts[i] for i in sample]
-    # Half of the rate asked for: what the sample has too rarely, all the texts may have enough.
-    least = max(2, int(rare * len(seen) / n / (1 if seen is texts else 2)))
-    reader = CountVectorizer(min_df=min(least, len(seen)), **shape)
-    try:
-        counted = reader.fit_transform(seen)
-    except ValueError:  # no word is frequent enough
-        advance(n)
-        return _empty(n), 0
-    frequency = np.diff(sparse.csc_array(counted).indptr)
-    order = np.argsort(-frequency, kind="stable")
-    frequent = np.sort(order[: 2 * most])
-    words = reader.get_feature_names_out()[frequent]
-    reader = CountVectorizer(vocabulary=words, **shape)
-    blocks = []
-    for start in range(0, n, AT_ONCE):
-        block = texts[start : start + AT_ONCE]
-        blocks.append(reader.transform(block))
-        advance(len(block))
-    columns = sparse.csc_array(sparse.vstack(blocks, format="csc"))
+        # Half of the rate asked for: what the sample has too rarely, all may have enough.
+        fewest = max(2, int(rare * TEXTS_READ / n / 2))
+        seen, counted = _mark([texts[i] for i in sample], read_phrases, fewest)
+        order = np.argsort(-np.diff(counted.indptr), kind="stable")
+        known = [seen[i] for i in np.sort(order[: 2 * most])]
+        names, columns = _mark(texts, read_phrases, rare, known, advance)
+        dropped = len(order) - len(known)
     counts = np.diff(columns.indptr)
     usable = np.flatnonzero((counts >= rare) & (counts <= n - rare))
     chosen = usable[np.argsort(-counts[usable], kind="stable")[:most]]
-    left_out = len(usable) - len(chosen) + max(len(order) - len(frequent), 0)
-    names = tuple(str(words[i]) for i in chosen)
-    kinds = tuple("phrase" if " " in name else "word" for name in names)
+    words = tuple(names[i] for i in chosen)
+    kinds = tuple("phrase" if len(parts_of(name)) > 1 else "word" for name in words)
     picked = sparse.csc_array(columns[:, chosen])
-    return TextMarkers(names, kinds, ((),) * len(names), picked), left_out
+    return TextMarkers(words, kinds, ((),) * len(words), picked), len(usable) - len(words) + dropped
 
 
-def _merge_equal(markers: TextMarkers) -> TextMarkers:
-    """Make one marker of those that occur in exactly the same texts, named by the longest."""
-    columns = markers.columns
-    columns.sort_indices()
-    same: dict[bytes, list[int]] = {}
-    for j, (a, b) in enumerate(pairwise(columns.indptr)):
-        same.setdefault(columns.indices[a:b].tobytes(), []).append(j)
-    names = markers.names
-    groups = [
-        sorted(g, key=lambda j: (-len(names[j].split()), -len(names[j]))) for g in same.values()
-    ]
-    first = markers.take([g[0] for g in groups])
-    alike = tuple(tuple(names[j] for j in g[1:]) for g in groups)
-    return TextMarkers(first.names, first.kinds, alike, first.columns)
+def _mark(
+    texts: Sequence[str],
+    read: Callable[[str], list[str]],
+    fewest: int,
+    known: Sequence[str] | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[list[str], sparse.csc_array]:
+    """Return what at least ``fewest`` texts hold, by its letters, and which text holds it, 0 or 1.
+
+    Only what is ``known`` is looked for, when that is given.
+    """
+    place = {} if known is None else {name: i for i, name in enumerate(known)}
+    held, ends = array("i"), array("q", [0])
+    for text in texts:
+        phrases = dict.fromkeys(read(text))
+        if known is None:
+            held.extend([place.setdefault(phrase, len(place)) for phrase in phrases])
+        else:
+            held.extend([place[phrase] for phrase in phrases if phrase in place])
+        ends.append(len(held))
+        advance(1)
+    at, names = np.asarray(held, dtype=np.int32), list(place)
+    frequent = np.flatnonzero(np.bincount(at, minlength=len(names)) >= fewest)
+    frequent = np.array(sorted(frequent, key=lambda i: names[i]), dtype=np.int64)
+    column = np.full(len(names), -1)
+    column[frequent] = np.arange(len(frequent))
+    row = np.repeat(np.arange(len(texts)), np.diff(np.array(ends)))
+    marked = column[at] >= 0
+    entries = (np.ones(int(marked.sum())), (row[marked], column[at[marked]]))
+    shape = (len(texts), len(frequent))
+    return [names[i] for i in frequent], sparse.csc_array(entries, shape=shape)
 
 
 def _mark_signs(texts: list[str], rare: int) -> TextMarkers:
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    reader = CountVectorizer(binary=True, token_pattern=PUNCTUATION, dtype=np.float64)
-    try:
-        counted = sparse.csc_array(reader.fit_transform(texts))
-    except ValueError:  # no sign at all
-        return _empty(len(texts))
-    counts = np.diff(counted.indptr)
+    names, columns = _mark(texts, read_signs, rare)
+    counts = np.diff(columns.indptr)
     usable = np.flatnonzero((counts >= rare) & (counts <= len(texts) - rare))
-    names = tuple(str(s) for s in reader.get_feature_names_out()[usable])
-    return TextMarkers.of(names, "punctuation", counted[:, usable])
+    signs = tuple(names[i] for i in usable)
+    kinds = tuple("emoji" if is_emoji(sign) else "punctuation" for sign in signs)
+    return TextMarkers(signs, kinds, ((),) * len(signs), sparse.csc_array(columns[:, usable]))
 
 
 def _measure_lengths(texts: Sequence[str]) -> TextMarkers:
@@ -284,7 +273,3 @@ def _read_sentiment(texts: list[str]) -> NDArray[np.float64]:
     counts = CountVectorizer(vocabulary=words, token_pattern=WORDS).transform(texts)
     valence = counts @ np.array([lexicon[word] for word in words])
     return np.asarray(valence / np.maximum(np.asarray(counts.sum(axis=1)).ravel(), 1))
-
-
-def _empty(n: int) -> TextMarkers:
-    return TextMarkers((), (), (), sparse.csc_array((n, 0)))

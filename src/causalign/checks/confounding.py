@@ -1,20 +1,22 @@
 """CF1xx, OV1xx, MK1xx, PO120: what travels with the texts, and what taking it out achieves."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from causalign.checks.check import Check
 from causalign.results import Finding, Verdict
+from causalign.stats.confounding import ConfoundingTest, holm
 from causalign.stats.counterparts import Overlap
 
 Floats = NDArray[np.float64]
 
-# Below these a relation is too weak to turn a reward around; they are conventions, not tests.
-RELEVANT_R2 = 0.01
-RELEVANT_AUC = 0.55
+# Among all columns judged together, the chance of calling any a confounder that is none.
 SIGNIFICANCE = 0.01
+# Recognising a column that explains less of the outcome cannot turn a reward around: a convention.
+LEAST_SHARE = 1e-4
 TOO_MANY_MISSING = 0.05
 LITTLE_LEFT = 0.1
 NOTHING_LEFT = 0.01
@@ -24,35 +26,106 @@ NAMED = 5
 GAIN = "Gain from deconfounding"
 
 
-def confounded_by(
-    name: str,
-    *,
-    from_text: float,
-    metric: str,
-    text_p_value: float,
-    outcome_r2: float,
-    outcome_p_value: float,
-) -> Finding:
-    """CF101: the text gives the confounder away *and* the confounder explains the outcome.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Say of one column whether it confounds: the one rule that all words of an audit follow.
+
+    It confounds when it moves the outcome beside the text and the text shows what it does, both
+    beyond chance (p < .01, Holm over the columns judged together), and when recognising it would
+    explain more than 0.01 % of the outcome. The text shows it by its features or by ``word``, the
+    marker that travels most with what it does. Where there are no text features, no word shows it
+    and it moves the outcome, ``confounds`` is None: nobody can say.
+    """
+
+    name: str
+    test: ConfoundingTest
+    p_value: float
+    moves: bool
+    word: str = ""
+
+    @property
+    def confounds(self) -> bool | None:
+        """Return whether it does, or None where that is not known."""
+        if self.word:
+            return True
+        if self.test.as_it_is.shows is None:
+            return None if self.moves else False
+        return self.p_value < SIGNIFICANCE and self.test.strongest.share > LEAST_SHARE
+
+    def describe(self) -> str:
+        """Return in words how much of the outcome it explains."""
+        as_it_is, ranks = self.test.as_it_is, self.test.scales[-1]
+        share = f"{self.name} explains {max(as_it_is.moves.score, 0.0):.2%} "
+        beside = as_it_is.shows is not None and self.test.beside_text
+        share += "of what the text leaves of the outcome" if beside else "of the outcome"
+        # Where the outcome has a heavy tail its ranks say more of most rows than it says itself.
+        if ranks.moves.score > max(as_it_is.moves.score, 0.0):
+            share += f" and {max(ranks.moves.score, 0.0):.2%} of its ranks"
+        return share
+
+    def describe_text(self, from_text: float, metric: str) -> str:
+        """Return in words how well the text predicts it, or what it does where that is more."""
+        shows = self.test.strongest.shows
+        if metric == "R²" and shows is not None and shows.score > from_text:
+            return f"the text predicts what it does with R² {shows.score:.2f}"
+        return f"the text predicts it with {metric} {from_text:.2f}"
+
+
+def judge(names: Sequence[str], tests: Sequence[ConfoundingTest]) -> tuple[Judged, ...]:
+    """Apply the rule to the columns that were tested together."""
+    both = holm([test.p_value for test in tests])
+    moves = holm([test.moves_p_value for test in tests])
+    return tuple(
+        Judged(name, test, float(p), bool(q < SIGNIFICANCE))
+        for name, test, p, q in zip(names, tests, both, moves, strict=True)
+    )
+
+
+def confounded_by(judged: Judged, from_text: float | None, metric: str) -> Finding:
+    """CF101: the text shows the confounder *and* the confounder moves the outcome.
 
     Both are needed: a reward model fitted on the raw outcome then learns to recognise the
-    confounder in the text. Scores are cross-fitted, p-values those of the correlation between
-    out-of-fold prediction and target.
+    confounder in the text.
     """
-    threshold = RELEVANT_AUC if metric == "AUC" else RELEVANT_R2
-    recognised = from_text > threshold and text_p_value < SIGNIFICANCE
-    explains = outcome_r2 > RELEVANT_R2 and outcome_p_value < SIGNIFICANCE
-    seen = f"text predicts {name} with {metric} {from_text:.3f}; {name} explains "
-    seen += f"{max(outcome_r2, 0):.1%} of the outcome"
-    title = f"Confounding by {name}"
-    check = Check("CF101", title, from_text=from_text, metric=metric, outcome_r2=outcome_r2)
-    if recognised and explains:
-        return check.warns(f"Confounded: the {seen}. Deconfound before fitting a reward.")
-    if explains:
-        return check.passes(f"The {seen}, but the text does not give it away.")
-    if recognised:
-        return check.passes(f"The {seen}: too little to turn a reward around.")
-    return check.passes(f"The {seen}: no sign of confounding by it.")
+    name, test = judged.name, judged.test
+    numbers: dict[str, float | str] = {"outcome_r2": test.as_it_is.moves.score}
+    numbers |= {"rank_r2": test.scales[-1].moves.score, "p": judged.p_value}
+    if from_text is not None:
+        numbers |= {"from_text": from_text, "metric": metric}
+    check = Check("CF101", f"Confounding by {name}", **numbers)
+    if from_text is None and test.as_it_is.shows is not None:
+        return check.does_not_apply(f"No value of {name} occurs twice, so nothing can be seen.")
+    if judged.word:
+        return check.warns(
+            f"Confounded: “{judged.word}” travels with what {name} does, and {judged.describe()}. "
+            "Deconfound before fitting a reward."
+        )
+    if from_text is None:
+        effect = "" if judged.moves else ", no more than chance would"
+        return check.does_not_apply(
+            f"{capital(judged.describe())}{effect}; without text features nobody can say whether "
+            "the text shows it. Name an encoder, or features in Roles(features=...)."
+        )
+    seen = judged.describe_text(from_text, metric)
+    if judged.confounds:
+        advice = "Deconfound before fitting a reward."
+        if not test.beside_text:
+            advice = "The text all but determines it: which of both moved the outcome cannot be "
+            advice += "told (OV102)."
+        return check.warns(f"Confounded: {judged.describe()}, and {seen}. {advice}")
+    if not judged.moves:
+        return check.passes(
+            f"{capital(judged.describe())}, no more than chance would, so there is nothing to take "
+            f"out; {seen}."
+        )
+    if judged.p_value < SIGNIFICANCE:
+        return check.passes(
+            f"{capital(judged.describe())}, and {seen}: too little to turn a reward around."
+        )
+    return check.passes(
+        f"{capital(judged.describe())}, but neither the text nor a word of it shows what it does: "
+        "a reward cannot learn it."
+    )
 
 
 def no_confounders() -> Finding:
@@ -117,15 +190,28 @@ def overlap_not_known(explanation: str) -> Finding:
 
 
 def spurious_markers(
-    names: Sequence[str], naive: Floats, deconfounded: Floats, tested: int, level: float
+    names: Sequence[str],
+    naive: Floats,
+    deconfounded: Floats,
+    tested: int,
+    level: float,
+    *,
+    confounded: bool,
 ) -> Finding:
     """MK101: markers whose effect changes when the confounders' effect is taken out.
 
     Of the markers found, ``names`` leads with those that share no texts with an earlier one.
     """
     check = Check("MK101", "Spurious markers", found=len(names), tested=tested, level=level)
+    if not tested:
+        return check.does_not_apply("There is no marker to test.")
+    if not confounded:
+        return check.passes(
+            f"No confounder is seen both to show in the text and to move the outcome (CF101), so "
+            f"none of {tested} markers is said to be paid for what it travels with."
+        )
     if not names:
-        return check.passes(f"None of {tested} markers seems better or worse than it is.")
+        return check.passes(f"None of {tested} markers by itself seems better or worse than it is.")
     shown = [
         f"“{name}” ({before:+.3g} as logged, {after:+.3g} without the confounders)"
         for name, before, after in zip(names[:NAMED], naive, deconfounded, strict=False)
@@ -137,9 +223,11 @@ def spurious_markers(
     )
 
 
-def markers_that_stand_for_confounders(names: Sequence[str], r2: Floats) -> Finding:
+def markers_that_stand_for_confounders(names: Sequence[str], r2: Floats, tested: int) -> Finding:
     """MK102: markers that the confounders determine, so that nothing tells the two apart."""
     title = "Markers can be told from confounders"
+    if not tested:
+        return Check("MK102", title).does_not_apply("There is no marker to test.")
     if not names:
         return Check("MK102", title).passes("No marker is determined by the confounders.")
     shown = ", ".join(f"“{n}” (R² {r:.2f})" for n, r in zip(names[:NAMED], r2, strict=False))
@@ -150,12 +238,19 @@ def markers_that_stand_for_confounders(names: Sequence[str], r2: Floats) -> Find
     )
 
 
-def markers_tested(tested: int, left_out: int, rare: int, with_text: bool) -> Finding:
+def markers_tested(
+    tested: int, variants: int, left_out: int, rare: int, *, with_text: bool, same_texts: bool
+) -> Finding:
     """MK103: how many markers were frequent enough, and whether the rest of the text was known."""
-    check = Check("MK103", "Markers tested", tested=tested, left_out=left_out, rare=rare)
+    numbers = {"tested": tested, "variants": variants, "left_out": left_out, "rare": rare}
+    check = Check("MK103", "Markers tested", **numbers)
+    if same_texts:
+        return check.does_not_apply("All texts are the same, so there is no marker to test.")
     if not tested:
         return check.does_not_apply(f"No marker occurs in {rare} texts and is missing in {rare}.")
     explanation = f"{tested} markers occur in at least {rare} texts"
+    if variants:
+        explanation += f"; {variants} more words and phrases are told with them as variants"
     if left_out:
         explanation += f"; {left_out} rarer words and phrases were left out"
     if with_text:
@@ -199,3 +294,8 @@ def gain_of_deconfounding(difference: float, lower: float, upper: float, judge: 
     )
     check = Check("PO120", GAIN, difference=difference, lower=lower, upper=upper)
     return check.end(verdict, explanation)
+
+
+def capital(text: str) -> str:
+    """Return the text with its first letter large, as a sentence begins."""
+    return text[:1].upper() + text[1:]

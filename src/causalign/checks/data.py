@@ -5,10 +5,12 @@ import pyarrow.compute as pc
 
 from causalign.checks.check import Check
 from causalign.logs import Logs
+from causalign.logs.scales import FEW_COUNTS, share_of_few_counts
 from causalign.results import Finding
 
 HUGE_CHARACTERS = 100_000
 FEW_ROWS = 200
+MANY = 0.1
 
 
 def duplicate_rows(logs: Logs) -> Finding:
@@ -72,4 +74,20 @@ def repeated_texts(logs: Logs) -> Finding:
     return check.warns(
         f"{share:.0%} of the rows repeat an earlier text ({distinct:,} distinct). Rows with the "
         "same text stay together when folds are cut; effective sample size is that of the texts."
+    )
+
+
+def few_counts(logs: Logs) -> Finding:
+    """DA106: rows that expect so few successes or failures that their logarithms are rough."""
+    title, share = "Counts behind log-odds", share_of_few_counts(logs)
+    if share is None:
+        return Check("DA106", title).does_not_apply("No counts were put on a scale of logarithms.")
+    check = Check("DA106", title, share=share, fewest=FEW_COUNTS)
+    words = f"{share:.0%} of the rows expect fewer than {FEW_COUNTS:g} successes or failures"
+    if share <= MANY:
+        return check.passes(f"{words}.")
+    return check.warns(
+        f"{words}: on the scale of logarithms these rows are noisy and count little, and what a "
+        "text did to them is read to first order (doubled odds count as +1, not as 0.69). Gather "
+        "more trials for each text, or keep the rates as they are (scale identity)."
     )

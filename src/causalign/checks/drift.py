@@ -1,85 +1,47 @@
 """TM1xx: do texts and outcomes change together with time, the season, or after a gap?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from causalign.checks.check import Check
-from causalign.checks.confounding import RELEVANT_R2, SIGNIFICANCE
+from causalign.checks.confounding import Judged, capital
 from causalign.results import Finding
-from causalign.stats.predictability import Predictability
 
 LONG_GAP = 0.1
 ROWS_FOR_GAPS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """Hold what was seen of one side of time: the trend, the weekday, the hour, the month.
-
-    ``outcome`` is how well it explains what the confounders leave of the outcome, ``text`` how
-    well the text predicts just that; None without text features.
-    """
-
-    name: str
-    outcome: Predictability
-    text: Predictability | None
-
-    @property
-    def moves_the_outcome(self) -> bool:
-        """Return whether more than 1 % of the outcome follows it, beyond chance."""
-        return self.outcome.score > RELEVANT_R2 and self.outcome.p_value < SIGNIFICANCE
-
-    @property
-    def shows_in_the_text(self) -> bool:
-        """Return whether the text predicts what it does, beyond chance."""
-        if self.text is None:
-            return False
-        return self.text.score > RELEVANT_R2 and self.text.p_value < SIGNIFICANCE
-
-    @property
-    def confounds(self) -> bool:
-        """Return whether both hold."""
-        return self.moves_the_outcome and self.shows_in_the_text
-
-    def describe(self) -> str:
-        """Return both scores in words."""
-        share = f"{self.name} explains {max(self.outcome.score, 0.0):.1%} of the outcome"
-        if self.text is None:
-            return share
-        return f"{share}, and the text predicts that with R² {max(self.text.score, 0.0):.2f}"
-
-
-def trend(side: Moved, *, early: float, late: float) -> Finding:
+def trend(side: Judged, *, early: float, late: float) -> Finding:
     """TM101: do outcome and texts drift together, beyond what the confounders explain?
 
     ``early`` and ``late`` are mean outcomes of the first and the last quarter of the rows.
     """
-    numbers = {"outcome_r2": side.outcome.score, "early": early, "late": late}
-    if side.text is not None:
-        numbers["from_text"] = side.text.score
+    numbers = {"outcome_r2": side.test.as_it_is.moves.score, "early": early, "late": late}
+    shows = side.test.strongest.shows
+    if shows is not None:
+        numbers["from_text"] = shows.score
     check = Check("TM101", "Drift over time", **numbers)
     ends = f"the outcome is {early:.3g} in the first quarter of the rows and {late:.3g} in the last"
     if side.confounds:
         return check.warns(
-            f"Texts and outcome change together: {side.describe()} beyond the declared "
+            f"Texts and outcome change together: {_both(side)} beyond the declared "
             f"confounders; {ends}. A reward then pays for what was written when things went "
             "well. Name the time, or its month, as a confounder."
         )
-    if side.text is None and side.moves_the_outcome:
+    if side.confounds is None:
         return check.does_not_apply(
             f"Beyond the declared confounders {side.describe()}; without text features nobody can "
             "say whether the texts change too."
         )
-    reason = "the texts do not" if side.moves_the_outcome else "the confounders leave no drift"
-    return check.passes(f"{_capital(side.describe())}: {reason}.")
+    reason = "the texts do not" if side.moves else "the confounders leave no drift"
+    return check.passes(f"{capital(_both(side))}: {reason}.")
 
 
-def seasons(sides: Sequence[Moved]) -> Finding:
+def seasons(sides: Sequence[Judged]) -> Finding:
     """TM102: do weekday, hour or month move the outcome and show in the text, undeclared?"""
-    numbers = {f"outcome_r2_{m.name.replace(' ', '_')}": m.outcome.score for m in sides}
+    numbers = {f"outcome_r2_{m.name.replace(' ', '_')}": m.test.as_it_is.moves.score for m in sides}
     check = Check("TM102", "Weekday, hour and month", **numbers)
     if not sides:
         return check.does_not_apply(
@@ -88,12 +50,25 @@ def seasons(sides: Sequence[Moved]) -> Finding:
     grave = [m for m in sides if m.confounds]
     if grave:
         return check.warns(
-            f"Beyond the declared confounders {'; '.join(m.describe() for m in grave)}. Add a "
+            f"Beyond the declared confounders {'; '.join(map(_both, grave))}. Add a "
             f"column with the {' and the '.join(m.name for m in grave)} and name it as a "
             "confounder."
         )
-    described = _capital("; ".join(m.describe() for m in sides))
-    return check.passes(f"{described}: too little of one or both.")
+    unknown = [m for m in sides if m.confounds is None]
+    if unknown:
+        return check.does_not_apply(
+            f"Beyond the declared confounders {'; '.join(map(_both, unknown))}; without text "
+            "features nobody can say whether the texts follow."
+        )
+    return check.passes(f"{capital('; '.join(map(_both, sides)))}: too little of one or both.")
+
+
+def _both(side: Judged) -> str:
+    """Return in words what it does to the outcome, and how well the text predicts that."""
+    shows = side.test.strongest.shows
+    if shows is None:
+        return side.describe()
+    return f"{side.describe()}, and the text predicts that with R² {max(shows.score, 0.0):.2f}"
 
 
 def gaps(days: NDArray[np.float64]) -> Finding:
@@ -125,7 +100,3 @@ def time_not_read(explanation: str) -> Finding:
 
 def _day(days: float) -> str:
     return str(np.datetime64("1970-01-01") + np.timedelta64(int(np.floor(days)), "D"))
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

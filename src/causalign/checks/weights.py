@@ -6,9 +6,13 @@ import numpy as np
 from scipy.stats import norm
 
 from causalign.checks.check import Check
-from causalign.errors import SettingsError
 from causalign.results import Finding, Verdict
-from causalign.stats.importance_weights import WeightDiagnostics, pareto_threshold
+from causalign.settings import require_number
+from causalign.stats.importance_weights import (
+    LARGEST_LOG_WEIGHT,
+    WeightDiagnostics,
+    pareto_threshold,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,9 @@ class SupportLimits:
 
     def __post_init__(self) -> None:
         for name in ("support", "cut"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"{name} is a share; found {getattr(self, name)}.")
+            require_number(name, getattr(self, name), least=0, most=1)
         for name in ("effective_rows", "pareto_shape", "mean_weight", "typical_rows"):
-            if not getattr(self, name) >= 0:
-                raise SettingsError(f"{name} must not be negative; found {getattr(self, name)}.")
+            require_number(name, getattr(self, name), least=0, infinite=True)
 
 
 def effective_rows(weights: WeightDiagnostics, limits: SupportLimits) -> Finding:
@@ -150,6 +152,7 @@ def mean_weight(
     by_chance = np.isfinite(weights.mean) and weights.mean_error != 0
     p = 2 * float(norm.sf(abs(off) / weights.mean_error)) if by_chance else float(abs(off) < 1e-9)
     far = abs(off) > limits.mean_weight and p < 0.001
+    far |= weights.highest > LARGEST_LOG_WEIGHT  # whatever the limits: no sum holds such a weight
     grave = Verdict.WARN if normalised else Verdict.FAIL
     verdict = grave if far else Verdict.WARN if p < 0.01 else Verdict.PASS
     explanation = (

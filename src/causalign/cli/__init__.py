@@ -1,7 +1,9 @@
 """The command line: one file per verb; each reads files, calls one function, writes a folder."""
 
 import logging
+import os
 import sys
+from typing import Any
 
 import typer
 
@@ -20,9 +22,14 @@ from causalign.cli import (
 )
 from causalign.cli.options import name_option
 from causalign.cli.output import Warnings, complain
-from causalign.errors import CausalignError, RoleNotDeclared
+from causalign.errors import CausalignError, RoleNotDeclared, hide_secrets
+from causalign.lm.processes import is_main_process
+from causalign.terminal import Stopped, forgiving_streams, watch_signals
 
 __all__ = ["main"]
+
+# What typer raises for arguments that cannot be read; newer versions have no public name for it.
+_USAGE: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="causalign",
@@ -40,16 +47,48 @@ app.add_typer(data.app, name="data")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exit 0 when done, 1 under ``--strict``, 2 on bad input or settings."""
+    """Run the command line.
+
+    Exits with 0 when done, 1 under ``--strict``, 2 on bad input or settings, 130 and 143 when
+    SIGINT or SIGTERM stopped it. Whoever closes the pipe loses what would have been shown, and
+    nothing that is kept.
+    """
     logging.getLogger("causalign").handlers = [Warnings(logging.WARNING)]
-    try:
-        app(args=arguments, standalone_mode=True)
-    except RoleNotDeclared as missing:
-        complain(str(missing.reword("with", name_option)))
-        sys.exit(2)
-    except CausalignError as error:
-        complain(str(error))
-        sys.exit(2)
-    except KeyboardInterrupt:
-        complain("Stopped. Run the same command again to continue.")
-        sys.exit(130)
+    with forgiving_streams() as tell_failure, watch_signals(complain) as watch:
+        try:
+            # A verb gives nothing; what ends it early, as --help does, gives an exit code.
+            code = app(args=arguments, standalone_mode=False) or 0
+            failure = tell_failure()
+            if failure is not None and not code:
+                complain(f"Standard output cannot be written: {failure}. What was kept is whole.")
+                code = 2
+            sys.exit(code)
+        except SystemExit:
+            raise
+        except BaseException as error:
+            stopped = error if isinstance(error, Stopped) else watch.stopped
+            if stopped is not None:
+                if is_main_process():
+                    complain(stopped.sentence)
+                sys.exit(stopped.exit_code)
+            complain(_explain(error))
+            sys.exit(2)
+
+
+def _explain(error: BaseException) -> str:
+    """Return what a person needs to know of an error; raise it when it is a fault of ours."""
+    if isinstance(error, RoleNotDeclared):
+        return str(error.reword("with", name_option))
+    if isinstance(error, CausalignError):
+        return str(error)
+    if isinstance(error, _USAGE):
+        context = getattr(error, "ctx", None)
+        path = "causalign" if context is None else context.command_path
+        message = str(getattr(error, "format_message", str)()) or "Say what is to be done."
+        return f"{message.rstrip('.')}. Try: {path} --help"
+    if isinstance(error, MemoryError):
+        return "The memory is full. Read fewer rows, or use a machine with more of it."
+    if isinstance(error, OSError) and error.errno is not None:
+        where = "" if error.filename is None else f": {str(error.filename)!r}"
+        return hide_secrets(f"{os.strerror(error.errno)}{where}.")
+    raise error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +31,7 @@ Sentiment = Annotated[
 
 
 def command(
+    context: typer.Context,
     logs: given.LogsPath,
     completion: given.Completion,
     outcome: given.Outcome,
@@ -62,18 +64,21 @@ def command(
         cluster=cluster,
         time=time,
     )
-    read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
-    section = ca.audit.audit_with_markers(
-        read,
-        encoder,
-        markers=markers,
-        attributes=attribute or (),
-        sentiment=sentiment,
-        progress=given.shows_progress(),
-    )
-    asked = {"markers": markers, "attributes": attribute, "sentiment": sentiment}
-    settings = {"encoder": encoder, "roles": roles, "asked": asked}
-    given.finish(section, out, settings, strict=strict, shown=_keep_terse_columns(section))
+    given.require_writable(out, logs)
+
+    def work(place: Path) -> tuple[ca.results.Section, None]:
+        del place  # an audit is not continued
+        section = ca.audit.audit_with_markers(
+            given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete),
+            encoder,
+            markers=markers,
+            attributes=attribute or (),
+            sentiment=sentiment,
+            progress=given.shows_progress(),
+        )
+        return section, None
+
+    given.produce(context, work, out, strict=strict, shown=_keep_terse_columns)
 
 
 def _keep_terse_columns(section: ca.results.Section) -> ca.results.Section:

@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
 import causalign as ca
+from causalign.cli import options as given
 from causalign.cli.output import console, say
 
 app = typer.Typer(
@@ -44,7 +45,13 @@ def show() -> None:
 def get(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name: see `causalign data list`.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder; default: originals/NAME.")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Folder; default: originals/NAME.",
+            metavar="FOLDER",
+            parser=given.read_output,
+        ),
     ] = None,
 ) -> None:
     """Fetch a public original from its publisher and verify it by the publisher's checksums.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,12 @@ Method = Annotated[str, typer.Option("--method", help=f"One of: {', '.join(METHO
 
 
 def command(
+    context: typer.Context,
     logs: given.LogsPath,
     completion: given.Completion,
     outcome: given.Outcome,
     confounder: given.Confounders,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the result and adjusted logs.")],
+    out: given.NeededOut,
     method: Method = "additive",
     settings: given.Settings = None,
     instrument: given.Instruments = None,
@@ -58,14 +60,13 @@ def command(
         cluster=cluster,
     )
     deconfounder.check_roles(roles)
-    given.require_writable(out)
-    read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
-    adjusted, section = ca.deconfound.adjust_logs(deconfounder, read, encoder)
-    given.finish(
-        section,
-        out,
-        {"method": deconfounder, "encoder": encoder, "roles": roles},
-        adjusted.save,
-        strict=strict,
-        closing=[f"adjusted logs: {out / 'logs.parquet'}"],
-    )
+    given.require_writable(out, logs)
+
+    def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
+        del place  # an estimate is not continued
+        read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
+        adjusted, section = ca.deconfound.adjust_logs(deconfounder, read, encoder)
+        return section, adjusted.save
+
+    closing = [f"adjusted logs: {out / 'logs.parquet'}"]
+    given.produce(context, work, out, strict=strict, closing=lambda: closing)

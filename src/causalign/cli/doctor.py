@@ -1,29 +1,87 @@
-"""``causalign doctor``: is everything there that the work needs?"""
+"""``causalign doctor``: is everything there that the work needs, and how are logs read?"""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from typing import Annotated
 
 import typer
 
 import causalign as ca
-from causalign.cli.output import show_findings
+from causalign.cli import options as given
+from causalign.cli.output import show_findings, show_table
 
 GIGABYTE = 1 << 30
 MEGABYTE = 1 << 20
 NEEDED_DISK = 2
 
 
-def command() -> None:
-    """Check Python, packages, the embedded models, the cache and the disk.
+LogsOption = Annotated[
+    str | None,
+    typer.Option("--logs", metavar="LOGS", help="Say how each column of these logs is read."),
+]
 
-    Example: `causalign doctor`
+
+def command(
+    logs: LogsOption = None,
+    completion: Annotated[str | None, typer.Option("--completion", help="Column: text.")] = None,
+    outcome: Annotated[str | None, typer.Option("--outcome", help="Column: outcome.")] = None,
+    prompt: given.Prompt = None,
+    trials: given.Trials = None,
+    confounder: given.Confounders = None,
+    instrument: given.Instruments = None,
+    categorical: given.Categorical = None,
+    group: given.Group = None,
+    cluster: given.Cluster = None,
+    time: given.Time = None,
+    weight: given.Weight = None,
+    objective: given.Objective = None,
+    propensity: given.Propensity = None,
+) -> None:
+    """Check Python, packages, the embedded models, the cache and the disk; or the columns of logs.
+
+    With `--logs`, each column's kind, how it was read, examples, missing and odd cells; a column
+    without a role is read as the confounder that it may become.
+
+    Example: `causalign doctor`, or `causalign doctor --logs mails.csv --confounder price`
     """
+    if logs is not None:
+        roles: dict[str, Sequence[str] | str | None] = {
+            "completion": completion,
+            "outcome": outcome,
+            "trials": trials,
+            "prompt": prompt,
+            "confounders": confounder,
+            "instruments": instrument,
+            "propensity": propensity,
+            "group": group,
+            "cluster": cluster,
+            "time": time,
+            "weight": weight,
+            "objective": objective,
+            "categorical": categorical,
+        }
+        _show_columns(logs, roles)
+        return
     findings = (_packages(), _encoder(), _language_model(), _cache(), _disk(), _cores())
     show_findings(findings)
     if any(f.verdict is ca.results.Verdict.FAIL for f in findings):
+        raise typer.Exit(1)
+
+
+def _show_columns(logs: str, roles: Mapping[str, Sequence[str] | str | None]) -> None:
+    """Print how each column is read; exit with 1 when one cannot be used in its role."""
+    played: dict[str, list[str]] = {}
+    for role, names in roles.items():
+        for name in [names] if isinstance(names, str) else names or ():
+            played.setdefault(name, []).append(role)
+    table = ca.logs.read_table(logs)
+    readings = ca.logs.describe_columns(table, played)
+    show_table(f"{table.num_rows} rows of {logs}", ca.logs.tabulate_readings(readings))
+    if any(r.refusal for r in readings if r.role):
         raise typer.Exit(1)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,6 +71,7 @@ app.command("generations")(generations.command)
 
 @app.command("pairs")
 def pairs_command(
+    context: typer.Context,
     pairs: Annotated[
         str, typer.Argument(metavar="PAIRS", help="File with the columns chosen and rejected.")
     ],
@@ -83,17 +85,23 @@ def pairs_command(
     Example: `causalign evaluate pairs experiment.parquet runs/demo/3-reward/naive
     runs/demo/3-reward/deconfounded`
     """
-    held_out = ca.Pairs.read(pairs)
-    short = len({place.name for place in models}) == len(models)
-    rewards = {
-        place.name if short else str(place): ca.reward.RewardModel.load(place) for place in models
-    }
-    section = ca.evaluate.rank(rewards, held_out).section()
-    given.finish(section, out, {"models": [str(place) for place in models]})
+    given.require_writable(out, pairs, *models)
+
+    def work(place: Path) -> tuple[ca.results.Section, None]:
+        del place  # a comparison is not continued
+        short = len({folder.name for folder in models}) == len(models)
+        rewards = {
+            folder.name if short else str(folder): ca.reward.RewardModel.load(folder)
+            for folder in models
+        }
+        return ca.evaluate.rank(rewards, given.read_pairs(pairs)).section(), None
+
+    given.produce(context, work, out)
 
 
 @app.command("value")
 def value_command(
+    context: typer.Context,
     logs: given.LogsPath,
     outcome: given.Outcome,
     logging_logprob: LoggingLogprob = None,
@@ -116,35 +124,49 @@ def value_command(
     Example: `causalign evaluate value logs.parquet --outcome minutes --logging-logprob logged
     --target-logprob tuned --cluster user`
     """
-    evaluate, table = ca.evaluate, ca.logs.read_table(logs)
-    log = evaluate.read_columns(
-        table,
+    given.require_writable(out, logs, samples)
+    work = partial(
+        _estimate_value,
+        logs,
+        samples,
+        against_logprob,
+        ca.evaluate.Inference(level=level),
+        outcome_range,
         outcome=outcome,
-        target_logprob=target_logprob,
         logging_logprob=logging_logprob,
+        target_logprob=target_logprob,
         predicted=predicted,
         target_predicted=direct,
         clusters=cluster,
-        samples=None if samples is None else evaluate.TargetSamples.of(ca.logs.read_table(samples)),
     )
-    inference = evaluate.Inference(level=level)
-    estimators = evaluate.choose_estimators(log, inference, outcome_range=outcome_range)
-    values = evaluate.off_policy_arrays(log, estimators)
-    section = values.section()
-    if against_logprob is not None:
-        # The second policy has no texts of its own here, so that weights alone can compare.
-        second = evaluate.read_columns(
-            table,
-            outcome=outcome,
-            target_logprob=against_logprob,
-            logging_logprob=logging_logprob,
-            predicted=predicted,
-            clusters=cluster,
-        )
-        estimators = evaluate.choose_estimators(second, inference, outcome_range=outcome_range)
-        other = evaluate.off_policy_arrays(second, estimators)
-        section = evaluate.add_second_policy(section, values, other, against_logprob)
-    settings = {"logs": logs, "outcome": outcome, "level": level, "against": against_logprob}
-    given.finish(section, out, settings)
+    section = given.produce(context, work, out)
     if strict and section.numbers["value"] is None:
         raise typer.Exit(1)
+
+
+def _estimate_value(
+    logs: str,
+    samples: str | None,
+    against: str | None,
+    inference: ca.evaluate.Inference,
+    outcome_range: tuple[float, float] | None,
+    place: Path,
+    **columns: Any,
+) -> tuple[ca.results.Section, None]:
+    """Return what the target would have earned, and a second policy beside it if one is named."""
+    del place  # an estimate is not continued
+    evaluate, table = ca.evaluate, ca.logs.read_table(logs)
+
+    def estimate(log: ca.evaluate.OffPolicyLog) -> ca.evaluate.OffPolicyValues:
+        estimators = evaluate.choose_estimators(log, inference, outcome_range=outcome_range)
+        return evaluate.off_policy_arrays(log, estimators)
+
+    sampled = None if samples is None else evaluate.TargetSamples.of(ca.logs.read_table(samples))
+    values = estimate(evaluate.read_columns(table, **columns, samples=sampled))
+    section = values.section()
+    if against is not None:
+        # The second policy has no texts of its own here, so that weights alone can compare.
+        second = columns | {"target_logprob": against, "target_predicted": None}
+        other = estimate(evaluate.read_columns(table, **second))
+        section = evaluate.add_second_policy(section, values, other, against)
+    return section, None

@@ -50,6 +50,7 @@ Markers = Annotated[
 
 
 def command(
+    context: typer.Context,
     files: Files,
     column: Columns = None,
     prompt: Prompt = None,
@@ -69,17 +70,21 @@ def command(
     `causalign evaluate generations runs/demo/4-policy/generations.parquet --column before --column
     naive --column deconfounded`
     """
-    texts, prompts = _read_generations(files, column or [], prompt)
-    compared = ca.evaluate.compare_with_baseline(
-        texts,
-        prompts=prompts,
-        judge=None if judge_command is None else _make_judge(judge_command, timeout),
-        score=None if judge is None else ca.reward.RewardModel.load(judge),
-        markers=marker or (),
-    )
-    settings = {"files": files, "columns": column, "prompt": prompt, "judge": judge}
-    settings |= {"judge_command": judge_command, "markers": marker}
-    given.finish(compared.section(), out, settings)
+    given.require_writable(out, *files, judge)
+
+    def work(place: Path) -> tuple[ca.results.Section, None]:
+        del place  # a comparison is not continued
+        texts, prompts = _read_generations(files, column or [], prompt)
+        compared = ca.evaluate.compare_with_baseline(
+            texts,
+            prompts=prompts,
+            judge=None if judge_command is None else _make_judge(judge_command, timeout),
+            score=None if judge is None else ca.reward.RewardModel.load(judge),
+            markers=marker or (),
+        )
+        return compared.section(), None
+
+    given.produce(context, work, out)
 
 
 def _read_generations(

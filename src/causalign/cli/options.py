@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +13,17 @@ import typer
 
 import causalign as ca
 from causalign.cli.output import say, show_section
+
+
+def read_output(value: str) -> Path:
+    """Return the output folder of an option, the home folder filled in."""
+    try:
+        path = Path(value).expanduser()
+    except RuntimeError as error:
+        raise ca.errors.SettingsError(f"--out {value!r} cannot be filled in: {error}") from error
+    # "." and ".." have no name beside which something could be written.
+    return path if path.name not in ("", "..") else path.resolve()
+
 
 LogsPath = Annotated[
     str, typer.Argument(metavar="LOGS", help="csv, tsv, jsonl or parquet; a folder or a glob.")
@@ -73,8 +86,35 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Setting of the method, e.g. training.steps=100 (repeatable)."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder to write the result to.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", help="Folder to write the result to.", metavar="FOLDER", parser=read_output
+    ),
+]
+NeededOut = Annotated[
+    Path,
+    typer.Option(
+        "--out", help="Folder to write the result to.", metavar="FOLDER", parser=read_output
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 when a finding failed.")]
+
+# Parameters that name what is read: what it holds counts, not where it lies.
+READ = (
+    "data",
+    "encoder",
+    "experiments",
+    "files",
+    "judge",
+    "logs",
+    "models",
+    "pairs",
+    "reward_model",
+    "samples",
+)
+# What may hold a password, and is not stored.
+SECRET = ("judge_command",)
 
 # Options whose name is not that of the role.
 OPTIONS = {"confounders": "--confounder", "instruments": "--instrument"}
@@ -121,38 +161,112 @@ def read_logs(
     return ca.logs.rescale(logs, cast("ca.logs.Scale", scale))  # an unknown one is refused there
 
 
+def read_pairs(path: str) -> ca.Pairs:
+    """Read pairs, and say what was assumed of them."""
+    pairs = ca.Pairs.read(path)
+    if pairs.notes:
+        say(f"pairs: {'; '.join(pairs.notes)}", style="dim")
+    return pairs
+
+
 def shows_progress() -> bool:
     """Return whether somebody watches who would like a progress bar."""
     return sys.stderr.isatty()
 
 
-def require_writable(out: Path) -> None:
-    """Refuse an output folder that cannot be written, before the work."""
-    ca.artifacts.open_run(out.parent)
-    ca.artifacts.require_free(out)
+def require_writable(out: Path | None, *inputs: str | Path | None) -> None:
+    """Refuse an output folder that cannot be written or holds the inputs, before the work."""
+    if out is not None:
+        ca.artifacts.require_writable(out)
+        ca.artifacts.require_apart(out, *inputs)
+        ca.artifacts.require_free(out)
 
 
-def finish(
-    section: ca.results.Section,
-    out: Path | None,
-    settings: object,
-    payload: Callable[[Path], object] | None = None,
+def produce(
+    context: typer.Context,
+    work: Callable[[Path], tuple[ca.results.Section, Callable[[Path], object] | None]],
+    out: Path | None = None,
     *,
     strict: bool = False,
-    shown: ca.results.Section | None = None,
-    closing: Sequence[str] = (),
-) -> None:
-    """Show a stage, keep it in the folder that was asked for, exit with 1 if ``strict`` asks so.
+    shown: Callable[[ca.results.Section], ca.results.Section] = lambda section: section,
+    closing: Callable[[], Sequence[str]] = tuple,
+) -> ca.results.Section:
+    """Do the work of a verb, keep it in the folder that was asked for, and show it.
 
-    ``shown`` is shown in the place of the section that is kept, ``closing`` are the last lines.
+    A folder that holds the same work already is read instead; one that holds other work is refused
+    before anything costly runs. ``work`` gets a place of its own for what a killed command goes on
+    from, and gives the section and what writes everything else. ``shown`` makes of a section what
+    the terminal has room for, ``closing`` the last lines. Exits with 1 if ``strict`` asks so. Of
+    several processes the main one reads and writes.
     """
-    show_section(shown or section)
-    if out is not None:
-        require_writable(out)
-        key = ca.artifacts.fingerprint(section.stage, settings)
-        ca.artifacts.is_done(out, key, replace=False)
-        ca.artifacts.write_stage(out, section, key=key, settings=settings, payload=payload)
-    for line in closing:
-        say(line)
+    once = ca.lm.run_once
+    if out is None:
+        section = work(Path())[0]
+    else:
+        key = _fingerprint(context)
+        place = out.parent / f".{out.name}.training-{key}"
+        if once(lambda: _holds(out, key)):
+            section = once(lambda: ca.artifacts.read_stage(out))
+            once(lambda: say("done before"))
+        else:
+            section, payload = work(place)
+            once(lambda: _write(context, out, section, key, payload))
+        once(lambda: shutil.rmtree(place, ignore_errors=True))
+    once(lambda: _show(shown(section), closing()))
     if strict and ca.results.worst(section.findings) is ca.results.Verdict.FAIL:
         raise typer.Exit(1)
+    return section
+
+
+def _holds(out: Path, key: str) -> bool:
+    ca.files.remove_partial(out.parent, out.name)
+    return ca.artifacts.is_done(out, key, replace=False)
+
+
+def _write(
+    context: typer.Context,
+    out: Path,
+    section: ca.results.Section,
+    key: str,
+    payload: Callable[[Path], object] | None,
+) -> None:
+    ca.artifacts.require_free(out)
+    ca.artifacts.is_done(out, key, replace=False)  # another command may have written meanwhile
+    asked = {name: value for name, value in _parameters(context).items() if name not in SECRET}
+    ca.artifacts.write_stage(out, section, key=key, settings=asked, payload=payload)
+
+
+def _show(section: ca.results.Section, closing: Sequence[str]) -> None:
+    show_section(section)
+    for line in closing:
+        say(line)
+
+
+def _parameters(context: typer.Context) -> dict[str, object]:
+    """Return the arguments and options that decide what comes out, as they were given."""
+    return {n: v for n, v in context.params.items() if n not in ("out", "strict")}
+
+
+def _fingerprint(context: typer.Context) -> str:
+    """Return a hash of the verb, its options, and what the files and models that it names hold."""
+    given = {name: _identify(value, name in READ) for name, value in _parameters(context).items()}
+    version = ca.artifacts.versions()["causalign"]
+    return ca.artifacts.fingerprint(context.command_path.split()[1:], given, version)
+
+
+def _identify(value: object, is_read: bool) -> object:
+    """Return the hash of the content in the place of a path that is read."""
+    if isinstance(value, list | tuple):
+        return [_identify(one, is_read) for one in value]
+    if isinstance(value, str) and value.startswith(("model=", "adapter=")):
+        name, _, path = value.partition("=")
+        return [name, _identify(path, is_read=True)]
+    if not is_read or not isinstance(value, str | Path):
+        return value
+    if isinstance(value, str) and len(blocks := ca.lm.split_blocks(value)) > 1:
+        return [_identify(block, is_read) for block in blocks]
+    place = Path(value).expanduser()
+    if place.exists():
+        return ca.files.hash_content(place)
+    matching = [Path(name) for name in sorted(glob.glob(str(value), recursive=True))]
+    return [(path.name, ca.files.hash_content(path)) for path in matching] or str(value)

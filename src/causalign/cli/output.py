@@ -52,6 +52,11 @@ def show_section(section: ca.results.Section) -> None:
     show_findings(section.findings)
 
 
+def show_table(name: str, table: pa.Table) -> None:
+    """Print a table, all its rows."""
+    console.print(_table(name, table, rows=table.num_rows))
+
+
 def show_findings(findings: tuple[ca.results.Finding, ...]) -> None:
     """Print one line for each finding, the gravest first."""
     order = list(COLOURS)
@@ -72,25 +77,25 @@ def show_markdown(text: str) -> None:
     console.print(Markdown(text))
 
 
-def _table(name: str, table: pa.Table) -> Table:
+def _table(name: str, table: pa.Table, rows: int = ROWS_SHOWN) -> Table:
     """Return a table for the terminal; one that is wider than long lies on its side."""
     shown = Table(title=_words(name), title_justify="left", box=None, pad_edge=False)
     if table.num_columns > WIDE and 0 < table.num_rows < table.num_columns / 2:
-        names, *rows = ((n, *table[n].to_pylist()) for n in table.column_names)
+        names, *lines = ((n, *table[n].to_pylist()) for n in table.column_names)
         shown.add_column(_words(names[0]))
         for heading in names[1:]:
             shown.add_column(_words(heading), justify="right")
-        for row in rows:
+        for row in lines:
             shown.add_row(*map(_cell, row))
         return shown
     for column in table.column_names:
         kind = str(table.schema.field(column).type)
         is_number = kind.startswith(("int", "uint", "float", "double"))
         shown.add_column(_words(column), justify="right" if is_number else "left")
-    for row in table.slice(0, ROWS_SHOWN).to_pylist():
+    for row in table.slice(0, rows).to_pylist():
         shown.add_row(*(_cell(value) for value in row.values()))
-    if table.num_rows > ROWS_SHOWN:
-        shown.caption = f"{table.num_rows - ROWS_SHOWN} more rows in the folder of the stage"
+    if table.num_rows > rows:
+        shown.caption = f"{table.num_rows - rows} more rows in the folder of the stage"
     return shown
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +22,6 @@ Data = Annotated[
         "prompts, for the methods that read such.",
     ),
 ]
-Out = Annotated[Path, typer.Option("--out", help="Folder for the model and its section.")]
 Completion = Annotated[str | None, typer.Option("--completion", help="Column that holds the text.")]
 Outcome = Annotated[
     str | None, typer.Option("--outcome", help="Column with what happened after it.")
@@ -33,9 +32,10 @@ Reward = Annotated[
 
 
 def command(
+    context: typer.Context,
     method: Method,
     data: Data,
-    out: Out,
+    out: given.NeededOut,
     completion: Completion = None,
     outcome: Outcome = None,
     prompt: given.Prompt = None,
@@ -58,52 +58,57 @@ def command(
     --set training.steps=100`
     """
     tuner = ca.config.choose(METHODS, ca.config.override({"method": method}, settings or ()))
-    ca.lm.run_once(lambda: given.require_writable(out))
+    ca.lm.run_once(lambda: given.require_writable(out, data, reward_model))
     reward = _load_reward(tuner, reward_model)
-    named = {"prompt": prompt, "propensity": propensity, "weight": weight}
-    named |= {"group": group, "trials": trials}
+    roles = None
     if completion is not None or tuner.reads == "logs":
-        roles = given.declare_roles(completion, outcome, cluster=cluster, **named)
+        roles = given.declare_roles(
+            completion,
+            outcome,
+            cluster=cluster,
+            prompt=prompt,
+            propensity=propensity,
+            weight=weight,
+            group=group,
+            trials=trials,
+        )
         tuner.check_roles(roles, with_reward=reward is not None)
-        source: ca.policy.Data = given.read_logs(data, roles, drop_incomplete=drop_incomplete)
-    elif tuner.reads == "pairs":
-        source = ca.Pairs.read(data)
-    else:
-        source = None if prompt is None else ca.logs.read_column(data, prompt).to_pylist()
-    fit = ca.policy.tune(
-        tuner,
-        source,
-        out.with_name(f"{out.name}.training"),
-        reward=reward,
-        log_propensity=_read_propensity(data, propensity) if completion is None else None,
-        progress=given.shows_progress(),
-    )
-    settings_of_run = {"method": tuner, "data": data, "roles": named}
-    ca.lm.run_once(lambda: _move(fit, out, settings_of_run, strict))
+
+    def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
+        fit = ca.policy.tune(
+            tuner,
+            _read_source(tuner, data, roles, prompt, drop_incomplete),
+            place,
+            reward=reward,
+            log_propensity=_read_propensity(data, propensity) if roles is None else None,
+            progress=given.shows_progress(),
+        )
+        return fit.section(), lambda folder: shutil.copytree(fit.model_folder, folder / "model")
+
+    given.produce(context, work, out, strict=strict, closing=lambda: [f"model: {out / 'model'}"])
+
+
+def _read_source(
+    tuner: ca.policy.PolicyMethod,
+    data: str,
+    roles: ca.Roles | None,
+    prompt: str | None,
+    drop_incomplete: bool,
+) -> ca.policy.Data:
+    """Read logs where roles are named, else the pairs or prompts that the method reads."""
+    if roles is not None:
+        return given.read_logs(data, roles, drop_incomplete=drop_incomplete)
+    if tuner.reads == "pairs":
+        return given.read_pairs(data)
+    return None if prompt is None else ca.logs.read_column(data, prompt).to_pylist()
 
 
 def _read_propensity(data: str, column: str | None) -> Sequence[float] | None:
     """Return the log-probability of each pair of a file, if a column says how likely it was."""
     if column is None:
         return None
-    numbers = ca.logs.numeric(column, ca.logs.read_column(data, column))
+    numbers = ca.logs.numeric(column, ca.logs.read_column(data, column, "propensity"))
     return list(ca.policy.log_propensities(numbers, column))
-
-
-def _move(fit: ca.policy.PolicyFit, out: Path, settings: object, strict: bool) -> None:
-    """Show the section, move it and the model to ``out``, and clear the folder of the training."""
-    try:
-        given.finish(
-            fit.section(),
-            out,
-            settings,
-            lambda folder: shutil.copytree(fit.model_folder, folder / "model"),
-            strict=strict,
-            closing=[f"model: {out / 'model'}"],
-        )
-    finally:
-        if (out / "model").is_dir():
-            shutil.rmtree(fit.folder)
 
 
 def _load_reward(

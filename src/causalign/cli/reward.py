@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -47,7 +46,6 @@ In Python: `causalign.reward.RewardModel.load("runs/reward/model").predict(["a t
 """,
 )
 
-Out = Annotated[Path, typer.Option("--out", help="Folder for the model and its section.")]
 Method = Annotated[
     str, typer.Option("--method", help=f"One of: {', '.join(CHOICES)}. See `reward --help`.")
 ]
@@ -68,10 +66,11 @@ ExperimentsTrials = Annotated[
 
 @app.command()
 def fit(
+    context: typer.Context,
     logs: given.LogsPath,
     completion: given.Completion,
     outcome: given.Outcome,
-    out: Out,
+    out: given.NeededOut,
     method: Method = "ridge",
     settings: given.Settings = None,
     prompt: given.Prompt = None,
@@ -124,47 +123,31 @@ def fit(
             f"The method {method!r} reads texts itself and takes no --encoder. Name the model "
             f"with --set model={encoder}."
         )
-    given.require_writable(out)
-    read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
-    if experiments is not None and isinstance(chosen, ca.reward.Pooled):
-        tests = given.declare_roles(
-            completion,
-            experiments_outcome or outcome,
-            prompt=prompt,
-            trials=experiments_trials,
-            group=group,
-        )
-        tested = given.read_logs(experiments, tests, drop_incomplete=drop_incomplete)
-        fit = partial(chosen.fit, read, encoder, experiments=tested)
-    else:
-        fit = partial(chosen.fit, read, encoder)
-    settings_kept = {
-        "method": chosen,
-        "encoder": encoder,
-        "roles": roles,
-        "experiments": experiments,
-    }
-    _fit_and_keep(fit, settings_kept, out, strict)
+    given.require_writable(out, logs, *filter(None, [experiments]))
+
+    def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
+        read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
+        fit_on = chosen.fit
+        if experiments is not None and isinstance(chosen, ca.reward.Pooled):
+            tests = given.declare_roles(
+                completion,
+                experiments_outcome or outcome,
+                prompt=prompt,
+                trials=experiments_trials,
+                group=group,
+            )
+            tested = given.read_logs(experiments, tests, drop_incomplete=drop_incomplete)
+            fit_on = partial(chosen.fit, experiments=tested)
+        fit = fit_on(read, encoder, out=place, progress=given.shows_progress())
+        return fit.section(), fit.save
+
+    given.produce(context, work, out, strict=strict, closing=lambda: _name_models(out))
 
 
-def _fit_and_keep(
-    fit_method: Callable[..., ca.reward.RewardFit],
-    settings: Mapping[str, object],
-    out: Path,
-    strict: bool,
-) -> None:
-    """Fit, show the section, and keep it with its models in the folder."""
-    work = out.with_name(f"{out.name}.training")
-    fit = fit_method(out=work, progress=given.shows_progress())
-    given.finish(
-        fit.section(),
-        out,
-        settings,
-        fit.save,
-        strict=strict,
-        closing=[f"reward model: {out / place}" for place in fit.models],
-    )
-    shutil.rmtree(work, ignore_errors=True)
+def _name_models(out: Path) -> list[str]:
+    """Return a line for each reward model in the folder: one for each objective, or one."""
+    places = sorted(path.parent for path in out.rglob("reward_model.json"))
+    return [f"reward model: {place}" for place in places]
 
 
 @app.command()
@@ -174,7 +157,7 @@ def score(
         Path, typer.Argument(metavar="LOGS", help="A Parquet file, or a folder of them.")
     ],
     completion: given.Completion,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the scored parts.")],
+    out: given.NeededOut,
     prompt: given.Prompt = None,
     column: Annotated[
         str, typer.Option("--column", help="Name of the column of rewards.")

@@ -14,7 +14,12 @@ from causalign.cli.output import say
 
 def command(
     path: Annotated[Path, typer.Argument(metavar="RECIPE", help="The pipeline.yaml of a recipe.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder [runs/NAME].")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Run folder [runs/NAME].", metavar="FOLDER", parser=given.read_output
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Override, e.g. data.held_out=0.5.")
     ] = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ def command(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help=f"Simulator: {', '.join(SIMULATORS)}.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for logs and experiment.")],
+    out: given.NeededOut,
     settings: given.Settings = None,
 ) -> None:
     """Write `logs.parquet`, the truth beside it, and `experiment.parquet` with fair pairs.
@@ -25,6 +24,7 @@ def command(
     Example: `causalign simulate newsletter --out runs/demo/data --set rows=2000 --set seed=1`
     """
     asked = ca.config.override({"method": name}, settings or ())
+    ca.artifacts.require_writable(out)
     simulated = ca.config.choose(SIMULATORS, asked, "simulate").simulate()
     simulated.write(ca.artifacts.open_run(out))
     say(f"{len(simulated.logs)} rows and {len(simulated.experiment)} pairs in {out}")

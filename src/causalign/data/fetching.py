@@ -86,9 +86,6 @@ def fetch(
             if announce is not None:
                 announce(missing)
             _require_space(folder, missing)
-            # What a killed run left; no listed name begins with a dot.
-            for left in folder.glob(".*.partial-*"):
-                shutil.rmtree(left, ignore_errors=True)
             for file in missing:
                 with write_whole(folder / file.name) as partial:
                     _download(file, partial, None if bar is None else bar(file))

@@ -9,21 +9,23 @@ import numpy as np
 from causalign.checks.check import Check
 from causalign.deconfound.effect import ConfounderEffect, linear_effect
 from causalign.deconfound.expansion import expand_confounders
-from causalign.deconfound.inference import (
-    Covariance,
-    clusters_for,
-    positive_weights,
+from causalign.deconfound.inference import Covariance, check_covariance, positive_weights
+from causalign.deconfound.levels import (
+    AbsorbedDesign,
+    absorb_categories,
+    absorbed_terms,
+    rows_behind_levels,
 )
-from causalign.deconfound.levels import Absorbed, absorbed_terms
 from causalign.deconfound.method import BlockPlan, FittedOnLogs, TextFeatures, refuse_formulas
 from causalign.deconfound.rare_categories import categories_seen_once
 from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.logs import Logs
-from causalign.logs.covariates import Covariate
 from causalign.results import Finding
-from causalign.stats.absorb import Absorber, absorb, degrees_of_freedom, singletons
-from causalign.stats.factor import COLLINEAR, independent_columns
-from causalign.stats.least_squares import LinearFit, ordinary
+from causalign.settings import require_choice, require_number
+from causalign.stats.absorb import Absorber
+from causalign.stats.directions import ROTATED, directions, remaining
+from causalign.stats.least_squares import LinearFit
+from causalign.stats.rounding import MARGIN, SINGLE
 
 ASSUMPTION = (
     "the text features hold all that the text does to the outcome, text and confounders do not "
@@ -70,8 +72,10 @@ class Additive(FittedOnLogs[ConfounderEffect]):
     formula: str | None = None
 
     def __post_init__(self) -> None:
-        if self.penalty is not None and not (0 <= self.penalty < float("inf")):
-            raise SettingsError(f"penalty must be None or at least 0, not {self.penalty!r}.")
+        check_covariance(self.covariance)
+        if self.penalty is not None:
+            require_number("penalty", self.penalty, least=0)
+        require_choice("shrink", self.shrink, (True, False))
 
     def _estimate(self, logs: Logs, features: TextFeatures) -> ConfounderEffect:
         """Estimate h(C) beside the text features.
@@ -80,39 +84,30 @@ class Additive(FittedOnLogs[ConfounderEffect]):
         Raises `NotIdentified`, naming the column, when a confounder cannot be told from the text or
         from the other confounders.
         """
-        text, feature_names = features.columns, features.names
         weights = positive_weights(logs)
         h = expand_confounders(logs, self.formula, weights)
-        categories = [c.covariate() for part in h.parts if (c := part.category) is not None]
-        # Without categories, one category of all rows is absorbed: the intercept.
-        codes = [c.values for c in categories] or [np.zeros(len(logs), dtype=np.int64)]
-        used_rows = _rows_with_company(codes)
-        levels, compact = zip(
-            *(np.unique(code[used_rows], return_inverse=True) for code in codes), strict=True
-        )
-        absorber = absorb(compact, weights[used_rows])
-        columns, names = h.without_categories()
-        clusters = clusters_for(logs.take(used_rows, "not alone in a category"), self.covariance)
-        used = self._usable(absorber, text[used_rows], feature_names)
-        X = np.column_stack([text[used_rows][:, used], columns[used_rows]])
-        y, all_names = logs.outcome[used_rows], (*(feature_names[i] for i in used), *names)
-        fit = self._regress(y, X, absorber, clusters, len(used), all_names)
-        absorbed = Absorbed(levels, absorber, X, y, fit, clusters, self.shrink)
+        design = absorb_categories(logs, h, weights, self.covariance)
+        text = self._text(design, features)
+        penalty = self._penalise(design, text.left)
+        fit = design.fit(text.left, text.rounding, text.names, penalty)
+        X = np.hstack([text.columns, design.columns])
+        used, features_given = text.columns.shape[1], features.columns.shape[1]
         return linear_effect(
             self,
             logs,
-            absorbed_terms(absorbed, h),
+            absorbed_terms(design, X, fit, shrink=self.shrink),
             fit,
+            carried=rows_behind_levels(design, X, fit),
             assumption=ASSUMPTION,
             findings=(
                 categories_seen_once(h.categories),
-                _check_connected(categories, absorber),
-                _check_crowded(fit, len(used), self.penalty),
+                _check_connected(design),
+                _check_crowded(fit, used, self.penalty),
             ),
             numbers={
-                "text_features": float(len(used)),
-                "redundant_text_features": float(text.shape[1] - len(used)),
-                "rows_alone_in_a_category": float((~used_rows).sum()),
+                "text_features": float(used),
+                "redundant_text_features": float(features_given - used),
+                "rows_alone_in_a_category": float((~design.used).sum()),
             },
         )
 
@@ -123,64 +118,72 @@ class Additive(FittedOnLogs[ConfounderEffect]):
             raise SettingsError("Additive(penalty=..., shrink=...) needs all rows at once.")
         return BlockPlan(ASSUMPTION, beside_features=True)
 
-    def _usable(self, absorber: Absorber, features: np.ndarray, names: Sequence[str]) -> np.ndarray:
-        """Return the positions of features that vary and, without penalty, are not redundant.
+    def _text(self, design: AbsorbedDesign, features: TextFeatures) -> "_Text":
+        """Return the directions of the text beside the categories; with a penalty, all features.
 
-        A direction of the features that varies between categories only belongs to the categories
-        as much as to the text: that raises, and dropping it would give its effect to C.
+        A direction that varies between categories only belongs to the categories as much as to the
+        text: that raises, and dropping it would give its effect to C.
         """
-        centred, within = features - features.mean(axis=0), absorber.within(features)
-        varies = _length(centred) > COLLINEAR * _length(features)
-        stays = _length(within) > COLLINEAR * _length(features)
-        if not varies.any():
+        absorber, given = design.absorber, features.columns[design.used]
+        if self.penalty:
+            return _all_features(given, features, absorber)
+        varying = directions(given, features.roundoff)
+        if not varying.columns.shape[1]:
             raise InputError("Every text feature is constant: texts cannot be told apart by them.")
-        if (varies & ~stays).any():
-            raise _not_separable([names[int(i)] for i in np.flatnonzero(varies & ~stays)])
-        usable = np.flatnonzero(varies)
-        if self.penalty:
-            return usable
-        before = usable[independent_columns(centred[:, usable])]
-        after = usable[independent_columns(within[:, usable])]
-        if len(after) < len(before):
-            raise _not_separable([names[int(i)] for i in before if i not in set(after.tolist())])
-        return after
+        levels = sum(absorber.counts) - len(absorber.counts) + 1
+        if varying.columns.shape[1] + levels + design.columns.shape[1] >= len(given):
+            raise _saturated(varying.columns.shape[1], levels, design)
+        inside = remaining(varying, absorber.within(varying.columns))
+        if inside.lost.size:
+            raise _not_separable([features.names[int(i)] for i in inside.lost])
+        named = varying.names(features.names)
+        if inside.rotated:
+            named = (ROTATED,) * inside.columns.shape[1]
+        return _Text(inside.columns, inside.left, inside.rounding, named)
 
-    def _regress(
-        self,
-        y: np.ndarray,
-        X: np.ndarray,
-        absorber: Absorber,
-        clusters: np.ndarray | None,
-        text: int,
-        names: Sequence[str],
-    ) -> LinearFit:
-        within = absorber.within(X)
-        gone = _length(within) <= COLLINEAR * _length(X)
-        if gone.any():
-            raise NotIdentified(
-                f"Confounder {names[int(np.argmax(gone))]!r} does not vary within the categories "
-                "of the other confounders, so that its effect cannot be told from theirs. Leave "
-                "one of them out."
-            )
-        penalty = None
-        if self.penalty:
-            spread = np.average(within[:, :text] ** 2, axis=0, weights=absorber.weights)
-            penalty = np.zeros(X.shape[1])
-            penalty[:text] = len(y) * self.penalty * spread
-        return ordinary(
-            absorber.within(y),
-            within,
-            weights=absorber.weights,
-            clusters=clusters,
-            correction="min",
-            absorbed=degrees_of_freedom(absorber.codes, clusters),
-            penalty=penalty,
-            names=names,
-        )
+    def _penalise(self, design: AbsorbedDesign, left: np.ndarray) -> np.ndarray | None:
+        """Return the ridge penalty ``(p + k,)`` of each column, or None."""
+        if not self.penalty:
+            return None
+        spread = np.average(left**2, axis=0, weights=design.absorber.weights)
+        text = len(left) * self.penalty * spread
+        return np.concatenate([text, np.zeros(design.columns.shape[1])])
 
 
-def _length(columns: np.ndarray) -> np.ndarray:
-    return np.asarray(np.linalg.norm(columns, axis=0))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Text:
+    """Hold columns of the text ``(m, p)``, what categories leave of them, and their rounding."""
+
+    columns: np.ndarray
+    left: np.ndarray
+    rounding: np.ndarray
+    names: tuple[str, ...]
+
+
+def _all_features(given: np.ndarray, features: TextFeatures, absorber: Absorber) -> _Text:
+    """Return the features that vary, each of which must vary within categories too."""
+    centred, left = given - given.mean(axis=0), absorber.within(given)
+    length = np.linalg.norm(centred, axis=0)
+    lost = np.maximum(SINGLE * length, features.roundoff * np.linalg.norm(given, axis=0)) * MARGIN
+    varies, stays = length > lost, np.linalg.norm(left, axis=0) > lost
+    if not varies.any():
+        raise InputError("Every text feature is constant: texts cannot be told apart by them.")
+    if (varies & ~stays).any():
+        raise _not_separable([features.names[int(i)] for i in np.flatnonzero(varies & ~stays)])
+    names = tuple(name for name, use in zip(features.names, varies, strict=True) if use)
+    # Under a penalty no direction is divided by its rounding.
+    return _Text(given[:, varies], left[:, varies], np.zeros(len(names)), names)
+
+
+def _saturated(text: int, levels: int, design: AbsorbedDesign) -> NotIdentified:
+    """Say that as many coefficients as rows fit every outcome, whatever it is."""
+    rest = design.columns.shape[1]
+    return NotIdentified(
+        f"{len(design.y):,} rows for {text + rest:,} coefficients ({text:,} independent directions "
+        f"of the text, {rest:,} of confounders) beside {levels:,} of categories fit every outcome "
+        "exactly: nothing tells the effects apart. Use fewer text features, a penalty, more rows, "
+        "or double-ml, which predicts each row from the others."
+    )
 
 
 def _not_separable(names: Sequence[str]) -> NotIdentified:
@@ -191,26 +194,19 @@ def _not_separable(names: Sequence[str]) -> NotIdentified:
     )
 
 
-def _rows_with_company(codes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the rows ``(n,)`` that share each of their categories with another row."""
-    shared = ~singletons(codes)
-    if not shared.any():
-        raise NotIdentified("Every row is alone in some category. Use coarser confounders.")
-    return shared
-
-
-def _check_connected(categories: Sequence[Covariate], absorber: Absorber) -> Finding:
+def _check_connected(design: AbsorbedDesign) -> Finding:
     """Check that the effects of several categorical confounders can be told apart (DE102)."""
-    title = "Categories are connected"
-    if len(categories) < 2 or absorber.redundant is None:
+    title, categories = "Categories are connected", design.absorbed
+    redundant = design.absorber.redundant
+    if len(categories) < 2 or redundant is None:
         return Check("DE102", title).does_not_apply(
             "There are fewer than two categorical confounders, or too many categories."
         )
-    surplus = max(absorber.redundant - (len(categories) - 1), 0)
+    surplus = max(redundant - (len(categories) - 1), 0)
     check = Check("DE102", title, surplus=float(surplus))
     if not surplus:
         return check.passes("Every category can be compared with every other of its column.")
-    names = ", ".join(c.name for c in categories)
+    names = ", ".join(c.label for c in categories)
     return check.warns(
         f"The categories of {names} fall apart into groups that share no row: {surplus} of their "
         "effects follow from the others. What is subtracted from these logs is right, but how it "

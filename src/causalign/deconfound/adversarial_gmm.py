@@ -14,12 +14,13 @@ from causalign.deconfound.function_moments import (
     pose_problem,
     sum_moments,
 )
-from causalign.deconfound.inference import Covariance, clusters_for
+from causalign.deconfound.inference import Covariance, check_covariance, clusters_for
 from causalign.deconfound.method import FittedOnLogs
 from causalign.deconfound.surfaces import Surface, choose_functionals
 from causalign.deconfound.two_stage import moved_by_instruments
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
+from causalign.settings import require_number
 from causalign.stats.kernel_instruments import error_covariance, kernel_instruments
 from causalign.stats.kernels import KernelFeatures, kernel_features, mixed_kernel
 from causalign.stats.moment_sums import sums_of
@@ -84,6 +85,11 @@ class AdversarialGMM(FittedOnLogs[ConfounderEffect]):
     folds: int = 10
     seed: int = 0
     covariance: Covariance = "auto"
+
+    def __post_init__(self) -> None:
+        check_covariance(self.covariance)
+        for name, least in (("landmarks", 1), ("folds", 2), ("seed", 0)):
+            require_number(name, getattr(self, name), least=least, whole=True)
 
     def _check_columns(self, roles: Roles) -> None:
         moved_by_instruments(roles, self.exogenous, FLEXIBLE)

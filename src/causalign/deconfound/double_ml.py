@@ -9,8 +9,10 @@ from causalign.deconfound.effect import ConfounderEffect, linear_effect
 from causalign.deconfound.expansion import expand_confounders
 from causalign.deconfound.inference import (
     Covariance,
+    check_covariance,
     clusters_for,
     positive_weights,
+    rows_behind,
 )
 from causalign.deconfound.method import TextFeatures
 from causalign.deconfound.nuisance import PartialledOutTexts, check_confounder_left
@@ -62,6 +64,10 @@ class DoubleML(PartialledOutTexts):
     covariance: Covariance = "auto"
     formula: str | None = None
 
+    def __post_init__(self) -> None:
+        PartialledOutTexts.__post_init__(self)
+        check_covariance(self.covariance)
+
     def _estimate(self, logs: Logs, features: TextFeatures) -> ConfounderEffect:
         """Estimate h(C) from what the text leaves of the confounders.
 
@@ -73,18 +79,16 @@ class DoubleML(PartialledOutTexts):
         h.require_independent()
         out = self._partial_out(logs, features.columns, np.column_stack([logs.outcome, h.columns]))
         overlap = check_confounder_left(out.left[1:], h.names)
-        fit = ordinary(
-            out.residuals[:, 0],
-            out.residuals[:, 1:],
-            weights=weights,
-            clusters=clusters_for(logs, self.covariance),
-            names=h.names,
-        )
+        u, v = out.residuals[:, 0], out.residuals[:, 1:]
+        clusters = clusters_for(logs, self.covariance)
+        fit = ordinary(u, v, weights=weights, clusters=clusters, names=h.names)
+        linear = h.terms(fit.coefficients, fit.covariance, fit.repaired)
         return linear_effect(
             self,
             logs,
-            h.terms(fit.coefficients, fit.covariance),
+            linear,
             fit,
+            carried=rows_behind(v, fit.bread, h.contrast, weights, clusters),
             assumption=ASSUMPTION,
             findings=(overlap, categories_seen_once(h.categories)),
             numbers={

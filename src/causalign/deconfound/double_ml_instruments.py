@@ -11,13 +11,15 @@ from causalign.deconfound.effect import ConfounderEffect, linear_effect
 from causalign.deconfound.expansion import Expansion, expand_confounders, expand_instruments
 from causalign.deconfound.inference import (
     Covariance,
+    check_covariance,
     clusters_for,
     positive_weights,
+    rows_behind,
 )
 from causalign.deconfound.method import TextFeatures
 from causalign.deconfound.nuisance import NOTHING, PartialledOutTexts
 from causalign.deconfound.rare_categories import categories_seen_once
-from causalign.deconfound.two_stage import check_instruments, moved_by_instruments
+from causalign.deconfound.two_stage import check_instruments, moved_by_instruments, project
 from causalign.errors import NotIdentified
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
@@ -60,6 +62,10 @@ class DoubleMLInstruments(PartialledOutTexts):
     formula: str | None = None
     instrument_formula: str | None = None
 
+    def __post_init__(self) -> None:
+        PartialledOutTexts.__post_init__(self)
+        check_covariance(self.covariance)
+
     def _check_columns(self, roles: Roles) -> None:
         moved_by_instruments(roles, self.exogenous, "DoubleML")
 
@@ -83,11 +89,14 @@ class DoubleMLInstruments(PartialledOutTexts):
             u, endogenous, with_ones, instruments, weights=weights, clusters=clusters
         )
         fit = _second_stage(blocks, [*h.names, *Z.names], weights, clusters)
+        linear = h.terms(fit.coefficients, fit.covariance, fit.repaired)
+        moved = project(endogenous, exogenous, _with_ones(endogenous, instruments), weights)
         return linear_effect(
             self,
             logs,
-            h.terms(fit.coefficients, fit.covariance),
+            linear,
             fit,
+            carried=rows_behind(moved, fit.bread, h.contrast, weights, clusters),
             assumption=_assumption(logs.roles, self.exogenous),
             findings=(
                 strength_of_instruments(
@@ -138,12 +147,19 @@ def _second_stage(
     blocks: Blocks, labels: list[str], weights: np.ndarray, clusters: np.ndarray | None
 ) -> LinearFit:
     u, exogenous, endogenous, instruments = blocks
-    if instruments.shape[1] > endogenous.shape[1]:
-        instruments = np.column_stack([instruments, np.ones(len(u))])
+    used = _with_ones(endogenous, instruments)
+    if used.shape[1] > instruments.shape[1]:
         labels = [*labels, "intercept"]
     return two_stage(
-        u, endogenous, exogenous, instruments, weights=weights, clusters=clusters, names=labels
+        u, endogenous, exogenous, used, weights=weights, clusters=clusters, names=labels
     )
+
+
+def _with_ones(endogenous: np.ndarray, instruments: np.ndarray) -> np.ndarray:
+    """Return the instruments, with a column of ones where there are more than confounders."""
+    if instruments.shape[1] <= endogenous.shape[1]:
+        return instruments
+    return np.column_stack([instruments, np.ones(len(instruments))])
 
 
 def _assumption(roles: Roles, exogenous: Sequence[str]) -> str:

@@ -5,16 +5,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import stdtrit
 
+from causalign.checks.data import few_counts
+from causalign.checks.rows_behind import rows_behind_effects
 from causalign.deconfound.inference import interval_degrees_of_freedom
 from causalign.deconfound.method import Adjustment, FittedOnLogs
+from causalign.deconfound.standard_errors import check_standard_errors, find_told_once
 from causalign.deconfound.terms import LinearTerms, Term
-from causalign.errors import SettingsError
 from causalign.figures import Drawing, forest
 from causalign.logs import Logs
-from causalign.results import Finding, Section
+from causalign.results import Finding, Section, Verdict
+from causalign.settings import require_number
+from causalign.stats.carrying_rows import interval_reach
 from causalign.stats.least_squares import LinearFit
+from causalign.stats.rounding import is_exact, roundoff
 
 SHOWN = 8
 
@@ -35,7 +39,7 @@ class ConfounderEffect(Adjustment):
         Units of the outcome for one unit of a numeric confounder, or the deviation of a category
         from the average row.
     covariance : (k, k) array
-        NaN where none was computed.
+        NaN where none was computed; the variances ``(k,)`` alone where estimates are thousands.
     terms : tuple of Term
         The parts of h(C).
     observations : int
@@ -47,7 +51,9 @@ class ConfounderEffect(Adjustment):
     findings : tuple of Finding
         What was checked.
     degrees_of_freedom : float
-        Those of the t distribution of the intervals.
+        Those of the t distribution of the intervals, unless few rows carry an estimate.
+    carried : (k,) array
+        On how many rows, or clusters, each estimate rests; infinite or NaN where nobody knows.
     numbers : mapping
         What else was measured.
     settings : mapping
@@ -64,18 +70,23 @@ class ConfounderEffect(Adjustment):
     assumption: str
     findings: tuple[Finding, ...] = ()
     degrees_of_freedom: float = float("inf")
+    carried: np.ndarray | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def standard_errors(self) -> np.ndarray:
         """The standard errors ``(k,)``; NaN where none was computed."""
-        variance = np.diag(self.covariance)
+        variance = self.covariance if self.covariance.ndim == 1 else np.diag(self.covariance)
         errors: np.ndarray = np.sqrt(np.where(variance >= 0, variance, np.nan))
         return errors
 
     def table(self, level: float = 0.95) -> pa.Table:
-        """Return the estimates with intervals ``estimate ± t * stderr``, each on its own.
+        """Return the estimates with intervals, each on its own.
+
+        They are ``estimate ± t_d √(m/(m - 1)) stderr`` for an estimate that rests on m rows, or
+        clusters, with ``d = min(degrees_of_freedom, m - 1)``: the usual ones where m is large,
+        wider where few rows carry an estimate, unbounded where one does.
 
         Parameters
         ----------
@@ -92,9 +103,11 @@ class ConfounderEffect(Adjustment):
         SettingsError
             When the level is not between 0 and 1.
         """
-        if not 0 < level < 1:
-            raise SettingsError(f"level must lie between 0 and 1, not {level!r}.")
-        half = stdtrit(self.degrees_of_freedom, (1 + level) / 2) * self.standard_errors
+        require_number("level", level, above=0, below=1)
+        carried = np.full(len(self.names), np.inf) if self.carried is None else self.carried
+        half = interval_reach(carried, self.degrees_of_freedom, level)
+        # An error of 0 times a reach without end is no number, and such an interval has no end.
+        half = np.where(np.isinf(half), half, half * self.standard_errors)
         return pa.table(
             {
                 "name": pa.array(self.names, pa.string()),
@@ -222,13 +235,14 @@ class ConfounderEffect(Adjustment):
         )
 
     def _largest(self) -> str:
-        """Name the estimate that is furthest from zero in standard errors."""
-        errors = self.standard_errors
-        usable = np.where(errors > 0, errors, np.nan)
+        """Name the estimate that is furthest from zero in reaches of its interval."""
+        table = self.table()
+        reach = table["upper"].to_numpy() - self.estimates
+        usable = np.where(reach > 0, reach, np.nan)
         with np.errstate(invalid="ignore"):
             ratio = np.abs(self.estimates) / usable
         best = int(np.argmax(np.nan_to_num(ratio, nan=-1.0)))
-        row = self.table().slice(best, 1).to_pylist()[0]
+        row = table.slice(best, 1).to_pylist()[0]
         return f"{row['name']} {row['estimate']:.3g} [{row['lower']:.3g}, {row['upper']:.3g}]"
 
 
@@ -238,22 +252,40 @@ def linear_effect(
     linear: LinearTerms,
     fit: LinearFit,
     *,
+    carried: np.ndarray,
     assumption: str,
     findings: tuple[Finding, ...],
     numbers: Mapping[str, float],
 ) -> ConfounderEffect:
-    """Return the effect of a linear h(C), from the regression of the method on the logs."""
+    """Return the effect of a linear h(C), from the regression of the method on the logs.
+
+    ``carried (k,)`` says on how many rows, or clusters, each estimate rests.
+    """
+    y, observations = logs.outcome, len(fit.residuals)
+    left, spread, size = (
+        float(np.linalg.norm(values)) for values in (fit.residuals, y - y.mean(), y)
+    )
+    exact = is_exact(left, spread, size, float(roundoff(y[:, None])[0]))
+    clusters = logs.cluster_ways if fit.cluster_counts else None
+    once = find_told_once(linear.categories, clusters)
+    covariance, errors = check_standard_errors(linear, fit.cluster_counts, exact=exact, once=once)
+    behind = rows_behind_effects(
+        linear.names, carried, observations, clustered=bool(fit.cluster_counts)
+    )
+    # The audit always tells it; here it is told to those who skipped the audit and should not have.
+    scale = tuple(f for f in (few_counts(logs),) if f.verdict is Verdict.WARN)
     return ConfounderEffect(
         method=method.name,
         names=linear.names,
         estimates=linear.estimates,
-        covariance=linear.covariance,
+        covariance=covariance,
         terms=linear.terms,
-        observations=len(fit.residuals),
+        observations=observations,
         outcome=logs.roles.outcome,
         assumption=assumption,
-        findings=findings,
+        findings=(*findings, behind, *errors, *scale),
         degrees_of_freedom=interval_degrees_of_freedom(fit),
+        carried=carried,
         numbers=numbers,
         settings=method.settings(),
     )

@@ -1,9 +1,10 @@
 """The columns of h(C) that a formula asks for, and the terms that their coefficients make."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import block_diag
 
 from causalign.deconfound.factors import (
     FittedFactor,
@@ -17,8 +18,9 @@ from causalign.deconfound.formula import Factor, check_columns, read_formula
 from causalign.deconfound.terms import LinearTerms, Term, combine_terms
 from causalign.errors import InputError, NotIdentified
 from causalign.logs import Logs
-from causalign.logs.covariates import Covariate
+from causalign.logs.covariates import MOST_NUMBERS, Covariate
 from causalign.stats.factor import factorise
+from causalign.stats.rounding import DOUBLE, MARGIN
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +58,10 @@ class ExpandedTerm:
             centred = factor.columns(read) - factor.means
             product = (product[:, :, None] * centred[:, None, :]).reshape(len(product), -1)
         return np.asarray(product)
+
+    def rounding(self, read: Reader) -> float:
+        """Return the share of each column that may be rounding."""
+        return sum(factor.rounding(read) for factor in self.factors)
 
     def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Return names ``(r,)`` and the matrix ``(r, k)`` from coefficients to what is shown."""
@@ -103,13 +109,13 @@ class Product:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Expansion:
-    """Hold the parts of h(C), their columns ``(n, k)`` and names; ``weights (n,)`` of the rows.
+    """Hold the parts of h(C) and ``weights (n,)`` of the rows, from which their columns are made.
 
     The first ``exogenous`` columns belong to parts that need no instrument.
     """
 
     parts: tuple[ExpandedTerm, ...]
-    columns: np.ndarray
+    read: Reader
     weights: np.ndarray
     exogenous: int = 0
 
@@ -119,35 +125,86 @@ class Expansion:
         return tuple(name for part in self.parts for name in part.names)
 
     @property
+    def columns(self) -> np.ndarray:
+        """Return the columns ``(n, k)``; raise `InputError` before they would fill the memory."""
+        return self.columns_of(self.parts)
+
+    def columns_of(self, parts: Sequence[ExpandedTerm]) -> np.ndarray:
+        """Return the columns ``(n, k)`` of some of the parts."""
+        widths = [len(part.names) for part in parts]
+        rows = len(self.weights)
+        if rows * sum(widths) > MOST_NUMBERS:
+            raise InputError(_too_wide(rows, sum(widths), parts[int(np.argmax(widths))]))
+        return np.hstack([np.zeros((rows, 0)), *(part.columns(self.read) for part in parts)])
+
+    def rounding_of(self, parts: Sequence[ExpandedTerm], columns: np.ndarray) -> np.ndarray:
+        """Return the length ``(k,)`` of each of the columns ``(n, k)`` that may be rounding."""
+        shares = [np.full(len(part.names), part.rounding(self.read)) for part in parts]
+        # Intercept and categories are exact, and sums of the rest are to double precision.
+        least = MARGIN * DOUBLE
+        share = np.maximum(np.concatenate([np.zeros(0), *shares]), least)
+        return np.asarray(share * np.linalg.norm(columns, axis=0))
+
+    @property
     def categories(self) -> tuple[Covariate, ...]:
         """Return the categories and combinations of categories that have effects."""
         every = [f for part in self.parts for f in part.factors if isinstance(f, Levels)]
         return tuple({level.label: level.covariate() for level in every}.values())
 
-    def without_categories(self) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Return columns and names of the parts that are more than categories."""
-        masks = [np.full(len(part.names), part.category is None) for part in self.parts]
-        chosen = np.concatenate(masks)
-        named = tuple(name for name, use in zip(self.names, chosen, strict=True) if use)
-        return self.columns[:, chosen], named
+    @property
+    def contrast(self) -> np.ndarray:
+        """Return the matrix ``(r, k)`` from the coefficients to what is shown of all parts."""
+        return np.asarray(block_diag(*(part.reading()[1] for part in self.parts)))
 
     def require_independent(self) -> None:
         """Raise `NotIdentified`, naming the column, when one column follows from the others."""
+        columns = self.columns
+        lost = np.concatenate([[0.0], self.rounding_of(self.parts, columns)])
         factorise(
-            np.column_stack([np.ones(len(self.columns)), self.columns]), ("intercept", *self.names)
+            np.column_stack([np.ones(len(columns)), columns]),
+            ("intercept", *self.names),
+            rounding=lost,
         )
 
-    def terms(self, coefficients: np.ndarray, covariance: np.ndarray) -> LinearTerms:
+    def terms(
+        self,
+        coefficients: np.ndarray,
+        covariance: np.ndarray,
+        repaired: np.ndarray | None = None,
+    ) -> LinearTerms:
         """Turn ``coefficients (k,)`` and ``covariance (k, k)`` into terms and what they show.
+
+        ``repaired (k,)`` says which variances two ways of clustering had combined to negative ones.
 
         Categories become deviations from their average and curves values at their knots, so that
         no category is special and every estimate is read against the average row.
         """
-        means = np.average(self.columns, axis=0, weights=self.weights)
         ends = np.cumsum([len(part.names) for part in self.parts])[:-1]
-        blocks = zip(self.parts, np.split(coefficients, ends), np.split(means, ends), strict=True)
-        terms = [part.term(own, mean) for part, own, mean in blocks]
-        return combine_terms(terms, [p.reading() for p in self.parts], coefficients, covariance)
+        pairs = zip(self.parts, np.split(coefficients, ends), strict=True)
+        terms = [self.term(part, own) for part, own in pairs]
+        shown = [part.reading() for part in self.parts]
+        linear = combine_terms(terms, shown, coefficients, covariance)
+        return replace(
+            linear,
+            repaired=repaired is not None and bool(repaired.any()),
+            categories=self.categories,
+        )
+
+    def term(self, part: ExpandedTerm, coefficients: np.ndarray) -> Term:
+        """Return the term of one part with ``coefficients (k,)``."""
+        means = np.zeros(len(part.names))
+        if part.category is None:
+            means = np.average(part.columns(self.read), axis=0, weights=self.weights)
+        return part.term(coefficients, means)
+
+
+def _too_wide(rows: int, width: int, widest: ExpandedTerm) -> str:
+    """Say which categories are too many for columns of their own, and what to do."""
+    return (
+        f"{rows:,} rows with {width:,} columns, of which {len(widest.names):,} are levels of "
+        f"{widest.label!r}, take {8 * rows * width / 2**30:.1f} GiB. `additive` and `ordinary` "
+        "absorb a category without columns; otherwise merge its rare levels, or use a coarser one."
+    )
 
 
 def expand_confounders(
@@ -207,8 +264,7 @@ def _read_parts(
 def _expand(
     read: Reader, parts: tuple[ExpandedTerm, ...], weights: np.ndarray, own: Sequence[ExpandedTerm]
 ) -> Expansion:
-    columns = [part.columns(read) for part in parts]
-    return Expansion(parts, np.hstack(columns), weights, sum(len(part.names) for part in own))
+    return Expansion(parts, read, weights, sum(len(part.names) for part in own))
 
 
 def _spell_out(

@@ -11,7 +11,8 @@ from causalign.deconfound.formula import Factor
 from causalign.deconfound.terms import Categories, Slope, Term, read_categories, read_numbers
 from causalign.errors import InputError
 from causalign.logs import Logs
-from causalign.logs.covariates import Covariate
+from causalign.logs.covariates import Covariate, Kind
+from causalign.stats.rounding import MARGIN, roundoff
 
 Floats = NDArray[np.float64]
 DEGREE = 3
@@ -30,9 +31,9 @@ class Reader:
             self._read[name] = self._logs.covariate(name)
         return self._read[name]
 
-    def numbers(self, name: str, function: str = "") -> np.ndarray:
-        """Return a numeric column ``(n,)``, or its logarithm."""
-        values = read_numbers(self.covariate(name))
+    def numbers(self, name: str, function: str = "", fitted: Kind | None = None) -> np.ndarray:
+        """Return a column of numbers ``(n,)``, of the kind that was fitted, or its logarithm."""
+        values = read_numbers(self.covariate(name), fitted)
         if function != "log":
             return values
         bad = np.flatnonzero(values <= 0)
@@ -43,9 +44,24 @@ class Reader:
             )
         return np.asarray(np.log(values))
 
-    def categories(self, names: Sequence[str]) -> tuple[tuple[tuple[str, ...], ...], np.ndarray]:
+    def rounding(self, name: str, function: str = "") -> float:
+        """Return the share of a numeric column less its mean that may be rounding."""
+        raw = read_numbers(self.covariate(name))
+        used = self.numbers(name, function)
+        # An error of e x in x is one of e in log x.
+        size = np.ones(len(raw)) if function == "log" else raw
+        length = float(np.linalg.norm(used - used.mean()))
+        lost = MARGIN * float(roundoff(raw[:, None])[0]) * float(np.linalg.norm(size))
+        return lost / length if length > 0 else np.inf
+
+    def categories(
+        self, names: Sequence[str], known: Sequence[tuple[str, ...]] = ()
+    ) -> tuple[tuple[tuple[str, ...], ...], np.ndarray]:
         """Return the combinations of categories that occur, and which one each row ``(n,)`` has."""
-        parts = [read_categories(self.covariate(name), self._logs) for name in names]
+        parts = [
+            read_categories(self.covariate(name), self._logs, {level[j] for level in known})
+            for j, name in enumerate(names)
+        ]
         if len(parts) == 1:
             return tuple((level,) for level in parts[0].levels), parts[0].values
         joint, codes = np.unique(
@@ -60,7 +76,7 @@ class Reader:
     def levels_among(self, names: Sequence[str], known: Sequence[tuple[str, ...]]) -> np.ndarray:
         """Return the place ``(n,)`` of each row's combination among the known, -1 where absent."""
         place = {level: code for code, level in enumerate(known)}
-        levels, codes = self.categories(names)
+        levels, codes = self.categories(names, known)
         places = np.array([place.get(level, -1) for level in levels], dtype=np.int64)
         return np.asarray(places[codes])
 
@@ -72,6 +88,7 @@ class Line:
     column: str
     function: str
     mean: float
+    kind: Kind
 
     @property
     def label(self) -> str:
@@ -90,7 +107,11 @@ class Line:
 
     def columns(self, read: Reader) -> np.ndarray:
         """Return the column ``(n, 1)``."""
-        return read.numbers(self.column, self.function)[:, None]
+        return read.numbers(self.column, self.function, self.kind)[:, None]
+
+    def rounding(self, read: Reader) -> float:
+        """Return the share of the column, less its mean, that may be rounding."""
+        return read.rounding(self.column, self.function)
 
     def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Return what is shown of the effect: its slope."""
@@ -100,7 +121,7 @@ class Line:
         """Return the simplest term that says the same."""
         if self.function:
             return None
-        return Slope(self.column, float(coefficients[0]), self.mean)
+        return Slope(self.column, float(coefficients[0]), self.mean, self.kind)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +131,7 @@ class Curve:
     column: str
     knots: np.ndarray
     means: np.ndarray
+    kind: Kind
 
     @property
     def label(self) -> str:
@@ -123,7 +145,11 @@ class Curve:
 
     def columns(self, read: Reader) -> np.ndarray:
         """Return the spline columns ``(n, k)``."""
-        return spline_columns(read.numbers(self.column), self.knots)
+        return spline_columns(read.numbers(self.column, fitted=self.kind), self.knots)
+
+    def rounding(self, read: Reader) -> float:
+        """Return the share of the columns that may be rounding: about that of the numbers."""
+        return read.rounding(self.column)
 
     def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Return what is shown of the effect: the curve at its knots, against the average row."""
@@ -181,6 +207,11 @@ class Levels:
         indicators[codes < 0] = self.means
         return np.asarray(indicators)
 
+    def rounding(self, read: Reader) -> float:
+        """Return 0: a row belongs to a category or does not."""
+        del read
+        return 0.0
+
     def reading(self) -> tuple[tuple[str, ...], np.ndarray]:
         """Return what is shown of the effect: each level against the average row."""
         width = len(self.members) - 1
@@ -232,7 +263,8 @@ class Combinations:
 def fit_line(read: Reader, column: str, function: str, weights: np.ndarray) -> Line:
     """Fit the use of a numeric column."""
     values = read.numbers(column, function)
-    return Line(column, function, float(np.average(values, weights=weights)))
+    mean = float(np.average(values, weights=weights))
+    return Line(column, function, mean, read.covariate(column).kind)
 
 
 def fit_curve(read: Reader, column: str, width: int, weights: np.ndarray) -> Curve:
@@ -242,7 +274,8 @@ def fit_curve(read: Reader, column: str, width: int, weights: np.ndarray) -> Cur
         knots = spline_knots(values, width)
     except InputError as error:
         raise InputError(f"spline({column}, {width}): {error}") from error
-    return Curve(column, knots, np.average(spline_columns(values, knots), axis=0, weights=weights))
+    means = np.average(spline_columns(values, knots), axis=0, weights=weights)
+    return Curve(column, knots, means, read.covariate(column).kind)
 
 
 def fit_levels(read: Reader, columns: tuple[str, ...], weights: np.ndarray) -> Levels:

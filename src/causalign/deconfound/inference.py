@@ -4,8 +4,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from causalign.errors import InputError, RoleNotDeclared, SettingsError
+from causalign.errors import InputError, RoleNotDeclared
 from causalign.logs import Logs
+from causalign.settings import require_choice
+from causalign.stats.carrying_rows import carrying_rows
 from causalign.stats.least_squares import LinearFit
 
 Covariance = Literal["auto", "robust", "clustered"]
@@ -20,10 +22,7 @@ def clusters_for(logs: Logs, covariance: Covariance) -> np.ndarray | None:
     when the logs declare ``cluster`` or ``group``. Raises `RoleNotDeclared` when
     ``clustered`` is asked of logs that declare neither.
     """
-    if covariance not in get_args(Covariance):
-        raise SettingsError(
-            f"covariance must be 'auto', 'robust' or 'clustered', not {covariance!r}."
-        )
+    check_covariance(covariance)
     clusters = None if covariance == "robust" else logs.cluster_ways
     if covariance == "clustered" and clusters is None:
         raise RoleNotDeclared(
@@ -34,11 +33,33 @@ def clusters_for(logs: Logs, covariance: Covariance) -> np.ndarray | None:
     return clusters
 
 
+def check_covariance(covariance: object) -> None:
+    """Raise `SettingsError` unless it is one of the covariances."""
+    require_choice("covariance", covariance, get_args(Covariance))
+
+
 def interval_degrees_of_freedom(fit: LinearFit) -> float:
     """Return those of the t distribution: clusters less one, or rows less coefficients."""
     if fit.cluster_counts:
         return float(min(fit.cluster_counts) - 1)
     return max(len(fit.residuals) - fit.degrees_of_freedom, 1.0)
+
+
+def rows_behind(
+    regressors: np.ndarray,
+    bread: np.ndarray,
+    contrast: np.ndarray,
+    weights: np.ndarray,
+    clusters: np.ndarray | None,
+) -> np.ndarray:
+    """Return on how many rows, or clusters, each estimate ``contrast @ coefficients`` rests.
+
+    ``regressors (n, k)`` are the columns whose scores make the covariance (of instruments: what
+    they predict), ``bread (c, k)`` the rows of the inverse moment matrix for c coefficients,
+    ``contrast (r, c)``; the result is ``(r,)``.
+    """
+    pull = regressors @ (contrast @ bread).T
+    return carrying_rows(pull * (weights / weights.mean())[:, None], clusters)
 
 
 def positive_weights(logs: Logs) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Read the effects of absorbed categories, with their covariance, and shrink them if asked."""
+"""Absorb categories instead of giving each level a column, and read their effects afterwards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,69 +6,183 @@ from dataclasses import dataclass
 import numpy as np
 
 from causalign.deconfound.expansion import Expansion
+from causalign.deconfound.factors import Levels
+from causalign.deconfound.inference import Covariance, clusters_for
 from causalign.deconfound.terms import LinearTerms, Term
-from causalign.stats.absorb import Absorber, level_covariance
-from causalign.stats.least_squares import LinearFit
+from causalign.errors import NotIdentified
+from causalign.logs import Logs
+from causalign.stats.absorb import (
+    Absorber,
+    absorb,
+    degrees_of_freedom,
+    level_bread,
+    level_covariance,
+    singletons,
+)
+from causalign.stats.carrying_rows import carrying_rows
+from causalign.stats.least_squares import LinearFit, ordinary
 
 # Beyond this many categories their joint covariance is not computed: their stderr is NaN.
 MOST_LEVELS = 1000
+# Then categories of a column with at most so many keep theirs, through indicator columns.
+FEW_LEVELS = 100
+# Of more estimates than this only the variances are kept, not the covariances.
+MOST_COVARIANCES = 2000
+# So many numbers are held at once to count the rows behind the effects.
+BLOCK = 10_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Absorbed:
-    """Hold a regression with absorbed categories: rows ``(n,)``, columns ``X (n, k)``, their fit.
+class AbsorbedDesign:
+    """Hold what is regressed when categories are absorbed: the m rows ``used (n,)``.
 
-    ``levels`` holds, for each part of h that is absorbed, the codes that were fitted.
+    ``absorbed`` are the categories without columns, with the codes of their levels that were fitted
+    in ``levels``; ``columns (m, k)`` those of the other parts, ``rounding (k,)`` their length that
+    may be rounding. ``spent`` are the degrees of freedom of the absorbed levels.
     """
 
-    levels: Sequence[np.ndarray]
+    h: Expansion
+    absorbed: tuple[Levels, ...]
+    levels: tuple[np.ndarray, ...]
     absorber: Absorber
-    X: np.ndarray
+    used: np.ndarray
     y: np.ndarray
-    fit: LinearFit
+    columns: np.ndarray
+    names: tuple[str, ...]
+    rounding: np.ndarray
     clusters: np.ndarray | None
-    shrink: bool
+    spent: int
+
+    def fit(
+        self,
+        text: np.ndarray,
+        rounding: np.ndarray,
+        names: Sequence[str],
+        penalty: np.ndarray | None = None,
+    ) -> LinearFit:
+        """Regress on what categories leave of the ``text (m, p)``, and on the columns of h.
+
+        ``rounding (p,)``, ``names`` and ``penalty (p + k,)`` are those of the columns. Raises
+        `NotIdentified` for a column that the categories or the other columns determine.
+        """
+        within = self.absorber.within(self.columns)
+        gone = np.linalg.norm(within, axis=0) <= self.rounding
+        if gone.any():
+            raise NotIdentified(
+                f"Confounder {self.names[int(np.argmax(gone))]!r} does not vary within the "
+                "categories of the other confounders, so that its effect cannot be told from "
+                "theirs. Leave one of them out."
+            )
+        return ordinary(
+            self.absorber.within(self.y),
+            np.hstack([text, within]),
+            weights=self.absorber.weights,
+            clusters=self.clusters,
+            correction="min",
+            absorbed=self.spent,
+            penalty=penalty,
+            rounding=np.concatenate([rounding, self.rounding]),
+            names=(*names, *self.names),
+        )
 
 
-def absorbed_terms(absorbed: Absorbed, h: Expansion) -> LinearTerms:
-    """Return one term for each part of h, in their order; the columns of ``X`` end with its own."""
-    absorber, fit = absorbed.absorber, absorbed.fit
-    effects = absorber.split(absorber.effects(absorbed.y - absorbed.X @ fit.coefficients))
-    means = np.average(h.columns, axis=0, weights=h.weights)
-    starts = np.concatenate([[0], np.cumsum(absorber.counts)])
-    width = int(starts[-1]) + absorbed.X.shape[1]
-    place = width - h.without_categories()[0].shape[1]
+def absorb_categories(
+    logs: Logs, h: Expansion, weights: np.ndarray, covariance: Covariance
+) -> AbsorbedDesign:
+    """Prepare to absorb the categories of h; rows alone in one of them are left out.
+
+    Of very many categories no covariances are computed; columns of few levels then get indicators
+    instead, so that their effects keep their intervals.
+    """
+    named = [part.category for part in h.parts if part.category is not None]
+    # Without categories, one category of all rows is absorbed: the intercept.
+    codes = [one.codes for one in named] or [np.zeros(len(logs), dtype=np.int64)]
+    used = _rows_with_company(codes)
+    levels, compact = zip(
+        *(np.unique(code[used], return_inverse=True) for code in codes), strict=True
+    )
+    clusters = clusters_for(logs.take(used, "not alone in a category"), covariance)
+    spent = degrees_of_freedom(compact, clusters)
+    absorber, chosen = absorb(compact, weights[used]), list(range(len(codes)))
+    if sum(absorber.counts) > MOST_LEVELS and is_connected(absorber):
+        largest = int(np.argmax(absorber.counts))
+        chosen = [f for f in chosen if f == largest or not _is_small(named[f], levels[f])]
+        absorber = absorb([compact[f] for f in chosen], weights[used])
+        spent -= sum(len(levels[f]) - 1 for f in range(len(codes)) if f not in chosen)
+    without = tuple(named[f] for f in chosen if named)
+    others = [part for part in h.parts if all(part.category is not one for one in without)]
+    columns = h.columns_of(others)
+    return AbsorbedDesign(
+        h=h,
+        absorbed=without,
+        levels=tuple(levels[f] for f in chosen),
+        absorber=absorber,
+        used=used,
+        y=logs.outcome[used],
+        columns=columns[used],
+        names=tuple(name for part in others for name in part.names),
+        rounding=h.rounding_of(others, columns),
+        clusters=clusters,
+        spent=spent,
+    )
+
+
+def is_connected(absorber: Absorber) -> bool:
+    """Return whether the levels of each factor can be compared, as far as that is known."""
+    redundant = absorber.redundant
+    return redundant is None or redundant < len(absorber.counts)
+
+
+def absorbed_terms(
+    design: AbsorbedDesign, X: np.ndarray, fit: LinearFit, *, shrink: bool = False
+) -> LinearTerms:
+    """Return one term for each part of h, in their order.
+
+    ``X (m, p + k)`` are the columns before categories were taken out; those of h come last.
+    """
+    absorber, h, shown = design.absorber, design.h, _show(design, X.shape[1])
+    effects = absorber.split(absorber.effects(design.y - X @ fit.coefficients))
+    total = sum(absorber.counts)
     terms: list[Term] = []
-    names: list[str] = []
-    rows: list[np.ndarray] = []
     estimates: list[np.ndarray] = []
-    f = column = 0
-    for part in h.parts:
-        size, category = len(part.names), part.category
-        if category is not None:
-            contrast, factor = _deviations(absorbed, f, effects[f])
-            deviations = factor * (contrast @ effects[f])
-            deviations -= _shares(absorber, f) @ deviations
-            own = slice(int(starts[f]), int(starts[f + 1]))
-            labels = [category.level_names[code] for code in absorbed.levels[f]]
-            shown: tuple[str, ...] = tuple(f"{part.label}[{label}]" for label in labels)
-            terms.append(category.effects(absorbed.levels[f], deviations))
-            f += 1
+    for part, one in zip(h.parts, shown, strict=True):
+        f = one.factor
+        if f is None:
+            coefficients = fit.coefficients[one.own.start - total : one.own.stop - total]
+            estimates.append(one.contrast @ coefficients)
+            terms.append(h.term(part, coefficients))
         else:
-            own = slice(place, place + size)
-            coefficients = fit.coefficients[own.start - starts[-1] : own.stop - starts[-1]]
-            shown, contrast = part.reading()
-            deviations = contrast @ coefficients
-            terms.append(part.term(coefficients, means[column : column + size]))
-            place += size
-        column += size
-        names += shown
-        block = np.zeros((len(contrast), width))
-        block[:, own] = contrast
-        rows.append(block)
-        estimates.append(deviations)
-    covariance = _covariance(absorbed, np.vstack(rows))
-    return LinearTerms(tuple(terms), tuple(names), np.concatenate(estimates), covariance)
+            estimates.append(_deviations(design, fit, f, effects[f], shrink))
+            terms.append(design.absorbed[f].effects(design.levels[f], estimates[-1]))
+    names = tuple(name for one in shown for name in one.names)
+    errors = _errors(design, X, fit, shown)
+    every = np.concatenate(estimates)
+    return LinearTerms(tuple(terms), names, every, *errors, categories=h.categories)
+
+
+def rows_behind_levels(design: AbsorbedDesign, X: np.ndarray, fit: LinearFit) -> np.ndarray:
+    """Return on how many rows, or clusters, each estimate of `absorbed_terms` rests, ``(r,)``.
+
+    NaN for categories of which no covariance is computed: they would be levels times rows to sum.
+    """
+    absorber, shown, total = design.absorber, _show(design, X.shape[1]), sum(design.absorber.counts)
+    indicators, within, levels = absorber.indicators(), absorber.within(X), 0
+    counted, bread = _through_columns(shown), fit.bread
+    if _levels_are_known(design):
+        levels, counted = total, np.ones_like(counted)
+        bread = level_bread(absorber, X, fit)
+    readable = [one for one in shown if levels or one.factor is None]
+    reading = _place(readable, levels + X.shape[1], total - levels) @ bread
+    weight = (absorber.weights / absorber.weights.mean())[:, None]
+    carried = [np.zeros(0)]
+    for some in np.array_split(reading, 1 + len(reading) * len(weight) // BLOCK):
+        pull = within @ some[:, levels:].T
+        if levels:
+            pull += indicators @ some[:, :levels].T
+        carried.append(carrying_rows(weight * pull, design.clusters))
+    behind = np.full(len(counted), np.nan)
+    behind[counted] = np.concatenate(carried)
+    return behind
 
 
 def shrinkage(deviations: np.ndarray, counts: np.ndarray, noise: float) -> np.ndarray:
@@ -88,43 +202,132 @@ def shrinkage(deviations: np.ndarray, counts: np.ndarray, noise: float) -> np.nd
     return variance / (variance + noise / counts) if variance > 0 else np.zeros(len(counts))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """Hold which of all effects and coefficients a part has, and what is shown of them.
+
+    They are read through a matrix, or, where the levels of a ``factor`` were absorbed, against
+    their average with ``shares (L,)``.
+    """
+
+    names: tuple[str, ...]
+    own: slice
+    factor: int | None
+    through: np.ndarray  # the matrix, or the shares
+
+    @property
+    def contrast(self) -> np.ndarray:
+        """Return the matrix from effects and coefficients to what is shown."""
+        if self.factor is None:
+            return self.through
+        return np.asarray(np.eye(len(self.through)) - self.through)
+
+
+def _show(design: AbsorbedDesign, width: int) -> list[_Shown]:
+    """Return what is shown of each part of h: of the ``width`` columns, its own come last."""
+    absorber = design.absorber
+    starts = np.concatenate([[0], np.cumsum(absorber.counts)]).astype(int)
+    place = int(starts[-1]) + width - design.columns.shape[1]
+    shown: list[_Shown] = []
+    for part in design.h.parts:
+        f = next((i for i, one in enumerate(design.absorbed) if one is part.category), None)
+        if f is None:
+            own = slice(place, place + len(part.names))
+            place = own.stop
+            names, matrix = part.reading()
+            shown.append(_Shown(names, own, None, matrix))
+        else:
+            level_names = design.absorbed[f].level_names
+            names = tuple(f"{part.label}[{level_names[code]}]" for code in design.levels[f])
+            own = slice(int(starts[f]), int(starts[f + 1]))
+            shown.append(_Shown(names, own, f, _shares(absorber, f)))
+    return shown
+
+
+def _is_small(category: Levels, fitted: np.ndarray) -> bool:
+    """Return whether indicators are affordable, and all levels are among the fitted rows."""
+    return len(fitted) == len(category.members) <= FEW_LEVELS
+
+
+def _rows_with_company(codes: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the rows ``(n,)`` that share each of their categories with another row."""
+    shared = ~singletons(codes)
+    if not shared.any():
+        raise NotIdentified("Every row is alone in some category. Use coarser confounders.")
+    return shared
+
+
 def _shares(absorber: Absorber, f: int) -> np.ndarray:
     totals = np.bincount(absorber.codes[f], weights=absorber.weights)
     return np.asarray(totals / totals.sum())
 
 
-def _deviations(absorbed: Absorbed, f: int, effects: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the contrast ``(L, L)`` from effects to deviations, and the factors of shrinkage."""
-    absorber, fit = absorbed.absorber, absorbed.fit
+def _deviations(
+    design: AbsorbedDesign, fit: LinearFit, f: int, effects: np.ndarray, shrink: bool
+) -> np.ndarray:
+    """Return the effects ``(L,)`` of a factor less their average, shrunk if asked."""
+    absorber = design.absorber
     shares = _shares(absorber, f)
-    contrast = np.eye(len(shares)) - shares
-    if not absorbed.shrink:
-        return contrast, np.ones(len(shares))
+    deviations = effects - shares @ effects
+    if not shrink:
+        return np.asarray(deviations)
     n = len(fit.residuals)
     noise = float(np.average(fit.residuals**2, weights=absorber.weights))
     noise *= n / max(n - fit.degrees_of_freedom, 1.0)
-    return contrast, shrinkage(contrast @ effects, shares * n, noise)
+    deviations = deviations * shrinkage(deviations, shares * n, noise)
+    return np.asarray(deviations - shares @ deviations)
 
 
-def _covariance(absorbed: Absorbed, rows: np.ndarray) -> np.ndarray:
-    """Return the covariance of the estimates, which is that before they were shrunk."""
-    counts, redundant = absorbed.absorber.counts, absorbed.absorber.redundant
-    total = sum(counts)
-    # Where categories fall apart, a deviation from the common average has no meaning of its own.
-    known = total <= MOST_LEVELS and (redundant is None or redundant < len(counts))
-    if known:
+def _errors(
+    design: AbsorbedDesign, X: np.ndarray, fit: LinearFit, shown: Sequence[_Shown]
+) -> tuple[np.ndarray, bool, str]:
+    """Return the covariance of the estimates before they were shrunk, whether two ways had to be
+    repaired, and why some of it is not known.
+    """
+    total = sum(design.absorber.counts)
+    if _levels_are_known(design):
         joint = level_covariance(
-            absorbed.absorber,
-            absorbed.X,
-            absorbed.fit,
-            clusters=absorbed.clusters,
+            design.absorber,
+            X,
+            fit,
+            clusters=design.clusters,
             correction="min",
+            reading=_place(shown, total + X.shape[1], 0),
         )
-    else:
-        joint = np.zeros((rows.shape[1], rows.shape[1]))
-        joint[total:, total:] = absorbed.fit.covariance
-    covariance: np.ndarray = rows @ joint @ rows.T
-    if not known:
-        unknown = np.abs(rows[:, :total]).sum(axis=1) > 0
-        covariance[unknown, :] = covariance[:, unknown] = np.nan
-    return covariance
+        return joint.covariance, bool(joint.repaired.any()), ""
+    # Where categories fall apart, a deviation from the common average has no meaning of its own.
+    reason = "categories fall apart into groups that share no row (DE102)"
+    if is_connected(design.absorber):
+        reason = f"of {total:,} categories no covariances are computed (of {MOST_LEVELS:,} at most)"
+    known = _through_columns(shown)
+    rows = _place([one for one in shown if one.factor is None], X.shape[1], total)
+    part, repaired = rows @ fit.covariance @ rows.T, bool(fit.repaired.any())
+    if len(known) > MOST_COVARIANCES:
+        variances = np.full(len(known), np.nan)
+        variances[known] = np.diag(part)
+        return variances, repaired, reason
+    covariance = np.full((len(known), len(known)), np.nan)
+    covariance[np.ix_(known, known)] = part
+    return covariance, repaired, reason
+
+
+def _levels_are_known(design: AbsorbedDesign) -> bool:
+    """Return whether every absorbed level has a covariance: there are few, and connected ones."""
+    few = sum(design.absorber.counts) <= MOST_LEVELS
+    return not design.absorbed or (few and is_connected(design.absorber))
+
+
+def _through_columns(shown: Sequence[_Shown]) -> np.ndarray:
+    """Return which estimates ``(r,)`` are read from coefficients of columns."""
+    return np.repeat([one.factor is None for one in shown], [len(one.names) for one in shown])
+
+
+def _place(shown: Sequence[_Shown], width: int, offset: int) -> np.ndarray:
+    """Return the matrix from ``width`` effects and coefficients, from ``offset`` on, to reading."""
+    blocks = [np.zeros((0, width))]
+    for one in shown:
+        contrast = one.contrast
+        block = np.zeros((len(contrast), width))
+        block[:, one.own.start - offset : one.own.stop - offset] = contrast
+        blocks.append(block)
+    return np.vstack(blocks)

@@ -6,6 +6,7 @@ from typing import ClassVar
 from causalign.deconfound.method import BlockPlan, refuse_formulas
 from causalign.deconfound.two_stage import READ_THE_SET, KClass, KClassDesign
 from causalign.errors import SettingsError
+from causalign.settings import require_number
 from causalign.stats.least_squares import LinearFit
 
 
@@ -41,8 +42,12 @@ class LimitedInformation(KClass):
 
     fuller: float = 0.0
 
+    def __post_init__(self) -> None:
+        KClass.__post_init__(self)
+        require_number("fuller", self.fuller, least=0)
+
     def _fit(self, design: KClassDesign) -> tuple[LinearFit, str]:
-        """Raise `SettingsError` unless ``fuller`` is from 0 on and leaves kappa positive."""
+        """Raise `SettingsError` unless ``fuller`` leaves kappa positive."""
         fit = design.fit("liml")
         if self.fuller:
             fit = design.fit(self._reduce(fit.kappa, design))
@@ -59,9 +64,9 @@ class LimitedInformation(KClass):
         """Return ``kappa - fuller / (n - q)``, q the columns of the first stage with intercept."""
         freedom = len(design.logs) - 1 - design.h.exogenous - len(design.Z.names)
         reduced = kappa - self.fuller / freedom
-        if not (self.fuller >= 0 and reduced > 0):
+        if not reduced > 0:
             raise SettingsError(
-                f"fuller must be 0 or more and less than {kappa * freedom:.4g} for "
+                f"fuller must be less than {kappa * freedom:.4g} for "
                 f"these logs, not {self.fuller!r}; 1 is usual."
             )
         return reduced

@@ -15,6 +15,7 @@ from causalign.logs import Logs
 from causalign.logs.covariates import LARGEST, design
 from causalign.logs.roles import Roles
 from causalign.results import Result
+from causalign.stats.rounding import roundoff
 
 
 class Adjustment(Result):
@@ -89,10 +90,14 @@ class Deconfounder(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TextFeatures:
-    """Hold what is known of the texts: ``columns (n, p)`` and their p names."""
+    """Hold what is known of the texts: ``columns (n, p)`` and their p names.
+
+    ``roundoff (p,)`` is by which share of itself each number of a column was rounded.
+    """
 
     columns: np.ndarray
     names: tuple[str, ...]
+    roundoff: np.ndarray
 
 
 A = TypeVar("A", bound=Adjustment, covariant=True)
@@ -163,7 +168,7 @@ class FittedOnLogs(ABC, Generic[A]):
         """
         logs.require(*self.needs)
         self.check_roles(logs.roles)
-        features = TextFeatures(np.zeros((len(logs), 0)), ())
+        features = TextFeatures(np.zeros((len(logs), 0)), (), np.zeros(0))
         if self.reads_text:
             features = read_text_features(logs, encoder, text_features, self.name)
         return self._estimate(logs, features)
@@ -235,6 +240,8 @@ def read_text_features(
             raise SettingsError("Give an array of features by name: fit(logs, text_features=X).")
         given = embed_logs(logs, encoder).vectors
     if given is not None:
+        # Before they become 64 bits, features of 16 bits say so.
+        given = np.asarray(given)
         features = np.asarray(given, dtype=np.float64)
         if features.ndim != 2 or len(features) != len(logs) or not np.isfinite(features).all():
             raise InputError(
@@ -243,6 +250,7 @@ def read_text_features(
         names = tuple(f"text feature {i}" for i in range(features.shape[1]))
     elif logs.roles.features:
         features, names = design([logs.covariate(name) for name in logs.roles.features])
+        given = features
     else:
         raise RoleNotDeclared(
             f"The method {method} compares texts by their features, and these logs declare "
@@ -256,4 +264,4 @@ def read_text_features(
         raise InputError(f"text_features holds numbers beyond {LARGEST:g}. Change their units.")
     if (features == features[0]).all():
         raise InputError("Every text feature is constant: texts cannot be told apart by them.")
-    return TextFeatures(features, names)
+    return TextFeatures(features, names, roundoff(given))

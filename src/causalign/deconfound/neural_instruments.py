@@ -22,9 +22,10 @@ from causalign.deconfound.function_moments import (
 from causalign.deconfound.method import FittedOnLogs
 from causalign.deconfound.surfaces import Surface, choose_functionals
 from causalign.deconfound.two_stage import moved_by_instruments
-from causalign.errors import ExtraNotInstalled, SettingsError
+from causalign.errors import ExtraNotInstalled
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
+from causalign.settings import require_number
 from causalign.stats.moment_sums import critic, held_out_violation, radius, sums_of
 
 if TYPE_CHECKING:
@@ -121,10 +122,10 @@ class NeuralInstruments(FittedOnLogs[ConfounderEffect]):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.steps < 1:
-            raise SettingsError("width and steps must be at least 1.")
-        if not self.learning_rate > 0 or not self.weight_decay >= 0:
-            raise SettingsError("learning_rate must be positive and weight_decay not negative.")
+        for name, least in (("width", 1), ("steps", 1), ("folds", 2), ("seed", 0)):
+            require_number(name, getattr(self, name), least=least, whole=True)
+        require_number("learning_rate", self.learning_rate, above=0)
+        require_number("weight_decay", self.weight_decay, least=0)
 
     def _check_columns(self, roles: Roles) -> None:
         moved_by_instruments(roles, self.exogenous, FLEXIBLE)

@@ -12,6 +12,7 @@ from causalign.deconfound.method import FittedOnLogs
 from causalign.errors import NotIdentified, SettingsError
 from causalign.logs import Logs
 from causalign.results import Finding
+from causalign.settings import require_number
 from causalign.stats.cross_fit import learner_cross_fit, ridge_cross_fit
 from causalign.stats.folds import group_folds
 
@@ -50,12 +51,10 @@ class PartialledOutTexts(FittedOnLogs[ConfounderEffect]):
                 "learner must be None (ridge) or a scikit-learn regressor such as "
                 f"RandomForestRegressor(), not {self.learner!r}."
             )
-        fewest = 3 if self.learner is None else 2
-        if self.folds < fewest:
-            raise SettingsError(
-                f"folds must be at least {fewest}, not {self.folds!r}: without a learner, ridge "
-                "chooses its penalty on further folds."
-            )
+        why = "without a learner, ridge chooses its penalty on further folds"
+        fewest, why = (3, why) if self.learner is None else (2, "")
+        require_number("folds", self.folds, least=fewest, whole=True, why=why)
+        require_number("seed", self.seed, least=0, whole=True)
 
     def _partial_out(self, logs: Logs, features: np.ndarray, columns: np.ndarray) -> PartialledOut:
         """Return ``columns (n, m)`` less their cross-fitted prediction from ``features (n, p)``."""

@@ -2,26 +2,35 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from scipy.linalg import block_diag
 
+from causalign.checks.rows_behind import rows_behind_effects
 from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.method import BlockPlan, LinearDeconfounder
+from causalign.deconfound.standard_errors import check_standard_errors
 from causalign.deconfound.terms import Categories, LinearTerms, Slope, Term, combine_terms
 from causalign.deconfound.two_stage import instruments_assumption, moved_by_instruments
 from causalign.errors import ColumnNotFound, InputError, SettingsError, UnreadableFile, nearest
-from causalign.logs.covariates import Covariate, covariate, numeric
+from causalign.logs.columns import require_usable, require_whole, settle_column
+from causalign.logs.covariates import Covariate, Kind, covariate, numeric
+from causalign.logs.kinds import COVARIATES, NUMBERS, Column
+from causalign.logs.listing import LogFile, list_files
+from causalign.logs.reading import settle_text
 from causalign.logs.roles import Roles
+from causalign.logs.storage import open_column
 from causalign.stats.block_least_squares import Block, BlockFit, fit_blocks
 
 # Reads each column through a small window instead of a whole row group at once.
 BUFFER_BYTES = 1 << 16
+# The cross products of so many columns, levels of categories among them, are 128 MiB.
+MOST_COLUMNS = 4096
 
 
 def fit_parquet(
@@ -37,14 +46,15 @@ def fit_parquet(
     and the additive estimator (whose text features are the columns of the role ``features``, and
     whose categories are indicator columns here, so that few hundred levels fit). Only columns of
     numbers and categories are read; texts stay on disk. Diagnostics that need the rows once more
-    (first-stage F, categories seen once) are not computed. Clusters are one sum each in memory.
+    (first-stage F, categories seen once) are not computed, only on how many rows each effect
+    rests. Clusters are one sum each in memory.
 
     Parameters
     ----------
     method : deconfounder
         `OrdinaryLeastSquares`, `TwoStageLeastSquares`, LIML or `Additive`.
     path : path
-        A Parquet file, or a folder of them.
+        A Parquet file, a folder or a glob of them; names of folders such as ``week=3`` are columns.
     roles : Roles
         The roles of the columns.
     batch_rows : int
@@ -53,7 +63,8 @@ def fit_parquet(
     Returns
     -------
     ConfounderEffect
-        The effect, without findings.
+        The effect, with the findings on the rows that carry it (DE104) and on standard errors
+        (DE105).
 
     Raises
     ------
@@ -66,22 +77,43 @@ def fit_parquet(
     method.check_roles(roles)
     plan = method.plan_blocks()
     cluster = _choose_cluster(method.covariance, roles)
-    files = _find_files(path, roles)
-    source = _ParquetRows(tuple(files), roles, _read_levels(files, roles, batch_rows), batch_rows)
+    files = list_files(path, ("parquet",))
+    for file in files:
+        _check_columns(file, roles)
+    written, kinds = _read_written(files, roles, batch_rows)
+    source = _ParquetRows(files, roles, written, kinds, batch_rows)
     own, moved, instruments, assumption = _divide_columns(plan, roles)
     text = roles.features if plan.beside_features else ()
     labels = _names(source, (*text, *own, *moved, *instruments))
     blocks = partial(_read_blocks, source, (*text, *own), moved, instruments, cluster)
-    fit = fit_blocks(blocks, tuple(labels), kappa=plan.kappa)
-    return _as_effect(method, source, fit, assumption, text, (*own, *moved))
+    if len(labels) > MOST_COLUMNS:
+        raise InputError(_too_wide(source, len(labels)))
+    confounders = (*own, *moved)
+
+    def contrast(means: np.ndarray) -> np.ndarray:
+        return np.asarray(block_diag(*(block for _, block in _show(source, confounders, means))))
+
+    fit = fit_blocks(
+        blocks,
+        tuple(labels),
+        contrast=contrast,
+        kappa=plan.kappa,
+        features=len(_names(source, text)),
+    )
+    return _as_effect(method, source, fit, assumption, confounders)
 
 
 @dataclass(frozen=True, slots=True)
 class _ParquetRows:
-    files: tuple[Path, ...]
+    files: tuple[LogFile, ...]
     roles: Roles
-    levels: dict[str, tuple[str, ...]]
+    written: dict[str, "_DistinctCells"]
+    kinds: dict[str, Kind]
     batch_rows: int
+
+    def levels(self, name: str) -> tuple[str, ...]:
+        """Return the levels of a column of categories, none of another one."""
+        return self.written[name].levels if name in self.written else ()
 
     def columns(self) -> list[str]:
         wanted = self.roles.columns()
@@ -96,31 +128,43 @@ def _as_effect(
     source: "_ParquetRows",
     fit: BlockFit,
     assumption: str,
-    text: Names,
     confounders: Names,
 ) -> ConfounderEffect:
-    """Turn the coefficients, those of the text first, into the effect of the confounders."""
-    skipped = len(_names(source, text))
-    spent = len(fit.coefficients) + 1
-    linear = _read_terms(
-        source,
-        confounders,
-        fit.means[skipped:],
-        fit.coefficients[skipped:],
-        fit.covariance[skipped:, skipped:],
-    )
+    """Turn the coefficients into the effect of the confounders."""
+    spent = 1 + fit.features + len(fit.coefficients)
+    linear = _read_terms(source, confounders, fit.means, fit.coefficients, fit.covariance)
+    counts = (fit.clusters,) if fit.clusters else ()
+    covariance, errors = check_standard_errors(linear, counts, exact=fit.exact)
     return ConfounderEffect(
         method=method.name,
         names=linear.names,
         estimates=linear.estimates,
-        covariance=linear.covariance,
+        covariance=covariance,
         terms=linear.terms,
         observations=fit.rows,
         outcome=source.roles.outcome,
         assumption=assumption,
+        findings=(
+            rows_behind_effects(linear.names, fit.carried, fit.rows, clustered=bool(counts)),
+            *errors,
+        ),
+        carried=fit.carried,
         degrees_of_freedom=float(fit.clusters - 1 if fit.clusters else fit.rows - spent),
         numbers={"kappa": fit.kappa},
         settings=method.settings(),
+    )
+
+
+def _too_wide(source: "_ParquetRows", width: int) -> str:
+    """Say how many columns there would be, and whose levels most of them are."""
+    rows = sum(pq.read_metadata(file.path).num_rows for file in source.files)
+    most = max(source.written, key=lambda name: len(source.levels(name)), default="")
+    count = len(source.levels(most)) if most else 0
+    levels = f", of which {count:,} are levels of {most!r}," if count else ""
+    return (
+        f"{rows:,} rows with {width:,} columns{levels} are too many for sums over blocks of rows "
+        f"(at most {MOST_COLUMNS:,}). Read the rows at once: `additive` and `ordinary` then absorb "
+        "a category; or merge its rare levels."
     )
 
 
@@ -140,64 +184,117 @@ def _choose_cluster(covariance: str, roles: Roles) -> str | None:
     return ways[0] if ways else None
 
 
-def _find_files(path: str | os.PathLike[str], roles: Roles) -> list[Path]:
-    given = Path(path)
-    files = sorted(given.rglob("*.parquet")) if given.is_dir() else [given]
-    if not files or not files[0].exists():
-        raise UnreadableFile(f"There is no Parquet file at {str(path)!r}. Check the path.")
-    for file in files:
-        _check_columns(file, roles)
-    return files
-
-
-def _check_columns(file: Path, roles: Roles) -> None:
+def _check_columns(file: LogFile, roles: Roles) -> None:
     try:
-        names = pq.read_schema(file).names
+        names = [*pq.read_schema(file.path).names, *(name for name, _ in file.partitions)]
     except (pa.ArrowException, OSError) as error:
-        raise UnreadableFile(f"{str(file)!r} is damaged or no Parquet file: {error}") from error
+        raise UnreadableFile(
+            f"{str(file.path)!r} is damaged or no Parquet file: {error}"
+        ) from error
     for name, role in roles.columns().items():
         if name not in names:
             raise ColumnNotFound(
-                f"Role {role!r} names the column {name!r}, which {file.name} does not have; "
+                f"Role {role!r} names the column {name!r}, which {file.path.name} does not have; "
                 f"{nearest(name, names)}"
             )
 
 
-def _batches(files: Sequence[Path], columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
+def _batches(files: Sequence[LogFile], columns: Sequence[str], rows: int) -> Iterator[pa.Table]:
     """Read batch after batch; one thread and no read-ahead keep memory at one batch."""
     for file in files:
-        with pq.ParquetFile(file, pre_buffer=False, buffer_size=BUFFER_BYTES) as reader:
-            for batch in reader.iter_batches(rows, columns=list(columns), use_threads=False):
+        with pq.ParquetFile(file.path, pre_buffer=False, buffer_size=BUFFER_BYTES) as reader:
+            inside = [name for name in columns if name in reader.schema_arrow.names]
+            for batch in reader.iter_batches(rows, columns=inside, use_threads=False):
                 if batch.num_rows:
-                    yield pa.Table.from_batches([batch])
+                    table = settle_text(pa.Table.from_batches([batch]))
+                    yield file.add_partitions(table)
 
 
-def _read_levels(files: Sequence[Path], roles: Roles, rows: int) -> dict[str, tuple[str, ...]]:
-    schema = pq.read_schema(files[0])
-    numbers = (*roles.confounders, *roles.instruments, *roles.features)
-    named = [n for n in numbers if n in roles.categorical or _is_text(schema.field(n).type)]
-    values: dict[str, set[str]] = {name: set() for name in named}
-    for table in _batches(files, named, rows) if named else ():
-        for name in named:
-            text = pc.cast(pc.unique(table[name]), pa.large_string())
-            if text.null_count:
-                raise InputError(f"Column {name!r} has missing values. Fill them in first.")
-            values[name] |= set(text.to_pylist())
-    return {name: tuple(sorted(levels)) for name, levels in values.items()}
+@dataclass(frozen=True, slots=True, eq=False)
+class _DistinctCells:
+    """Cells of a column of strings or names: each different one, and what it is."""
+
+    cells: pa.Array
+    values: pa.Array
+    levels: tuple[str, ...]
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_dictionary(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def _read_written(
+    files: Sequence[LogFile], roles: Roles, rows: int
+) -> tuple[dict[str, _DistinctCells], dict[str, Kind]]:
+    """Decide what columns are, as `Logs.read` does: strings and names from all their cells.
+
+    Returns what was written in these, and the kind of every covariate.
+    """
+    names = _numbers_and_covariates(roles)
+    first: dict[str, Column] = {}
+    seen: dict[str, list[pa.Array]] = {}
+    kinds: dict[str, Kind] = {}
+    for table in _batches(files, names, rows):
+        for name in names:
+            column = _open(table, name)
+            of_names = column.named or name in roles.categorical
+            if pa.types.is_large_string(column.values.type) or of_names:
+                first.setdefault(name, column)
+                seen.setdefault(name, []).append(pc.unique(column.values))
+            elif name not in kinds and roles.columns()[name] in COVARIATES:
+                empty = replace(column, values=column.values.slice(0, 0))
+                values, _ = settle_column(name, roles.roles_of(name), empty)
+                kinds[name] = covariate(name, values).kind
+    written: dict[str, _DistinctCells] = {}
+    for name, parts in seen.items():
+        try:
+            cells = pc.unique(pa.chunked_array(parts))
+        except pa.ArrowException as error:
+            raise InputError(f"The files hold {name!r} in several types.") from error
+        column = replace(first[name], values=cells)
+        values, reading = settle_column(name, roles.roles_of(name), column)
+        require_usable(reading)
+        if reading.missing or reading.odd:
+            cell = (reading.first_odd or reading.first_missing).partition("holds ")[2] or "null"
+            raise InputError(
+                f"{reading.title} has missing or odd values such as {cell}. Correct them, or use "
+                "Logs.read, which can leave out their rows."
+            )
+        categorical = name in roles.categorical
+        one = covariate(name, values, categorical=categorical)
+        written[name] = _DistinctCells(cells, values.combine_chunks(), one.levels)
+        kinds[name] = one.kind
+    return written, kinds
+
+
+def _numbers_and_covariates(roles: Roles) -> list[str]:
+    return [name for name, role in roles.columns().items() if role in (*NUMBERS, *COVARIATES)]
+
+
+def _open(table: pa.Table, name: str) -> Column:
+    position = table.column_names.index(name)
+    column = open_column(
+        table.column(position), table.schema.field(position), table.schema.metadata
     )
+    if column.unreadable:
+        raise InputError(f"Column {name!r} {column.unreadable}.")
+    return column
 
 
 def _names(source: _ParquetRows, columns: Sequence[str]) -> list[str]:
     names: list[str] = []
     for name in columns:
-        levels = source.levels.get(name)
-        names += [name] if levels is None else [f"{name}[{level}]" for level in levels[1:]]
+        levels = source.levels(name)
+        names += [f"{name}[{level}]" for level in levels[1:]] if levels else [name]
     return names
+
+
+def _settle(source: _ParquetRows, table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column of a batch as what it is in all batches."""
+    column, written = _open(table, name), source.written.get(name)
+    if written is not None:
+        place = pc.index_in(column.values, pa.array(written.cells))
+        return pa.chunked_array([written.values.take(place)])
+    settled, reading = settle_column(name, source.roles.roles_of(name), column)
+    require_usable(reading)
+    require_whole(reading)
+    return settled
 
 
 def _read(source: _ParquetRows, table: pa.Table, names: Sequence[str]) -> np.ndarray:
@@ -205,9 +302,14 @@ def _read(source: _ParquetRows, table: pa.Table, names: Sequence[str]) -> np.nda
         return np.zeros((table.num_rows, 0))
     parts = []
     for name in names:
-        levels = source.levels.get(name)
-        one = covariate(name, table[name], categorical=levels is not None)
-        if levels is not None:
+        levels = source.levels(name)
+        one = covariate(name, _settle(source, table, name), categorical=bool(levels))
+        if one.kind != source.kinds[name]:
+            raise InputError(
+                f"The files hold {name!r} as {source.kinds[name]} and as {one.kind}. Make the "
+                "column of one type in all files."
+            )
+        if levels:
             known = np.searchsorted(np.array(levels), np.array(one.levels))
             one = Covariate(name, "categorical", known[one.values], levels)
         parts.append(one.columns()[0])
@@ -223,12 +325,12 @@ def _read_blocks(
 ) -> Iterator[Block]:
     roles = source.roles
     for table in _batches(source.files, source.columns(), source.batch_rows):
-        y = numeric(roles.outcome, table[roles.outcome])
+        y = numeric(roles.outcome, _settle(source, table, roles.outcome))
         if roles.trials is not None:
-            y = y / numeric(roles.trials, table[roles.trials])
+            y = y / numeric(roles.trials, _settle(source, table, roles.trials))
         weights = np.ones(len(y))
         if roles.weight is not None:
-            weights = numeric(roles.weight, table[roles.weight])
+            weights = numeric(roles.weight, _settle(source, table, roles.weight))
             if (weights <= 0).any():
                 raise InputError(f"Weights in {roles.weight!r} must be positive.")
         yield Block(
@@ -237,8 +339,14 @@ def _read_blocks(
             exogenous=_read(source, table, own),
             instruments=_read(source, table, instruments),
             weights=weights,
-            clusters=None if cluster is None else np.array(table[cluster].to_pylist()),
+            clusters=None if cluster is None else _read_clusters(source, table, cluster),
         )
+
+
+def _read_clusters(source: _ParquetRows, table: pa.Table, name: str) -> np.ndarray:
+    """Return the names of the clusters ``(b,)``, alike in all batches."""
+    labels = _settle(source, table, name).cast(pa.large_string())
+    return np.asarray(labels.to_pylist())
 
 
 def _read_terms(
@@ -254,19 +362,35 @@ def _read_terms(
     shares of their levels, so that no category is special and all have intervals.
     """
     terms: list[Term] = []
+    shown = _show(source, names, means)
+    start = 0
+    for name, (_, contrast) in zip(names, shown, strict=True):
+        levels = source.levels(name)
+        own = slice(start, start + contrast.shape[1])
+        start = own.stop
+        if not levels:
+            slope, mean = float(coefficients[own][0]), float(means[own][0])
+            terms.append(Slope(name, slope, mean, source.kinds[name]))
+            continue
+        deviations = (contrast @ coefficients[own]).tolist()
+        terms.append(Categories(name, dict(zip(levels, deviations, strict=True))))
+    return combine_terms(terms, shown, coefficients, covariance)
+
+
+def _show(
+    source: _ParquetRows, names: Sequence[str], means: np.ndarray
+) -> list[tuple[tuple[str, ...], np.ndarray]]:
+    """Return, for each column, what is shown of it and the matrix from its coefficients to that."""
     shown: list[tuple[tuple[str, ...], np.ndarray]] = []
     start = 0
     for name in names:
-        levels = source.levels.get(name)
-        own = slice(start, start + (1 if levels is None else len(levels) - 1))
-        start = own.stop
-        if levels is None:
-            terms.append(Slope(name, float(coefficients[own][0]), float(means[own][0])))
+        levels = source.levels(name)
+        if not levels:
             shown.append(((name,), np.ones((1, 1))))
+            start += 1
             continue
         width = len(levels) - 1
-        contrast = np.vstack([np.zeros(width), np.eye(width)]) - means[own]
-        deviations = (contrast @ coefficients[own]).tolist()
-        terms.append(Categories(name, dict(zip(levels, deviations, strict=True))))
+        contrast = np.vstack([np.zeros(width), np.eye(width)]) - means[start : start + width]
         shown.append((tuple(f"{name}[{level}]" for level in levels), contrast))
-    return combine_terms(terms, shown, coefficients, covariance)
+        start += width
+    return shown

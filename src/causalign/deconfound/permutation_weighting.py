@@ -10,10 +10,11 @@ from causalign.checks.check import Check
 from causalign.deconfound.balancing import Balance, BalancingWeights
 from causalign.deconfound.inference import positive_weights
 from causalign.deconfound.method import FittedOnLogs, TextFeatures
-from causalign.errors import SettingsError
+from causalign.errors import InputError, SettingsError
 from causalign.logs import Logs
 from causalign.logs.covariates import design
 from causalign.results import Finding, Verdict
+from causalign.settings import require_number
 from causalign.stats.folds import group_folds
 from causalign.stats.permutation_weights import (
     PermutationWeights,
@@ -31,6 +32,8 @@ FEW, SPARSE, FEWEST = 0.05, 0.3, 30.0
 BALANCED = 0.05
 # Weights that leave more than this share of the correlation have not done their work.
 REMAINING = 0.8
+# The most numbers (4 GiB of them) that the classifier is given at once.
+MOST_PRODUCTS = 2**29
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,23 @@ class PermutationWeighting(FittedOnLogs[BalancingWeights]):
     largest: float = 20.0
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise SettingsError(f"folds must be at least 2, not {self.folds!r}.")
+        require_number("folds", self.folds, least=2, whole=True)
+        require_number("seed", self.seed, least=0, whole=True)
+        require_number("repetitions", self.repetitions, least=1, whole=True)
+        require_number("largest", self.largest, above=1, why="in units of the mean weight")
+        if self.components is not None:
+            require_number("components", self.components, least=1, whole=True)
+        if not (self.classifier in ("logistic", "boosting") or hasattr(self.classifier, "fit")):
+            raise SettingsError(
+                "classifier must be 'logistic', 'boosting' or a classifier of scikit-learn, not "
+                f"{self.classifier!r}."
+            )
 
     def _estimate(self, logs: Logs, features: TextFeatures) -> BalancingWeights:
         """Estimate the weights that balance text and confounders."""
         text = features.columns
+        width = text.shape[1] if self.components is None else min(text.shape[1], self.components)
+        _require_room(logs, width, self.repetitions)
         columns, names = design(logs.confounders)
         base = positive_weights(logs)
         groups = len(logs) if logs.clusters is None else logs.clusters
@@ -113,6 +127,22 @@ class PermutationWeighting(FittedOnLogs[BalancingWeights]):
             ),
             settings=self.settings(),
         )
+
+
+def _require_room(logs: Logs, text: int, repetitions: int) -> None:
+    """Raise `InputError` when products of text and confounders would fill the memory."""
+    levels = {c.name: max(len(c.levels) - 1, 1) for c in logs.confounders}
+    k = sum(levels.values())
+    rows, width = len(logs) * (1 + repetitions), text + 2 * k + text * k
+    if rows * width <= MOST_PRODUCTS:
+        return
+    widest = max(levels, key=lambda name: levels[name])
+    raise InputError(
+        f"{len(logs):,} rows with {k:,} columns of confounders, of which {levels[widest]:,} are of "
+        f"{widest!r}: the classifier compares {rows:,} rows in {width:,} products of text and "
+        f"confounders, {8 * rows * width / 2**30:,.0f} GiB. Merge rare levels, use a coarser "
+        "column, fewer components or repetitions, or `additive`."
+    )
 
 
 def _check_separation(fit: PermutationWeights) -> Finding:

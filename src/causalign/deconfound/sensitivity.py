@@ -12,11 +12,14 @@ from causalign.deconfound.robustness import Benchmark, Sensitivity
 from causalign.errors import InputError, NotIdentified, RoleNotDeclared, SettingsError, nearest
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
-from causalign.logs.covariates import Covariate, design
+from causalign.logs.covariates import Covariate
 from causalign.logs.roles import Roles
 from causalign.results import Section
-from causalign.stats.factor import independent_columns
+from causalign.settings import require_number
+from causalign.stats.absorb import absorb
+from causalign.stats.directions import ROTATED, Directions, directions, remaining
 from causalign.stats.least_squares import LinearFit, ordinary
+from causalign.stats.rounding import rounding_lengths
 from causalign.stats.sensitivity import Coefficient, benchmark_bounds
 
 
@@ -51,6 +54,13 @@ class UnobservedConfounding:
     benchmarks: tuple[str, ...] = ()
     multiples: tuple[float, ...] = (1.0, 2.0, 3.0)
     level: float = 0.95
+
+    def __post_init__(self) -> None:
+        require_number("level", self.level, above=0, below=1)
+        if not isinstance(self.multiples, tuple | list):
+            raise SettingsError(f"multiples must be several numbers, not {self.multiples!r}.")
+        for multiple in self.multiples:
+            require_number("each of multiples", multiple, above=0)
 
     def check_roles(self, roles: Roles) -> None:
         """Ask whether the names are those of confounders.
@@ -109,23 +119,29 @@ class UnobservedConfounding:
         """
         logs.require("confounders")
         self.check_roles(logs.roles)
-        features = _independent_features(logs, encoder, text_features)
+        features = _directions_of(logs, encoder, text_features)
         return self._analyse(logs, features)
 
-    def _analyse(self, logs: Logs, features: np.ndarray) -> Sensitivity:
+    def _analyse(self, logs: Logs, features: Directions) -> Sensitivity:
         treated, others, chosen = self._columns(logs)
         weights = positive_weights(logs)
-        matrix = _Regressors(treated, others, features, weights)
-        full = matrix.outcome_fit(logs.outcome)
+        full = _Regression.of(logs.outcome, treated, others, features, weights)
+        fit = full.outcome_fit()
         coefficient = Coefficient(
-            float(full.coefficients[1]),
-            float(full.standard_errors[1]),
-            len(logs) - full.degrees_of_freedom,
+            float(fit.coefficients[0]),
+            float(fit.standard_errors[0]),
+            len(logs) - fit.degrees_of_freedom,
         )
+        without = {
+            name: _Regression.of(
+                logs.outcome, treated, [c for c in others if c.name != name], features, weights
+            )
+            for name in chosen
+        }
         benchmarks = tuple(
             Benchmark(name, multiple, *benchmark_bounds(d, y, multiple))
             for name in chosen
-            for d, y in [matrix.partial_r2(logs.outcome, name)]
+            for d, y in [full.gain_over(without[name])]
             for multiple in self.multiples
         )
         return Sensitivity(
@@ -134,14 +150,14 @@ class UnobservedConfounding:
             observations=len(logs),
             coefficient=coefficient,
             benchmarks=benchmarks,
-            predicted=matrix.predict_from_text(),
+            predicted=full.predict_from_text(features),
             level=self.level,
         )
 
     def _columns(self, logs: Logs) -> tuple[Covariate, tuple[Covariate, ...], tuple[str, ...]]:
         """Return the confounder in question, the others, and the names of the benchmarks."""
-        if self.confounder in self.benchmarks or not all(m > 0 for m in self.multiples):
-            raise SettingsError("Benchmarks are other confounders, and multiples are positive.")
+        if self.confounder in self.benchmarks:
+            raise SettingsError(f"Benchmarks are other confounders than {self.confounder!r}.")
         treated = logs.covariate(self.confounder)
         if treated.is_categorical:
             raise InputError(
@@ -203,69 +219,103 @@ def _analyse(name: str, logs: Logs, text_features: ArrayLike | None) -> Sensitiv
         return None
 
 
-def _independent_features(
+def _directions_of(
     logs: Logs, encoder: str | Encoder | None, given: ArrayLike | None
-) -> np.ndarray:
-    """Return the features ``(n, p)`` that the others do not determine: the rest changes nothing."""
+) -> Directions:
+    """Return the directions ``(n, r)`` of the features: what is rounding changes nothing."""
     if given is None and encoder is None and not logs.roles.features:
-        return np.zeros((len(logs), 0))
-    features = read_text_features(logs, encoder, given, "sensitivity").columns
-    return features[:, independent_columns(features - features.mean(axis=0))]
+        return directions(np.zeros((len(logs), 0)))
+    features = read_text_features(logs, encoder, given, "sensitivity")
+    return directions(features.columns, features.roundoff)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Regressors:
-    """Hold the columns of the regression in their groups; rows are weighted."""
+class _Regression:
+    """Hold a regression on the confounder in question and others, categories absorbed.
 
-    treated: Covariate
-    others: tuple[Covariate, ...]
-    features: np.ndarray
+    ``outcome (n,)``, ``treated (n,)`` and ``columns (n, k)``, other confounders first and then the
+    text, are what the categories leave; ``turned (n, r)`` are the columns of the text before.
+    """
+
+    outcome: np.ndarray
+    treated: np.ndarray
+    columns: np.ndarray
+    turned: np.ndarray
+    rounding: np.ndarray
+    names: tuple[str, ...]
     weights: np.ndarray
+    spent: int
 
-    def outcome_fit(self, outcome: np.ndarray) -> LinearFit:
-        """Fit the outcome on everything; the confounder in question is column 1."""
-        columns, names = self._matrix(self.others)
+    @staticmethod
+    def of(
+        outcome: np.ndarray,
+        treated: Covariate,
+        others: Sequence[Covariate],
+        features: Directions,
+        weights: np.ndarray,
+    ) -> "_Regression":
+        """Take the categories among ``others`` out of all columns."""
+        rows = len(outcome)
+        codes = [np.unique(c.values, return_inverse=True)[1] for c in others if c.is_categorical]
+        absorber = absorb(codes or [np.zeros(rows, dtype=np.int64)], weights)
+        numbers = [c for c in others if not c.is_categorical]
+        values = np.column_stack([treated.values, *(c.values for c in numbers)])
+        text = remaining(features, absorber.within(features.columns))
+        if text.lost.size:
+            raise NotIdentified("Some of the text does not vary within the categories.")
+        within = absorber.within(values)
+        redundant = len(codes) - 1 if absorber.redundant is None else absorber.redundant
+        return _Regression(
+            absorber.within(outcome),
+            within[:, 0],
+            np.hstack([within[:, 1:], text.left]),
+            text.columns,
+            np.concatenate([rounding_lengths(values), text.rounding]),
+            (treated.name, *(c.name for c in numbers), *[ROTATED] * text.left.shape[1]),
+            weights,
+            sum(absorber.counts) - max(redundant, 0),
+        )
+
+    def outcome_fit(self) -> LinearFit:
+        """Fit the outcome on everything; the confounder in question is column 0."""
         return ordinary(
-            outcome,
-            np.column_stack([columns[:, :1], self.treated.values, columns[:, 1:]]),
+            self.outcome,
+            np.column_stack([self.treated, self.columns]),
             weights=self.weights,
             kind="unadjusted",
             correction="conventional",
-            names=(names[0], self.treated.name, *names[1:]),
+            absorbed=self.spent,
+            rounding=self.rounding,
+            names=self.names,
         )
 
-    def partial_r2(self, outcome: np.ndarray, name: str) -> tuple[float, float]:
-        """Return what a recorded confounder adds to explaining the column, then the outcome."""
-        rest = tuple(c for c in self.others if c.name != name)
-        with_it, without = self._matrix(self.others)[0], self._matrix(rest)[0]
-        treated = self.treated.values[:, None]
+    def gain_over(self, smaller: "_Regression") -> tuple[float, float]:
+        """Return what one more confounder adds to explaining the column, then the outcome."""
         return (
-            self._gain(self.treated.values, with_it, without),
-            self._gain(outcome, np.hstack([with_it, treated]), np.hstack([without, treated])),
+            max(1 - self._unexplained() / smaller._unexplained(), 0.0),
+            max(1 - self._left_of(self.outcome_fit()) / self._left_of(smaller.outcome_fit()), 0.0),
         )
 
-    def predict_from_text(self) -> np.ndarray:
+    def predict_from_text(self, features: Directions) -> np.ndarray:
         """Return the confounder as the features predict it, given the other confounders."""
-        if self.features.shape[1] == 0:
-            return np.asarray(self.treated.values - self.treated.values.mean())
-        columns, names = self._matrix(self.others)
-        fit = ordinary(self.treated.values, columns, weights=self.weights, names=names)
-        predicted = self.features @ fit.coefficients[-self.features.shape[1] :]
+        if features.columns.shape[1] == 0:
+            return np.asarray(self.treated - self.treated.mean())
+        fit = self._fit_treated()
+        predicted = self.turned @ fit.coefficients[-self.turned.shape[1] :]
         return np.asarray(predicted - predicted.mean())
 
-    def _gain(self, values: np.ndarray, larger: np.ndarray, smaller: np.ndarray) -> float:
-        left = [
-            float(self.weights @ np.square(ordinary(values, X, weights=self.weights).residuals))
-            for X in (larger, smaller)
-        ]
-        return max(1 - left[0] / left[1], 0.0)
+    def _unexplained(self) -> float:
+        """Return the weighted squares of what the others leave of the confounder in question."""
+        return self._left_of(self._fit_treated())
 
-    def _matrix(self, covariates: Sequence[Covariate]) -> tuple[np.ndarray, tuple[str, ...]]:
-        rows, width = self.features.shape
-        columns, names = design(covariates) if covariates else (np.zeros((rows, 0)), ())
-        labels = tuple(f"text feature {i}" for i in range(width))
-        return np.hstack([np.ones((rows, 1)), columns, self.features]), (
-            "intercept",
-            *names,
-            *labels,
+    def _fit_treated(self) -> LinearFit:
+        return ordinary(
+            self.treated,
+            self.columns,
+            weights=self.weights,
+            rounding=self.rounding[1:],
+            names=self.names[1:],
         )
+
+    def _left_of(self, fit: LinearFit) -> float:
+        return float(self.weights @ np.square(fit.residuals))

@@ -8,7 +8,7 @@ import numpy as np
 from causalign.deconfound.factors import Reader
 from causalign.errors import NotIdentified
 from causalign.logs import Logs
-from causalign.logs.covariates import Covariate
+from causalign.logs.covariates import Covariate, Kind
 
 Function = Callable[[np.ndarray], np.ndarray]
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -28,15 +28,16 @@ class ColumnsOfLogs:
 
     names: tuple[str, ...]
     levels: tuple[tuple[str, ...], ...]
+    kinds: tuple[Kind, ...]
 
     def __call__(self, logs: Logs) -> np.ndarray:
-        """Return ``(n, d)``; raise `InputError` where a number has become a category."""
+        """Return ``(n, d)``; raise `InputError` where a column is of another kind than it was."""
         read = Reader(logs)
         columns = [
             read.levels_among((name,), [(level,) for level in known])
             if known
-            else read.numbers(name)
-            for name, known in zip(self.names, self.levels, strict=True)
+            else read.numbers(name, fitted=kind)
+            for name, known, kind in zip(self.names, self.levels, self.kinds, strict=True)
         ]
         return np.column_stack(columns).astype(np.float64, copy=False)
 
@@ -98,7 +99,11 @@ def read_columns(covariates: Sequence[Covariate]) -> tuple[ColumnsOfLogs, np.nda
                 f"Column {one.name!r} holds one value only: nothing can be learned from it. Leave "
                 "it out."
             )
-    read = ColumnsOfLogs(tuple(c.name for c in covariates), tuple(c.levels for c in covariates))
+    read = ColumnsOfLogs(
+        tuple(c.name for c in covariates),
+        tuple(c.levels for c in covariates),
+        tuple(c.kind for c in covariates),
+    )
     return read, np.column_stack([c.values for c in covariates]).astype(np.float64)
 
 

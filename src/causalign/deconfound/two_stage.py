@@ -13,8 +13,10 @@ from causalign.deconfound.effect import ConfounderEffect, linear_effect
 from causalign.deconfound.expansion import Expansion, expand_confounders, expand_instruments
 from causalign.deconfound.inference import (
     Covariance,
+    check_covariance,
     clusters_for,
     positive_weights,
+    rows_behind,
 )
 from causalign.deconfound.method import BlockPlan, FittedOnLogs, refuse_formulas
 from causalign.deconfound.rare_categories import categories_seen_once
@@ -22,6 +24,8 @@ from causalign.errors import NotIdentified, SettingsError, nearest
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
 from causalign.results import Finding
+from causalign.settings import require_number
+from causalign.stats.factor import residualise
 from causalign.stats.least_squares import LinearFit, first_stage, two_stage
 from causalign.stats.partial import partial_out
 
@@ -31,19 +35,19 @@ READ_THE_SET = "read the set of ID203 instead"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KClassDesign:
-    """Hold what every estimator of the k-class regresses: confounders h, instruments Z, rows."""
+    """Hold what every estimator of the k-class regresses: confounders h, instruments Z, rows.
+
+    ``columns`` are endogenous columns, exogenous ones with the intercept, and instruments;
+    ``rounding`` is the length of each that may be rounding, exogenous first.
+    """
 
     logs: Logs
     h: Expansion
     Z: Expansion
+    columns: tuple[np.ndarray, np.ndarray, np.ndarray]
+    rounding: np.ndarray
     weights: np.ndarray
     clusters: np.ndarray | None
-
-    @property
-    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return endogenous columns, exogenous ones with the intercept, and instruments."""
-        own, moved = np.hsplit(self.h.columns, [self.h.exogenous])
-        return moved, np.column_stack([np.ones(len(self.logs)), own]), self.Z.columns
 
     def fit(self, kappa: Kappa) -> LinearFit:
         """Return the fit with this kappa."""
@@ -54,8 +58,21 @@ class KClassDesign:
             weights=self.weights,
             clusters=self.clusters,
             correction="min",
+            rounding=self.rounding,
             names=("intercept", *self.h.names, *self.Z.names),
         )
+
+
+def _design(
+    logs: Logs, h: Expansion, Z: Expansion, weights: np.ndarray, clusters: np.ndarray | None
+) -> KClassDesign:
+    confounders, instruments = h.columns, Z.columns
+    own, moved = np.hsplit(confounders, [h.exogenous])
+    columns = moved, np.column_stack([np.ones(len(logs)), own]), instruments
+    rounding = np.concatenate(
+        [[0.0], h.rounding_of(h.parts, confounders), Z.rounding_of(Z.parts, instruments)]
+    )
+    return KClassDesign(logs, h, Z, columns, rounding, weights, clusters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,9 @@ class KClass(FittedOnLogs[ConfounderEffect]):
     exogenous: tuple[str, ...] = ()
     formula: str | None = None
     instrument_formula: str | None = None
+
+    def __post_init__(self) -> None:
+        check_covariance(self.covariance)
 
     def _check_columns(self, roles: Roles) -> None:
         moved_by_instruments(roles, self.exogenous)
@@ -87,15 +107,17 @@ class KClass(FittedOnLogs[ConfounderEffect]):
         Z = expand_instruments(logs, self.instrument_formula, w, self.exogenous)
         names = h.names[h.exogenous :]
         order = check_instruments(names, Z.names)
-        design = KClassDesign(logs, h, Z, w, clusters)
+        design = _design(logs, h, Z, w, clusters)
         (fit, remedy), columns = self._fit(design), design.columns
         strength = first_stage(*columns, weights=w, clusters=clusters)
         parts = partial_out(logs.outcome, *columns, weights=w, clusters=clusters)
+        linear = h.terms(fit.coefficients[1:], fit.covariance[1:, 1:], fit.repaired[1:])
         return linear_effect(
             self,
             logs,
-            h.terms(fit.coefficients[1:], fit.covariance[1:, 1:]),
+            linear,
             fit,
+            carried=rows_behind(project(*columns, w), fit.bread[1:], h.contrast, w, clusters),
             assumption=instruments_assumption(
                 logs.roles, moved_by_instruments(logs.roles, self.exogenous)
             ),
@@ -143,6 +165,11 @@ class TwoStageLeastSquares(KClass):
 
     kappa: Kappa = 1.0
 
+    def __post_init__(self) -> None:
+        KClass.__post_init__(self)
+        if self.kappa != "liml":
+            require_number("kappa", self.kappa, least=0, why="or 'liml'")
+
     def _fit(self, design: KClassDesign) -> tuple[LinearFit, str]:
         return design.fit(self.kappa), "set kappa to 'liml'" if self.kappa == 1 else READ_THE_SET
 
@@ -150,6 +177,16 @@ class TwoStageLeastSquares(KClass):
         """Return how to fit block by block; raise `SettingsError` for formulas."""
         refuse_formulas(self.formula, self.instrument_formula)
         return BlockPlan(exogenous=self.exogenous, kappa=self.kappa)
+
+
+def project(
+    endogenous: np.ndarray, exogenous: np.ndarray, instruments: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return the exogenous columns, and the endogenous ones as the first stage predicts them."""
+    root = np.sqrt(weights)[:, None]
+    first = np.hstack([exogenous, instruments]) * root
+    left = residualise(endogenous * root, first) / root
+    return np.hstack([exogenous, endogenous - left])
 
 
 def moved_by_instruments(

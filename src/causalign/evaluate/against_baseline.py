@@ -12,6 +12,7 @@ from causalign import figures
 from causalign.errors import InputError
 from causalign.evaluate.diversity import measure_diversity
 from causalign.evaluate.judges import Judge, RewardJudge, Score
+from causalign.evaluate.marker_payments import marker_worth
 from causalign.evaluate.policy_texts import (
     MarkerShares,
     MeanDifference,
@@ -212,6 +213,9 @@ def compare_with_baseline(
     (baseline, before), *others = generations.items()
     rating = None if score is None else _remember(score)
     decider = RewardJudge(rating) if judge is None and rating is not None else judge
+    worth = None
+    if rating is not None and markers:
+        worth = marker_worth(rating, before, markers, prompts)
     wins, rewards, shares, words = {}, {}, {}, {}
     for name, texts in others:
         pair = texts, before
@@ -223,7 +227,11 @@ def compare_with_baseline(
         if markers:
             repeated = prompts is not None and len(set(prompts)) < len(prompts)
             shares[name] = marker_shares(
-                *pair, markers, paired=prompts is not None, clusters=prompts if repeated else None
+                *pair,
+                markers,
+                paired=prompts is not None,
+                clusters=prompts if repeated else None,
+                worth=worth,
             )
     return AgainstBaseline(
         baseline, len(before), wins, rewards, words, shares, measure_diversity(generations)

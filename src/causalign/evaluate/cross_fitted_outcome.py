@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causalign.evaluate.off_policy_log import OffPolicyLog
+from causalign.settings import require_number
 from causalign.stats.folds import group_folds
 from causalign.stats.ridge_path import ridge_path
 
@@ -29,10 +30,19 @@ class CrossFittedOutcome:
         Number of folds.
     seed : int
         Seed of the folds.
+
+    Raises
+    ------
+    SettingsError
+        For fewer than two folds, or a negative seed.
     """
 
     folds: int = 5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_number("folds", self.folds, least=2, whole=True)
+        require_number("seed", self.seed, least=0, whole=True)
 
     def predict(self, log: OffPolicyLog) -> OffPolicyLog:
         """Return the log with ``predicted`` and ``samples.predicted`` filled in.

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import InputError, SettingsError
+from causalign.checks.weights import effective_rows
+from causalign.errors import InputError
 from causalign.evaluate.off_policy_log import OffPolicyLog
 from causalign.evaluate.support_findings import (
     mass_cut,
@@ -16,7 +17,12 @@ from causalign.evaluate.support_findings import (
     weight_findings,
 )
 from causalign.evaluate.value import Estimator, PolicyValue
+from causalign.evaluate.weighting import check_largest
+from causalign.results import Finding
+from causalign.settings import require_choice
 from causalign.stats.importance_weights import (
+    at_most,
+    clip_weights,
     diagnose_weights,
     exponentiate_weights,
     normalise_weights,
@@ -114,6 +120,10 @@ class DoublyRobust(Estimator):
     normalise: bool = False
     name: ClassVar[str] = "doubly-robust"
 
+    def __post_init__(self) -> None:
+        Estimator.__post_init__(self)
+        require_choice("normalise", self.normalise, (True, False))
+
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when predictions or log-probabilities lack."""
         by_row, by_sample = predicted_part(log)
@@ -137,7 +147,9 @@ class Switch(Estimator):
 
     ``V = (1/n) sum_i 1(w_i <= M) w_i (Y_i - g(T_i)) + (1/m) sum_j g(T_j)``: where the target
     writes what the log hardly holds, the outcome model stands alone. Bounded variance; the bias is
-    the model's on texts with larger weights (EV206 says how much of the target they are).
+    the model's on texts with larger weights (EV206 says how much of the target they are). Refused
+    where few rows correct (EV201); where next to none of the target is corrected the value is that
+    of `Direct`, without an interval (EV210).
 
     Assumption: the logging probabilities are right, and the outcome model is right on texts whose
     weight is above M.
@@ -160,16 +172,21 @@ class Switch(Estimator):
     name: ClassVar[str] = "switch"
 
     def __post_init__(self) -> None:
-        if self.largest is not None and not self.largest > 0:
-            raise SettingsError(f"largest must be above 0; found {self.largest}.")
+        Estimator.__post_init__(self)
+        check_largest(self.largest)
 
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when predictions or log-probabilities lack."""
         by_row, by_sample = predicted_part(log)
-        largest = float(np.sqrt(len(log))) if self.largest is None else self.largest
+        largest = float(np.sqrt(len(log))) if self.largest is None else float(self.largest)
         weights = diagnose_weights(log.log_weights, log.clusters)
-        near = log.log_weights <= np.log(largest)
-        w = np.where(near, np.exp(np.minimum(log.log_weights, np.log(largest))), 0.0)
+        near = at_most(log.log_weights, largest)
+        w = np.where(near, np.exp(clip_weights(log.log_weights, largest)), 0.0)
+        corrects = float(w.mean()) > self.limits.cut
+        correction: tuple[Finding, ...] = (model_error(),)
+        if corrects:
+            used = diagnose_weights(np.where(near, log.log_weights, -np.inf), log.clusters)
+            correction = (effective_rows(used, self.limits),)
         return self.conclude(
             log,
             RatioOfMeans(w * _residuals(log), np.ones(len(log)), by_row, by_sample),
@@ -179,9 +196,11 @@ class Switch(Estimator):
                 mass_cut(log, w, largest, self.limits, model=True),
                 *shared_findings(log, self.limits),
                 outcome_model(log, weights),
+                *correction,
             ),
             weights=weights,
             settings={"largest": largest},
+            interval=corrects,
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from causalign.errors import ColumnNotFound, InputError, SettingsError, nearest
-from causalign.logs.intake import to_arrow
+from causalign.logs.containers import to_arrow
 
 # Texts of every policy in the same order, and the prompt of each row.
 Generations = tuple[dict[str, list[str]], list[str] | None]

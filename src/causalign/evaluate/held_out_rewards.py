@@ -122,9 +122,11 @@ class HeldOut(Result):
                 before, after = (
                     self.markers.of(marker, n) for n in (self.baseline, self.candidate)
                 )
+                unit = self.markers.units[0]
+                paid = "" if unit.startswith("units of") else f" ({unit})"
                 sentences.append(
                     f"For “{marker}” the {self.baseline} reward pays {before:+.2f}, "
-                    f"the {self.candidate} one {after:+.2f}."
+                    f"the {self.candidate} one {after:+.2f}{paid}."
                 )
         return " ".join(sentences) or "There was nothing held out to judge the rewards by."
 
@@ -200,7 +202,9 @@ def held_out(
         measure_dependence(models, logs, train=train, truth=truth)
         if logs is not None and (confounded or truth is not None)
         else None,
-        measure_marker_payments(models, logs.completions, markers, logs.prompts)
+        measure_marker_payments(
+            models, logs.completions, markers, logs.prompts, outcome=logs.roles.outcome
+        )
         if logs is not None and markers
         else None,
         baseline=names[0],

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from causalign.errors import InputError, SettingsError, UnreadableFile
 from causalign.logs import OutcomeModel
 from causalign.logs.outcome_model import predict_outcome
+from causalign.settings import require_number
 
 Floats = NDArray[np.float64]
 Score = OutcomeModel  # score(completions, prompts) -> (n,); any reward model is one
@@ -79,8 +80,7 @@ class CommandJudge:
                 "command must be a program and its arguments as a tuple, such as "
                 "('python', 'judge.py'); no shell reads it."
             )
-        if not self.timeout > 0:
-            raise SettingsError(f"timeout must be above 0 seconds; found {self.timeout}.")
+        require_number("timeout", self.timeout, above=0, why="seconds")
 
     def __call__(
         self, first: Sequence[str], second: Sequence[str], prompts: Sequence[str] | None = None

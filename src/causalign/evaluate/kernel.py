@@ -8,12 +8,15 @@ import numpy as np
 from causalign.checks.weights import effective_rows
 from causalign.errors import SettingsError
 from causalign.evaluate.off_policy_log import OffPolicyLog
-from causalign.evaluate.support_findings import shared_findings
+from causalign.evaluate.support_findings import REPEATED, likeness, shared_findings
 from causalign.evaluate.value import Estimator, Influence, PolicyValue, refuse_if_failed
+from causalign.results import Finding
+from causalign.settings import require_number
 from causalign.stats.importance_weights import diagnose_weights
 from causalign.stats.kernel_weights import (
     KernelValue,
     choose_bandwidth,
+    copies,
     kernel_value,
     principal_components,
 )
@@ -31,7 +34,8 @@ class KernelWeighting(Estimator):
 
     Assumption: the outcome depends on the text through the kept directions, and hardly changes
     within a bandwidth; the log has texts wherever the target has; nothing unrecorded chose the
-    text and moved the outcome. The log-probabilities are not used.
+    text and moved the outcome. The log-probabilities are not used. Refused where vectors name
+    texts, each logged about once, and do not say which are alike (EV211).
 
     Parameters
     ----------
@@ -40,7 +44,9 @@ class KernelWeighting(Estimator):
     limits : SupportLimits
         Beyond which a value is refused.
     components : int, optional
-        Principal directions that are kept; None for all.
+        Principal directions that are kept; None for all. All are kept where a logged vector occurs
+        twice or more on average, as indicators of texts do: each text is then compared with itself,
+        and fewer directions would mix texts.
     bandwidth : float, optional
         In units of the vectors; chosen by the likelihood of left-out vectors when None (no outcome
         takes part).
@@ -56,23 +62,35 @@ class KernelWeighting(Estimator):
     name: ClassVar[str] = "kernel"
 
     def __post_init__(self) -> None:
+        Estimator.__post_init__(self)
+        if self.components is not None:
+            require_number("components", self.components, least=1, whole=True)
+        if self.bandwidth is not None:
+            require_number("bandwidth", self.bandwidth, above=0)
         if self.inference.interval != "influence":
-            raise SettingsError("'kernel' has the influence interval only: resampling would "
-                                "estimate densities anew in every draw.")  # fmt: skip
+            raise SettingsError(
+                "'kernel' has the influence interval only: resampling would estimate densities "
+                "anew in every draw."
+            )
 
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when vectors of either side are missing."""
         X, T = log.vectors
-        if self.components is not None:
+        often = copies(X)
+        compared = likeness(X, often)
+        if self.components is not None and often < REPEATED:
             X, T = principal_components(X, T, self.components)
         seed = self.inference.seed
-        width = choose_bandwidth(X, T, seed) if self.bandwidth is None else self.bandwidth
-        return self._conclude(log, kernel_value(X, T, log.outcome, width), width)
+        width = choose_bandwidth(X, T, seed) if self.bandwidth is None else float(self.bandwidth)
+        return self._conclude(log, kernel_value(X, T, log.outcome, width), width, compared)
 
-    def _conclude(self, log: OffPolicyLog, value: KernelValue, width: float) -> PolicyValue:
+    def _conclude(
+        self, log: OffPolicyLog, value: KernelValue, width: float, compared: Finding
+    ) -> PolicyValue:
         with np.errstate(divide="ignore"):
             weights = diagnose_weights(np.log(value.weights), log.clusters)
-        findings = (effective_rows(weights, self.limits), *shared_findings(log, self.limits))
+        support = effective_rows(weights, self.limits)
+        findings = (support, compared, *shared_findings(log, self.limits))
         rows, own = value.rows, value.samples
         if log.samples is not None and log.samples.row is not None:
             # Samples of a logged prompt vary with its row, so they belong to the row's cluster.

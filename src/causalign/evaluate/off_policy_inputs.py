@@ -14,8 +14,9 @@ from causalign.lm.embeddings import embed
 from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import load_encoder
 from causalign.logs import Logs
+from causalign.logs.columns import settle_values
+from causalign.logs.containers import to_arrow
 from causalign.logs.covariates import codes, numeric
-from causalign.logs.intake import to_arrow
 from causalign.logs.propensity import log_propensities
 from causalign.logs.table import join_prompts
 
@@ -67,12 +68,12 @@ def read_columns(
     if target_predicted is not None:
         samples = _answer_each_row(_values(arrow, target_predicted), samples)
     return OffPolicyLog(
-        outcome=_values(arrow, outcome),
+        outcome=_values(arrow, outcome, "outcome"),
         target_logprob=None if target_logprob is None else _values(arrow, target_logprob),
         logging_logprob=None if logging_logprob is None else _values(arrow, logging_logprob),
         predicted=None if predicted is None else _values(arrow, predicted),
         features=features,
-        clusters=codes(_column(arrow, clusters))[0] if isinstance(clusters, str) else clusters,
+        clusters=_clusters(arrow, clusters) if isinstance(clusters, str) else clusters,
         samples=samples,
     )
 
@@ -90,18 +91,18 @@ class TargetTexts:
         names = self.logs.roles.features
         if not names or not set(names) <= set(self.table.column_names):
             return None
-        return np.column_stack([numeric(name, self.table[name]) for name in names])
+        return np.column_stack([_values(self.table, name) for name in names])
 
     def read(self) -> tuple[list[str], list[str] | None]:
         """Return the texts and their prompts: their own, or those of the rows that they answer."""
         roles = self.logs.roles
-        texts = _column(self.table, roles.completion).to_pylist()
+        texts = _settled(self.table, roles.completion, "completion").to_pylist()
         if roles.prompt is None:
             return texts, None
         if roles.prompt in self.table.column_names or "row" not in self.table.column_names:
-            return texts, _column(self.table, roles.prompt).to_pylist()
+            return texts, _settled(self.table, roles.prompt, "prompt").to_pylist()
         prompts = self.logs.prompts or []
-        return texts, [prompts[row] for row in self.table["row"].to_pylist()]
+        return texts, [prompts[int(row)] for row in _values(self.table, "row")]
 
     def arrays(self, features: Floats | None, predicted: Floats | None) -> TargetSamples:
         """Return the arrays of the samples, with vectors and predictions where there are any."""
@@ -147,16 +148,21 @@ def _answer_each_row(predicted: Floats, samples: TargetSamples | None) -> Target
     return replace(samples, predicted=predicted, row=row)
 
 
-def _values(table: pa.Table, given: Column) -> Floats:
+def _values(table: pa.Table, given: Column, role: str = "propensity") -> Floats:
     if isinstance(given, str):
-        return numeric(given, _column(table, given))
+        return numeric(given, _settled(table, given, role))
     try:
         return np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError("Columns that are given as arrays must hold numbers.") from error
 
 
-def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+def _clusters(table: pa.Table, name: str) -> NDArray[np.int64]:
+    return np.asarray(codes(_settled(table, name, "cluster"))[0])
+
+
+def _settled(table: pa.Table, name: str, role: str) -> pa.ChunkedArray:
+    """Return a column as what it is in a role; raise `ColumnNotFound` when there is none."""
     if name not in table.column_names:
         raise ColumnNotFound(f"There is no column {name!r}; {nearest(name, table.column_names)}")
-    return table[name]
+    return settle_values(name, table[name], role, table.schema.field(name))

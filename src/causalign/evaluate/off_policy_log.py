@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causalign.errors import ColumnNotFound, InputError
+from causalign.logs.columns import settle_values
+from causalign.logs.containers import to_arrow
 from causalign.logs.covariates import numeric
-from causalign.logs.intake import to_arrow
 from causalign.stats.importance_weights import check_log_probabilities, log_importance_weights
 
 Floats = NDArray[np.float64]
@@ -48,6 +49,12 @@ class TargetSamples:
         size = len(np.asarray(getattr(self, given[0])))
         _check_arrays(self, given, size, " of the target's samples", may_be_zero="logging_logprob")
         if self.row is not None:
+            odd = np.flatnonzero(self.row != np.floor(self.row))
+            if odd.size:
+                raise InputError(
+                    "row of the target's samples must be whole numbers, positions in the log; "
+                    f"sample {odd[0]} has {self.row[odd[0]]:g}."
+                )
             object.__setattr__(self, "row", self.row.astype(np.int64))
 
     @staticmethod
@@ -72,7 +79,11 @@ class TargetSamples:
         """
         arrow = to_arrow(table)
         known = [f.name for f in fields(TargetSamples) if f.name != "features"]
-        columns = {n: numeric(n, arrow[n]) for n in known if n in arrow.column_names} | computed
+        columns = {
+            name: numeric(name, settle_values(name, arrow[name], "propensity"))
+            for name in known
+            if name in arrow.column_names
+        } | computed
         if not columns:
             raise ColumnNotFound(
                 f"Samples need one of the columns {', '.join(known)}; the table has "
@@ -136,6 +147,12 @@ class OffPolicyLog:
         _check_arrays(self, given, n, "", may_be_zero="target_logprob")
         if self.clusters is not None and np.shape(self.clusters) != (n,):
             raise InputError(f"clusters must be ({n},), not {np.shape(self.clusters)}.")
+        labels = np.asarray(0 if self.clusters is None else self.clusters)
+        if labels.dtype.kind == "f" and np.isnan(labels).any():
+            raise InputError(
+                f"clusters are missing (NaN) in row {int(np.isnan(labels).argmax())}: name them, "
+                "or leave the row out everywhere."
+            )
         self._check_samples()
 
     def __len__(self) -> int:

@@ -229,7 +229,7 @@ def _draw_weights(log_weights: NDArray[np.float64]) -> figures.Drawing:
     place = np.clip(np.digitize(finite, edges) - 1, 0, len(edges) - 2)
     rows = np.bincount(place, minlength=len(edges) - 1)
     carried = np.bincount(place, weights=10 ** (finite - finite.max()), minlength=len(edges) - 1)
-    labels = [f"{10**a:.3g} to {10**b:.3g}" for a, b in pairwise(edges)]
+    labels = [f"{_power(a)} to {_power(b)}" for a, b in pairwise(edges)]
     share = carried / carried.sum()
     top = int(share.argmax())
     return figures.bars(
@@ -240,7 +240,12 @@ def _draw_weights(log_weights: NDArray[np.float64]) -> figures.Drawing:
         ylabel="weight",
         caption="How the weights are spread: where few rows carry most of the weight, the "
         "estimate is theirs.",
-        alt=f"Weights from {10 ** finite.min():.3g} to {10 ** finite.max():.3g}; those of "
+        alt=f"Weights from {_power(finite.min())} to {_power(finite.max())}; those of "
         f"{labels[top]} are {rows[top] / rows.sum():.1%} of the rows and {share[top]:.0%} of the "
         "weight.",
     )
+
+
+def _power(exponent: float) -> str:
+    """Return ten to this power in few digits, also where no number holds it."""
+    return f"{10.0**exponent:.3g}" if abs(exponent) < 300 else f"1e{exponent:+.0f}"

@@ -1,6 +1,6 @@
 """Two policies' texts for the same prompts: who wins, what they say more often, how they differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -16,6 +16,7 @@ from causalign.evaluate.judges import Judge, Score
 from causalign.evaluate.measure import Measure
 from causalign.logs.outcome_model import predict_outcome
 from causalign.results import Finding, Verdict
+from causalign.settings import require_number
 from causalign.stats.proportions import (
     SharesCompared,
     clustered_shares,
@@ -25,6 +26,10 @@ from causalign.stats.proportions import (
 from causalign.stats.ratio_of_means import clustered_error, influence_spread
 
 Floats = NDArray[np.float64]
+
+# A marker for which a judge pays less than this, in standard deviations, earns nothing: a
+# convention, Cohen's small effect.
+EARNS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +218,8 @@ class MarkerShares(Measure):
         The shares of each, candidate first, with the interval of their difference.
     adjusted : tuple of float
         Benjamini-Hochberg p-values over the markers.
+    level : float
+        Adjusted p-value up to which shares differ.
     """
 
     question: ClassVar[str] = "Which markers does one policy write more often than the other?"
@@ -221,6 +228,7 @@ class MarkerShares(Measure):
     markers: tuple[str, ...]
     shares: tuple[SharesCompared, ...]
     adjusted: tuple[float, ...]
+    level: float
     findings: tuple[Finding, ...]
 
     def table(self) -> pa.Table:
@@ -239,8 +247,7 @@ class MarkerShares(Measure):
 
     def answer(self) -> str:
         """Return which markers changed."""
-        changed = [m for m, f in zip(self.markers, self.findings, strict=True)
-                   if f.verdict is Verdict.WARN]  # fmt: skip
+        changed = [m for m, p in zip(self.markers, self.adjusted, strict=True) if p <= self.level]
         names = ", ".join(f"“{m}”" for m in changed) or "none"
         return f"Of {len(self.markers)} markers the policies differ in {len(changed)}: {names}."
 
@@ -268,6 +275,7 @@ def marker_shares(
     paired: bool = True,
     clusters: Sequence[object] | None = None,
     level: float = 0.05,
+    worth: Mapping[str, float] | None = None,
 ) -> MarkerShares:
     """Compare how many texts of either policy hold each marker, whatever the case of letters.
 
@@ -287,6 +295,9 @@ def marker_shares(
         difference and its clustered error.
     level : float
         Adjusted p-value up to which a difference is a finding.
+    worth : mapping of str to float, optional
+        What a judge pays for each marker, in standard deviations (`marker_worth`). A marker that
+        it pays for may rise, and one that it does not pay for may fall, without a warning.
 
     Returns
     -------
@@ -296,7 +307,10 @@ def marker_shares(
     ------
     InputError
         For paired sides of different lengths, or no marker.
+    SettingsError
+        For a level that is not between 0 and 1.
     """
+    require_number("level", level, above=0, below=1)
     if not markers or any(not m.strip() for m in markers):
         raise InputError("Give at least one marker, a word or phrase that is not blank.")
     compare = paired_shares if paired else unpaired_shares
@@ -311,22 +325,40 @@ def marker_shares(
         shares.append(compare(first, second))
     adjusted = stats.false_discovery_control([s.p_value for s in shares])
     findings = tuple(
-        _marker_finding(m, s, float(p), level)
+        _marker_finding(m, s, float(p), level, (worth or {}).get(m, float("nan")))
         for m, s, p in zip(markers, shares, adjusted, strict=True)
     )
-    return MarkerShares(tuple(markers), tuple(shares), tuple(float(p) for p in adjusted), findings)
+    p_values = tuple(float(p) for p in adjusted)
+    return MarkerShares(tuple(markers), tuple(shares), p_values, level, findings)
 
 
-def _marker_finding(marker: str, shares: SharesCompared, p: float, level: float) -> Finding:
-    differs = p <= level
+def _marker_finding(
+    marker: str, shares: SharesCompared, p: float, level: float, worth: float
+) -> Finding:
+    """EV302: did a marker become frequent that earns nothing, or rare although it earns?"""
+    rose = shares.difference > 0
     words = (
         f"“{marker}” is in {shares.first:.1%} of the candidate's texts and {shares.second:.1%} of "
         f"the baseline's (p = {p:.2g}, adjusted for all markers)"
     )
-    words += ": tuning changed how often it is written. Ask whether it earns anything." * differs
     numbers: dict[str, float | str] = {"difference": shares.difference, "p_adjusted": p}
-    verdict = Verdict.WARN if differs else Verdict.PASS
-    return Finding("EV302", "Marker in generations", verdict, words.rstrip(".") + ".", numbers)
+    if np.isfinite(worth):
+        numbers["worth"] = worth
+    verdict = Verdict.PASS
+    if p <= level and not np.isfinite(worth):
+        verdict = Verdict.WARN
+        words += ": tuning changed how often it is written. Ask whether it earns anything"
+    elif p <= level:
+        paid = f"the judge pays {worth:+.2f} standard deviations for it"
+        harmful = worth < EARNS if rose else worth > EARNS
+        verdict = Verdict.WARN if harmful else Verdict.PASS
+        words += f"; {paid}"
+        if harmful:
+            words += (
+                ": written often although it earns nothing" if rose else ": lost although it earns"
+            )
+            words += ". Ask the audit with what it travelled in the log" if rose else ""
+    return Finding("EV302", "Marker in generations", verdict, f"{words}.", numbers)
 
 
 def _order_finding(first: Floats, clusters: NDArray[np.int64] | None) -> Finding:

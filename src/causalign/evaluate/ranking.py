@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from causalign import figures
-from causalign.errors import NotIdentified
+from causalign.errors import InputError, NotIdentified
 from causalign.evaluate.judges import Score
 from causalign.evaluate.measure import Measure
 from causalign.logs import Logs, Pairs
@@ -181,7 +181,17 @@ def rank_arrays(
     Returns
     -------
     Ranking
+
+    Raises
+    ------
+    InputError
+        When a margin is negative or no number: AUC and tau would then contradict each other.
     """
+    if margins is not None and not (np.asarray(margins) >= 0).all():
+        raise InputError(
+            "A margin is negative or no number. It says by how much the chosen text is better: "
+            "exchange the sides of such pairs, or correct it."
+        )
     arrays = {name: np.asarray(d, dtype=np.float64) for name, d in differences.items()}
     return Ranking(arrays, clusters, margins)
 

@@ -1,20 +1,25 @@
-"""Findings on support, outcomes and models, EV204 to EV210: may a value be given?"""
+"""Findings on support, outcomes and models, EV204 to EV211: may a value be given?"""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from causalign.checks.check import Check
 from causalign.checks.weights import SupportLimits, effective_rows, mean_weight, weight_tail
 from causalign.evaluate.off_policy_log import OffPolicyLog
 from causalign.results import Finding, Verdict
 from causalign.stats.distances import share_near_the_log, share_within_logged_weights
 from causalign.stats.importance_weights import (
     WeightDiagnostics,
+    at_most,
     typicality_coverage,
 )
+from causalign.stats.kernel_weights import are_equidistant
 from causalign.stats.ratio_of_means import clustered_error
 
 Floats = NDArray[np.float64]
+# Where a vector occurs so often on average, texts are compared with themselves.
+REPEATED = 2.0
 
 
 def support(log: OffPolicyLog, limits: SupportLimits) -> Finding:
@@ -88,7 +93,7 @@ def mass_cut(
             "average more than 1: the recorded probabilities are not those that wrote the log."
         )
         return Finding("EV206", title, Verdict.FAIL, words, numbers)
-    if log.log_weights.max() <= np.log(largest) and (by_chance or lost <= limits.cut):
+    if at_most(log.log_weights, largest).all() and (by_chance or lost <= limits.cut):
         words = f"No logged weight is above {largest:.3g}."
         return Finding("EV206", title, Verdict.PASS, words, numbers)
     much = lost > limits.cut and not (model or by_chance)
@@ -105,6 +110,20 @@ def mass_cut(
     else:
         words += ", which is cut away; the estimate leans by at most that share of the range."
     return Finding("EV206", title, verdict, words, numbers)
+
+
+def likeness(vectors: Floats, often: float) -> Finding:
+    """EV211: do the vectors say which texts are alike, or does each occur ``often``?"""
+    check = Check("EV211", "Vectors that compare texts", copies=often)
+    if often >= REPEATED:
+        return check.passes(f"Each vector was logged {often:,.1f} times on average.")
+    if not are_equidistant(vectors):
+        return check.passes("Some texts are nearer to each other than others.")
+    return check.fails(
+        "All different texts are equally far apart: their vectors name them and do not say which "
+        f"are alike, and each was logged {often:.1f} times. Give vectors of an encoder, or log the "
+        "same texts more often."
+    )
 
 
 def outcome_varies(log: OffPolicyLog) -> Finding:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from causalign import figures
 from causalign.checks.weights import SupportLimits as SupportLimits
-from causalign.errors import InputError, SettingsError
+from causalign.errors import InputError
 from causalign.evaluate.off_policy_log import OffPolicyLog
 from causalign.results import Finding, Result, Section, Verdict
+from causalign.settings import require_choice, require_kind, require_number
 from causalign.stats.importance_weights import WeightDiagnostics
 from causalign.stats.ratio_of_means import (
     RatioOfMeans,
@@ -38,14 +39,14 @@ class Inference:
         ``influence``: estimate ± t times the clustered standard error of the influence function.
         ``bootstrap``: percentiles over resamples of whole clusters.
     draws : int
-        Number of resamples of the bootstrap.
+        Number of resamples of the bootstrap, at least 100.
     seed : int
         Seed of the resamples.
 
     Raises
     ------
     SettingsError
-        When ``level`` or ``interval`` is none of these.
+        For a setting out of its range.
     """
 
     level: float = 0.95
@@ -54,12 +55,10 @@ class Inference:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.level < 1:
-            raise SettingsError(f"level must lie between 0 and 1; found {self.level}.")
-        if self.interval not in ("influence", "bootstrap"):
-            raise SettingsError(
-                f"interval must be 'influence' or 'bootstrap'; found {self.interval!r}."
-            )
+        require_number("level", self.level, above=0, below=1)
+        require_choice("interval", self.interval, ("influence", "bootstrap"))
+        require_number("draws", self.draws, least=100, whole=True)
+        require_number("seed", self.seed, least=0, whole=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -266,6 +265,10 @@ class Estimator(ABC):
     limits: SupportLimits = field(default_factory=SupportLimits)
 
     name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        require_kind("inference", self.inference, Inference)
+        require_kind("limits", self.limits, SupportLimits)
 
     @abstractmethod
     def estimate(self, log: OffPolicyLog) -> PolicyValue:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from causalign.checks.weights import effective_rows
 from causalign.errors import SettingsError
 from causalign.evaluate.off_policy_log import OffPolicyLog
 from causalign.evaluate.support_findings import (
@@ -16,6 +17,7 @@ from causalign.evaluate.support_findings import (
 )
 from causalign.evaluate.value import Estimator, PolicyValue
 from causalign.results import Finding
+from causalign.settings import require_number
 from causalign.stats.importance_weights import (
     clip_weights,
     diagnose_weights,
@@ -95,10 +97,11 @@ class Clipped(Estimator):
     """Clipped importance weighting, ``V = (1/n) sum_i min(w_i, M) Y_i``.
 
     Clipping trades variance for a bias towards 0 of at most the mass cut away times the range of
-    the outcome (EV206). With ``outcome_range``, known before looking, the interval is made of
-    empirical Bernstein bounds: it needs no large n, and counts what was cut and what the log never
-    saw as the best and the worst that the range allows. It is wide, and it is never refused for
-    lack of support.
+    the outcome (EV206). Like the others it is refused where few rows carry the weights that are
+    left (EV201). With ``outcome_range``, known before looking, the interval is made of empirical
+    Bernstein bounds: it needs no large n, and counts what was cut and what the log never saw as the
+    best and the worst that the range allows. It is wide, and it is never refused for lack of
+    support.
 
     Assumption: logging probabilities are right.
 
@@ -123,17 +126,20 @@ class Clipped(Estimator):
     name: ClassVar[str] = "clipped"
 
     def __post_init__(self) -> None:
-        if self.largest is not None and not self.largest > 0:
-            raise SettingsError(f"largest must be above 0; found {self.largest}.")
+        Estimator.__post_init__(self)
+        check_largest(self.largest)
+        if self.outcome_range is not None:
+            _check_range(self.outcome_range)
         if self.outcome_range is not None and self.inference.interval != "influence":
             raise SettingsError("With outcome_range the interval is that of the bounds; leave "
                                 "inference.interval as it is.")  # fmt: skip
 
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when the log has no log-probabilities."""
-        largest = float(np.sqrt(len(log))) if self.largest is None else self.largest
+        largest = float(np.sqrt(len(log))) if self.largest is None else float(self.largest)
         weights = diagnose_weights(log.log_weights, log.clusters)
-        w = np.exp(clip_weights(log.log_weights, largest))
+        clipped = clip_weights(log.log_weights, largest)
+        w = np.exp(clipped)
         zeros, ones = np.zeros(len(log)), np.ones(len(log))
         findings: tuple[Finding, ...] = shared_findings(log, self.limits)
         bounds = None
@@ -149,7 +155,8 @@ class Clipped(Estimator):
             findings = ()
         else:
             cut = mass_cut(log, w, largest, self.limits, model=False)
-            findings = (cut, typicality(log, self.limits), *findings)
+            rows = effective_rows(diagnose_weights(clipped, log.clusters), self.limits)
+            findings = (rows, cut, typicality(log, self.limits), *findings)
         return self.conclude(
             log,
             RatioOfMeans(w * log.outcome, ones, zeros, np.empty(0)),
@@ -161,6 +168,20 @@ class Clipped(Estimator):
             settings={"largest": largest, "outcome_range": self.outcome_range},
             bounds=bounds,
         )
+
+
+def check_largest(largest: float | None) -> None:
+    """Raise `SettingsError` unless the largest weight is above 0, or None."""
+    if largest is not None:
+        require_number("largest", largest, above=0)
+
+
+def _check_range(given: object) -> None:
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise SettingsError(f"outcome_range must be two numbers, low and high, not {given!r}.")
+    low, high = given
+    require_number("outcome_range[0]", low)
+    require_number("outcome_range[1]", high, above=low)
 
 
 def _weighted_average(

@@ -5,6 +5,7 @@ from .embeddings import Embeddings as Embeddings
 from .embeddings import embed as embed
 from .encoder import Encoder as Encoder
 from .encoder_name import parse_encoder_name as parse_encoder_name
+from .encoder_name import split_blocks as split_blocks
 from .encoders import load_encoder as load_encoder
 from .language_model import Lora as Lora
 from .processes import run_once as run_once

@@ -14,12 +14,12 @@ from causalign.errors import ArtifactError, SettingsError
 from causalign.files import hash_file, read_format, write_json, write_whole
 from causalign.lm.encoder_name import Precision
 from causalign.lm.language_model import (
-    DESCRIPTION,
     LanguageModel,
     load_language_model,
     suspend_training,
     write_adapter,
 )
+from causalign.lm.model_files import DESCRIPTION
 from causalign.lm.transformer_encoder import TransformerEncoder
 
 _FORMAT = "causalign-adapted-encoder"

@@ -2,12 +2,14 @@
 
 A killed process loses at most the batch it was writing. Every row carries a checksum over its key
 and its vector; a row that does not fit is encoded again. A file that is no cache is moved aside.
+A cache that a stranger could have written is not read: the checksum keeps out damage, not malice.
 """
 
 import hashlib
 import os
 import sqlite3
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -19,6 +21,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from causalign.errors import ArtifactError
+from causalign.files import distrust
 
 T = TypeVar("T")
 Stored = tuple[NDArray[np.float32], bool]
@@ -35,13 +38,36 @@ _TABLE = (
 
 def default_cache_folder() -> Path:
     """Return ``$CAUSALIGN_CACHE``, or the folder for caches of the platform."""
-    if chosen := os.environ.get("CAUSALIGN_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "causalign"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "causalign" / "Cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "causalign"
+    try:
+        if chosen := os.environ.get("CAUSALIGN_CACHE"):
+            return Path(chosen).expanduser()
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "causalign"
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "causalign" / "Cache"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "causalign"
+    except RuntimeError:  # nobody's home folder is known, as for a bare number in a container
+        return Path(tempfile.gettempdir()) / f"causalign-{os.getuid()}"
+
+
+def make_cache_folder(folder: Path) -> None:
+    """Make a folder for a cache that its owner alone can read, unless it is there.
+
+    Raises `ArtifactError` for one in which a stranger could have written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    require_trusted(folder)
+
+
+def require_trusted(*paths: Path) -> None:
+    """Raise `ArtifactError` when what lies here could come from a stranger."""
+    for path in paths:
+        if path.exists() and (problem := distrust(path)):
+            raise ArtifactError(
+                f"{problem}, so what it holds is not used. Set CAUSALIGN_CACHE to a folder of "
+                "your own."
+            )
 
 
 def text_keys(name: str, revision: str, dimension: int, texts: Sequence[str]) -> list[bytes]:
@@ -132,7 +158,8 @@ class EmbeddingCache:
     def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do the work; if the file is damaged, move it aside and do it on a new one."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_cache_folder(self.folder)
+            require_trusted(self.path)
             before = _identity(self.path)
             try:
                 with _connection(self.path) as db:
@@ -143,6 +170,8 @@ class EmbeddingCache:
                 self._set_aside(before)
                 with _connection(self.path) as db:
                     return work(db)
+        except ArtifactError:
+            raise
         except (OSError, sqlite3.Error) as failure:
             raise ArtifactError(
                 f"The cache of embeddings {self.path} cannot be used: {failure}. Free space or set "

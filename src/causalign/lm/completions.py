@@ -2,20 +2,29 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from causalign.errors import InputError, SettingsError
+from causalign.lm.plain_text import (
+    Ending,
+    control_tokens,
+    encode_conversation,
+    encode_plain,
+    find_ending,
+)
+from causalign.lm.plain_text import Ids as Ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
-Ids = tuple[int, ...]
+Bools = NDArray[np.bool_]
 # A text, a conversation as chat messages, or nothing: the completion is then a text of its own.
 Prompt = str | Sequence[Mapping[str, str]] | None
+_BROKEN = "\ufffd"  # what a decoder writes for tokens that are a part of a character
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,11 +37,16 @@ class Completions:
     cut : (n,) booleans
         Where the end of a completion did not fit the window, so that its log-probability is that
         of its beginning.
+    remarks : mapping of str to (n,) booleans
+        What else happened to a text on its way to ids: ``shortened``, the beginning of its prompt
+        did not fit; ``typed``, it or its prompt names a control token, read as characters;
+        ``altered``, its tokens do not give the completion back.
     """
 
     prompts: tuple[Ids, ...]
     completions: tuple[Ids, ...]
-    cut: NDArray[np.bool_]
+    cut: Bools
+    remarks: Mapping[str, Bools] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.completions)
@@ -54,7 +68,12 @@ class Completions:
             tuple(self.prompts[row] for row in rows),
             tuple(self.completions[row] for row in rows),
             self.cut[np.asarray(rows, dtype=np.int64)],
+            {name: flags[np.asarray(rows, dtype=np.int64)] for name, flags in self.remarks.items()},
         )
+
+    def count(self, remark: str) -> int:
+        """Return of how many texts something is remarked."""
+        return int(self.remarks[remark].sum()) if remark in self.remarks else 0
 
     @staticmethod
     def concatenate(parts: "Sequence[Completions]") -> "Completions":
@@ -63,6 +82,12 @@ class Completions:
             tuple(ids for part in parts for ids in part.prompts),
             tuple(ids for part in parts for ids in part.completions),
             np.concatenate([part.cut for part in parts]),
+            {
+                name: np.concatenate(
+                    [part.remarks.get(name, np.zeros(len(part), dtype=bool)) for part in parts]
+                )
+                for name in dict.fromkeys(name for part in parts for name in part.remarks)
+            },
         )
 
     def hash(self, columns: Mapping[str, NDArray[np.generic]] | None = None) -> str:
@@ -83,13 +108,18 @@ def tokenize(
     *,
     max_length: int,
     chat: bool = False,
+    side_by_side: int = 1,
 ) -> Completions:
     """Turn prompts and completions into ids, each completion closed by the end-of-text token.
 
-    With that token the probabilities of all completions of a prompt sum to one. Prompt and
-    completion are tokenised apart, as they are when the model writes. A pair longer than
-    ``max_length`` tokens loses the beginning of its prompt, down to half of the window, then the
-    end of its completion.
+    With that token the probabilities of all completions of a prompt sum to one. In the chat
+    template it is the one that closes a turn. Prompt and completion are tokenised apart, as they
+    are when the model writes. Control tokens that somebody typed are characters; the start before
+    a prompt and the end behind a completion are written once, whether the text has them or not.
+
+    A pair longer than ``max_length`` tokens loses the beginning of its prompt, down to half of the
+    window, then the end of its completion. ``side_by_side`` completions that follow each other are
+    compared: their prompt loses the same.
 
     ``chat`` puts string prompts into the tokenizer's chat template as the user's message; prompts
     that are messages go there in any case. Raises ``InputError`` when lengths differ or a
@@ -99,27 +129,30 @@ def tokenize(
         raise InputError(f"There are {len(prompts)} prompts for {len(completions)} completions.")
     if max_length < 4:
         raise SettingsError(f"max_length must be at least 4 tokens; found {max_length}.")
-    if tokenizer.eos_token_id is None:
-        raise SettingsError(
-            "The tokenizer has no end-of-text token, so no completion would ever end. Set "
-            "`eos_token` in its tokenizer_config.json."
-        )
-    before = tokenize_prompts(tokenizer, prompts or [None] * len(completions), chat=chat)
-    for row, text in enumerate(completions):
-        if not isinstance(text, str) or not text.strip():
-            raise InputError(
-                f"The completion in row {row} is {text!r}. Every row needs a text; remove the row "
-                "or fill it in."
-            )
-    after = tokenizer(list(completions), add_special_tokens=False, verbose=False)["input_ids"]
-    fits = [
-        _fit(prompt, (*ids, tokenizer.eos_token_id), max_length)
-        for prompt, ids in zip(before, after, strict=True)
+    asked = prompts or [None] * len(completions)
+    ending = find_ending(tokenizer, chat=chat or holds_messages(asked))
+    before, typed_before = _encode_prompts(tokenizer, asked, chat=chat)
+    texts = [
+        _check_completion(tokenizer, text, row, ending) for row, text in enumerate(completions)
     ]
+    plain, typed = encode_plain(tokenizer, [text + ending.text for text in texts])
+    whole = [(*ids, ending.token) for ids in plain]
+    rooms = _rooms_for_prompts(before, whole, max_length, side_by_side)
+    fitting = shorten_prompts(tokenizer, before, rooms)
+    after = [
+        _cut_end(tokenizer, ids, max_length - len(prompt))
+        for ids, prompt in zip(whole, fitting, strict=True)
+    ]
+    back = decode_texts(tokenizer, whole, ending.stops, ending.text)
     return Completions(
-        tuple(prompt for prompt, _, _ in fits),
-        tuple(ids for _, ids, _ in fits),
-        np.array([cut for _, _, cut in fits], dtype=bool),
+        tuple(fitting),
+        tuple(after),
+        _differ(whole, after),
+        {
+            "shortened": _differ(before, fitting),
+            "typed": typed | typed_before,
+            "altered": _differ(texts, back),
+        },
     )
 
 
@@ -127,60 +160,147 @@ def tokenize_prompts(
     tokenizer: "Tokenizer", prompts: Sequence[Prompt], *, chat: bool = False
 ) -> list[Ids]:
     """Turn each prompt into ids, never none: the first token of a text needs a condition."""
-    start = start_of_text(tokenizer)
-    prompt_ids: list[Ids] = []
-    known: dict[str, Ids] = {}
+    return _encode_prompts(tokenizer, prompts, chat=chat)[0]
+
+
+def read_prompts(
+    tokenizer: "Tokenizer", prompts: Sequence[Prompt], room: int, *, chat: bool = False
+) -> tuple[list[Ids], dict[str, Bools]]:
+    """Turn prompts into ids of at most ``room``; return them with what is remarked of each.
+
+    See `Completions` for the remarks.
+    """
+    whole, typed = _encode_prompts(tokenizer, prompts, chat=chat)
+    fitting = shorten_prompts(tokenizer, whole, [room] * len(whole))
+    return fitting, {"shortened": _differ(whole, fitting), "typed": typed}
+
+
+def shorten_prompts(
+    tokenizer: "Tokenizer", prompts: Sequence[Ids], rooms: Sequence[int]
+) -> list[Ids]:
+    """Return the last ids of each prompt that fit its room, behind the token that starts it."""
+    starts = control_tokens(tokenizer).ids
+    fitting = []
+    for ids, room in zip(prompts, rooms, strict=True):
+        head = ids[:1] if ids[0] in starts else ()
+        tail = ids[len(ids) - (room - len(head)) :]
+        fitting.append(ids if len(ids) <= room else head + _drop_broken_start(tokenizer, tail))
+    return fitting
+
+
+def decode_texts(
+    tokenizer: "Tokenizer", completions: Sequence[Ids], stops: Sequence[int], closing: str = ""
+) -> list[str]:
+    """Return what completions say, without the end and ``closing``, the characters before it."""
+    ended = [bool(ids) and ids[-1] in stops for ids in completions]
+    words = [list(ids[:-1] if end else ids) for ids, end in zip(completions, ended, strict=True)]
+    texts = tokenizer.batch_decode(
+        words, skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return [
+        text.removesuffix(closing) if end else text.rstrip(_BROKEN)
+        for text, end in zip(texts, ended, strict=True)
+    ]
+
+
+def holds_messages(prompts: Sequence[Prompt]) -> bool:
+    """Return whether any of the prompts is a conversation."""
+    return any(prompt is not None and not isinstance(prompt, str) for prompt in prompts)
+
+
+def _encode_prompts(
+    tokenizer: "Tokenizer", prompts: Sequence[Prompt], *, chat: bool
+) -> tuple[list[Ids], Bools]:
+    """Return the ids of each prompt, and which of them name a control token ``(n,)``."""
+    controls, opening = control_tokens(tokenizer), _opening(tokenizer)
+    texts = list(dict.fromkeys(prompt for prompt in prompts if isinstance(prompt, str)))
+    known: dict[str | None, tuple[Ids, bool]] = {None: (opening or _start(tokenizer), False)}
+    if chat:
+        for text in texts:
+            message = {"role": "user", "content": text}
+            known[text] = encode_conversation(tokenizer, [message], controls)
+    else:
+        start = tokenizer.bos_token if tokenizer.bos_token_id in opening else None
+        plain, typed = encode_plain(tokenizer, [text.removeprefix(start or "") for text in texts])
+        for text, ids, named in zip(texts, plain, typed, strict=True):
+            known[text] = (opening + ids or _start(tokenizer), bool(named))
+    read = []
     for row, prompt in enumerate(prompts):
-        if isinstance(prompt, str):
-            if prompt not in known:
-                known[prompt] = (
-                    _conversation(tokenizer, [{"role": "user", "content": prompt}])
-                    if chat
-                    else _plain(tokenizer, prompt)
-                ) or (start,)
-            prompt_ids.append(known[prompt])
-        elif prompt is None:
-            prompt_ids.append((start,))
+        if prompt is None or isinstance(prompt, str):
+            read.append(known[prompt])
         elif all(isinstance(turn, Mapping) and {"role", "content"} <= set(turn) for turn in prompt):
-            prompt_ids.append(_conversation(tokenizer, [dict(turn) for turn in prompt]))
+            read.append(encode_conversation(tokenizer, prompt, controls))
         else:
             raise InputError(
                 f"The prompt in row {row} is {str(prompt)[:60]!r}. A prompt is a text, or a list "
                 "of messages that each have 'role' and 'content'."
             )
-    return prompt_ids
+    return [ids for ids, _ in read], np.array([named for _, named in read], dtype=bool)
 
 
-def start_of_text(tokenizer: "Tokenizer") -> int:
+def _opening(tokenizer: "Tokenizer") -> Ids:
+    """Return what the tokenizer writes before a text by itself, a repeated start token once."""
+    plain: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
+    added: list[int] = tokenizer("a")["input_ids"]
+    places = range(len(added) - len(plain) + 1)
+    place = next((at for at in places if added[at : at + len(plain)] == plain), 0)
+    return tuple(dict.fromkeys(added[:place]))
+
+
+def _start(tokenizer: "Tokenizer") -> Ids:
     """Return the token before a text without a prompt: the start token, else the end token."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
-            return int(token)
+            return (int(token),)
     raise SettingsError(
         "The tokenizer has neither a start nor an end token. Set `bos_token` or `eos_token` in "
         "its tokenizer_config.json."
     )
 
 
-def _plain(tokenizer: "Tokenizer", prompt: str) -> Ids:
-    ids = tokenizer(prompt, verbose=False)["input_ids"]
-    return tuple(ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids)
-
-
-def _conversation(tokenizer: "Tokenizer", messages: list[dict[str, str]]) -> Ids:
-    if not tokenizer.chat_template:
-        raise SettingsError(
-            "The tokenizer has no chat template. Use chat=False with prompts that are texts, or a "
-            "model that was tuned on conversations."
+def _check_completion(tokenizer: "Tokenizer", text: object, row: int, ending: Ending) -> str:
+    """Return the text without an end that it brings along; raise where it says nothing."""
+    words = text if isinstance(text, str) else ""
+    for name in tokenizer.convert_ids_to_tokens(list(ending.stops)):
+        if words.rstrip().endswith(name):
+            words = words.rstrip().removesuffix(name)
+    if not words.strip():
+        raise InputError(
+            f"The completion in row {row} is {text!r}. Every row needs a text; remove the row "
+            "or fill it in."
         )
-    return tuple(
-        tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-    )
+    return words.strip() if ending.strips else words
 
 
-def _fit(prompt: Ids, completion: Ids, window: int) -> tuple[Ids, Ids, bool]:
-    before = max(min(len(prompt), window - len(completion)), min(len(prompt), window // 2))
-    room = window - before
-    return prompt[len(prompt) - before :], completion[:room], len(completion) > room
+def _rooms_for_prompts(
+    prompts: Sequence[Ids], completions: Sequence[Ids], window: int, side_by_side: int
+) -> list[int]:
+    """Return how many tokens of each prompt fit before the longest completion beside it."""
+    rooms: list[int] = []
+    for first in range(0, len(prompts), side_by_side):
+        longest = max(len(ids) for ids in completions[first : first + side_by_side])
+        rooms += [max(window - longest, window // 2)] * side_by_side
+    return rooms[: len(prompts)]
+
+
+def _drop_broken_start(tokenizer: "Tokenizer", ids: Ids) -> Ids:
+    """Return the ids from the first whole character on; one may be up to four tokens."""
+    for _ in range(3):
+        if len(ids) > 1 and str(tokenizer.decode(list(ids[:4]))).startswith(_BROKEN):
+            ids = ids[1:]
+    return ids
+
+
+def _cut_end(tokenizer: "Tokenizer", ids: Ids, room: int) -> Ids:
+    """Return the first ids that fit the room, whole characters."""
+    if len(ids) <= room:
+        return ids
+    ids = ids[:room]
+    for _ in range(3):
+        if len(ids) > 1 and str(tokenizer.decode(list(ids[-4:]))).endswith(_BROKEN):
+            ids = ids[:-1]
+    return ids
+
+
+def _differ(first: Sequence[object], second: Sequence[object]) -> Bools:
+    return np.array([one != other for one, other in zip(first, second, strict=True)], dtype=bool)

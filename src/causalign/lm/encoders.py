@@ -32,7 +32,8 @@ def load_encoder(
     - ``minilm``: all-MiniLM-L6-v2, mean of the last layer (arXiv 1908.10084);
     - ``smollm2``: SmolLM2-135M-Instruct, state of the last token (arXiv 2502.02737);
     - a local folder, or ``owner/name`` on a hub: ``config.json``, a tokenizer and safetensors.
-      Nothing in it is executed or unpickled;
+      Nothing in it is executed or unpickled. In a folder of sentence-transformers its pooling,
+      layers, limit and default prompt count as they do there;
     - ``tfidf``: words and pairs of words, weighted by their rarity in ``training_texts``;
     - ``hashing``: the same, hashed to columns, with nothing to learn;
     - ``style``: signs, capitals, lengths and function words, which sentence encoders do not see.
@@ -61,9 +62,10 @@ def load_encoder(
     ExtraNotInstalled
         Without torch and transformers, where they are needed.
     SettingsError
-        For an unknown name, precision or pooling, or the folder of a policy.
+        For an unknown name, precision or pooling, a kind of model or of module that is not
+        supported, or the folder of a policy.
     ArtifactError
-        For a model that cannot be loaded.
+        For a model that cannot be loaded, or whose folder does not fill it.
     """
     names = split_blocks(name)
     if len(names) > 1:

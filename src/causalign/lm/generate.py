@@ -9,9 +9,17 @@ import torch
 from numpy.typing import NDArray
 
 from causalign.errors import SettingsError
-from causalign.lm.completions import Completions, Ids, Prompt, tokenize_prompts
+from causalign.lm.completions import (
+    Completions,
+    Ids,
+    Prompt,
+    decode_texts,
+    holds_messages,
+    read_prompts,
+)
 from causalign.lm.language_model import LanguageModel, suspend_training
 from causalign.lm.logprob import completion_logprobs
+from causalign.lm.plain_text import find_ending
 from causalign.lm.processes import run_once
 from causalign.lm.progress import show_progress
 
@@ -33,7 +41,7 @@ class Samples:
     texts : n strings
     completions : Completions
         Their ids and those of the prompts. One that did not end within its budget has no
-        end-of-text token and counts as ``cut``.
+        token that ends it and counts as ``cut``.
     logprob : (n,)
         Under the distribution that they were drawn from, temperature included.
     """
@@ -57,7 +65,9 @@ def sample(
 ) -> Samples:
     """Draw one completion for each prompt ``(n,)`` from ``π(y | x)^(1/temperature)``, normalised.
 
-    Nothing else bends the distribution: no top-k, no top-p, no penalties. The same seed, prompts
+    Nothing else bends the distribution: no top-k, no top-p, no penalties. A text ends at any of
+    `LanguageModel.ends`, and in the chat template where that closes a turn. A prompt that leaves
+    no room for ``max_new_tokens`` in the window loses its beginning. The same seed, prompts
     and batch size give the same completions, and the global random state is left as it was.
     Of several processes the main one writes, and all get the texts. A prompt of None asks for a
     text of its own. A ``writer`` that knows the model's weights writes in its place; the
@@ -69,32 +79,41 @@ def sample(
             "Sampling needs temperature > 0, max_new_tokens >= 1 and batch_size >= 1; found "
             f"{temperature}, {max_new_tokens} and {batch_size}."
         )
-    before = tokenize_prompts(language_model.tokenizer, prompts, chat=chat)
+    tokenizer = language_model.tokenizer
+    ending = find_ending(tokenizer, chat=chat or holds_messages(prompts))
+    stops = tuple(dict.fromkeys((*ending.stops, *language_model.ends)))
+    room = room_for_prompts(language_model, max_new_tokens)
+    before, remarks = read_prompts(tokenizer, prompts, room, chat=chat)
+    how = (stops, max_new_tokens, seed, temperature, batch_size, progress)
+    if writer is None:
+        after = run_once(lambda: _draw(language_model, before, *how))
+    else:
+        after = [_end(ids, stops) for ids in writer.write(before, seed)]
+    cut = np.array([ids[-1] not in stops for ids in after], dtype=bool)
+    completions = Completions(tuple(before), tuple(after), cut, remarks)
+    texts = decode_texts(tokenizer, after, stops, ending.text)
+    logprob = completion_logprobs(language_model, completions, temperature=temperature)
+    return Samples(texts, completions, logprob)
+
+
+def room_for_prompts(language_model: LanguageModel, max_new_tokens: int) -> int:
+    """Return how many tokens of a prompt fit the window before a text of ``max_new_tokens``.
+
+    Raises ``SettingsError`` where none does.
+    """
     room = language_model.window - max_new_tokens
     if room < 1:
         raise SettingsError(
             f"max_new_tokens must leave room for a prompt in the window of "
             f"{language_model.window} tokens; found {max_new_tokens}."
         )
-    before = [ids[-room:] for ids in before]
-    how = (max_new_tokens, seed, temperature, batch_size, progress)
-    end = language_model.tokenizer.eos_token_id
-    if writer is None:
-        after = run_once(lambda: _draw(language_model, before, *how))
-    else:
-        after = [_end(ids, end) for ids in writer.write(before, seed)]
-    cut = np.array([ids[-1] != end for ids in after], dtype=bool)
-    completions = Completions(tuple(before), tuple(after), cut)
-    texts = language_model.tokenizer.batch_decode(
-        [list(ids) for ids in after], skip_special_tokens=True
-    )
-    logprob = completion_logprobs(language_model, completions, temperature=temperature)
-    return Samples(texts, completions, logprob)
+    return room
 
 
 def _draw(
     language_model: LanguageModel,
     before: list[Ids],
+    stops: tuple[int, ...],
     max_new_tokens: int,
     seed: int,
     temperature: float,
@@ -112,20 +131,23 @@ def _draw(
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             ids = [before[row] for row in rows]
-            texts = _write(language_model, ids, max_new_tokens, temperature)
+            texts = _write(language_model, ids, stops, max_new_tokens, temperature)
             completions.update(zip(rows.tolist(), texts, strict=True))
             advance(len(rows))
     return [completions[row] for row in range(len(before))]
 
 
 def _write(
-    language_model: LanguageModel, ids: list[Ids], max_new_tokens: int, temperature: float
+    language_model: LanguageModel,
+    ids: list[Ids],
+    stops: tuple[int, ...],
+    max_new_tokens: int,
+    temperature: float,
 ) -> list[Ids]:
-    end = language_model.tokenizer.eos_token_id
-    model = language_model.model
+    model, pad = language_model.model, stops[0]
     width = max(map(len, ids))
     # Padding stands on the left: what is written comes behind the prompt.
-    tokens = torch.tensor([(end,) * (width - len(prompt)) + prompt for prompt in ids])
+    tokens = torch.tensor([(pad,) * (width - len(prompt)) + prompt for prompt in ids])
     mask = torch.tensor([(0,) * (width - len(prompt)) + (1,) * len(prompt) for prompt in ids])
     output = model.generate(
         input_ids=tokens.to(model.device),
@@ -135,12 +157,13 @@ def _write(
         top_k=0,
         top_p=1.0,
         max_new_tokens=max_new_tokens,
-        eos_token_id=end,
-        pad_token_id=end,
+        eos_token_id=list(stops),
+        pad_token_id=pad,
     )
-    return [_end(row, end) for row in output[:, width:].tolist()]
+    return [_end(row, stops) for row in output[:, width:].tolist()]
 
 
-def _end(ids: Sequence[int], end: int) -> Ids:
-    """Cut the ids: those up to and with the first end-of-text token."""
-    return tuple(ids[: ids.index(end) + 1] if end in ids else ids)
+def _end(ids: Sequence[int], stops: Sequence[int]) -> Ids:
+    """Cut the ids: those up to and with the first that ends a text."""
+    end = next((place for place, token in enumerate(ids) if token in stops), len(ids))
+    return tuple(ids[: end + 1])

@@ -8,11 +8,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
+from weakref import WeakKeyDictionary
 
-from causalign.errors import ArtifactError, SettingsError, nearest, needs_extra
-from causalign.files import hash_file
+from causalign.errors import SettingsError, nearest, needs_extra
+from causalign.lm.adapter_checks import put_adapter_on
 from causalign.lm.encoder_name import Precision, check_precision
-from causalign.lm.model_files import choose_device, load_pretrained, revision_of
+from causalign.lm.model_checks import (
+    first_states,
+    looks_ahead,
+    position_limit,
+    read_settings_if_there,
+)
+from causalign.lm.model_files import (
+    choose_device,
+    fetch_from_hub,
+    hash_model_folder,
+    load_pretrained,
+)
+from causalign.lm.plain_text import read_ends
 from causalign.lm.progress import silence_transformers
 from causalign.lm.smollm2 import smollm2_folder
 
@@ -21,7 +34,7 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
 PUBLIC_NAMES = {"smollm2": "HuggingFaceTB/SmolLM2-135M-Instruct"}
-DESCRIPTION = "causalign.json"
+_SHARING: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # what was measured of a network
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +99,16 @@ class LanguageModel:
         The network, of transformers or of peft.
     tokenizer
         Of transformers.
+    generation : mapping, optional
+        How the model's author writes with it, its ``generation_config.json``: it goes with the
+        weights where they are written, and never bends what is sampled here.
     """
 
     name: str
     revision: str
     model: Any
     tokenizer: Any
+    generation: Mapping[str, object] | None = None
 
     def __repr__(self) -> str:
         adapter = ", with an adapter" if self.has_adapter else ""
@@ -100,7 +117,17 @@ class LanguageModel:
     @property
     def window(self) -> int:
         """How many tokens the model reads at most."""
-        return int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 20)
+        return position_limit(self.model) or 1 << 20
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens at which a text ends, those that the model's settings name."""
+        return read_ends(self.model.generation_config.eos_token_id, self.tokenizer)
+
+    def end_at(self, token: int) -> None:
+        """Let texts end at this token too, here and wherever the whole model is written."""
+        if token not in self.ends:
+            self.model.generation_config.eos_token_id = [*self.ends, token]
 
     @property
     def has_adapter(self) -> bool:
@@ -133,7 +160,8 @@ def load_language_model(
 ) -> LanguageModel:
     """Load a model by name (``'smollm2'``), from a local folder, or by its name on a hub.
 
-    Weights must be safetensors; code that comes with a model is never executed.
+    Weights must be safetensors, and all of the model's; code that comes with a model is never
+    executed. A chat template that asks the clock names one day instead.
 
     Parameters
     ----------
@@ -151,25 +179,43 @@ def load_language_model(
     ExtraNotInstalled
         Without the libraries.
     SettingsError
-        For an unknown name or precision.
+        For an unknown name or precision, or a model that reads in both directions.
     ArtifactError
-        If the model cannot be loaded or the adapter belongs to another.
+        If the model cannot be loaded, its folder does not fill it, or the adapter does not fit.
     """
     check_precision(precision)
-    source = _source(name)
     what = f"The language model {str(name)!r}"
+    folder = _source(name, what)
     tokenizer, model = load_pretrained(
-        source, "AutoModelForCausalLM", precision=precision, what=what
+        folder, "AutoModelForCausalLM", precision=precision, what=what
     )
     from transformers import GenerationConfig
 
+    generation = read_settings_if_there(folder / "generation_config.json") or None
     # What a model's author prefers when sampling must not bend the distribution.
     settings: Callable[..., GenerationConfig] = GenerationConfig
-    model.generation_config = settings(eos_token_id=tokenizer.eos_token_id)
-    revision = revision_of(model, source)
+    ends = read_ends(getattr(model.generation_config, "eos_token_id", None), tokenizer)
+    model.generation_config = settings(
+        eos_token_id=ends[0] if len(ends) == 1 else list(ends) or None
+    )
     placed = model.to(choose_device(device)).eval()
-    loaded = LanguageModel(str(name), revision, placed, tokenizer)
-    return loaded if adapter is None else _with_adapter(loaded, Path(adapter))
+    if looks_ahead(first_states(placed, what)):
+        raise SettingsError(
+            f"{what} reads texts in both directions ({type(model).__name__}), so a text has no "
+            "probability under it. Choose a causal language model."
+        )
+    loaded = LanguageModel(str(name), hash_model_folder(folder), placed, tokenizer, generation)
+    if adapter is None:
+        return loaded
+    adapted, added = put_adapter_on(
+        placed,
+        tokenizer,
+        Path(adapter).expanduser(),
+        base=loaded.name,
+        public_name=loaded.public_name,
+        revision=loaded.revision,
+    )
+    return replace(loaded, model=adapted.eval(), revision=f"{loaded.revision}+{added[:16]}")
 
 
 def add_lora(language_model: LanguageModel, lora: Lora, *, seed: int) -> LanguageModel:
@@ -206,18 +252,56 @@ def add_lora(language_model: LanguageModel, lora: Lora, *, seed: int) -> Languag
 def shares_prompts(model: Any) -> bool:
     """Return whether completions may stand side by side behind one prompt in a single row.
 
-    That needs a mask of our own and positions of our own, which models with sliding windows, with
-    recurrent layers, or with fused kernels do not take.
+    That needs a mask of our own and positions of our own. Models with windows of attention, with
+    recurrent layers or with fused kernels do not take them; whether others take them as they are
+    meant is measured once for each network: some count positions from elsewhere.
     """
     network = model.get_base_model() if hasattr(model, "peft_config") else model
     config = network.config
-    plain = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-    return (
-        plain
-        and getattr(config, "sliding_window", None) is None
-        and getattr(config, "_attn_implementation", "") in ("sdpa", "eager")
-        and "position_ids" in inspect.signature(network.forward).parameters
-    )
+    kinds = {
+        *(getattr(config, "layer_types", None) or ()),
+        *getattr(config, "attention_layers", ()),
+    }
+    windows = ("sliding_window", "attention_window", "local_attention")
+    if (
+        kinds - {"full_attention", "global"}
+        or any(getattr(config, name, None) is not None for name in windows)
+        or getattr(config, "_attn_implementation", "") not in ("sdpa", "eager")
+        or not takes_positions(model)
+    ):
+        return False
+    if network not in _SHARING:
+        _SHARING[network] = _reads_shared_rows(network)
+    return _SHARING[network]
+
+
+def _reads_shared_rows(network: Any) -> bool:
+    """Return whether ``a b | c d | e f`` in one row gives e and f the states of ``a b e f``."""
+    import torch
+
+    ids = torch.arange(6) + min(8, network.config.vocab_size - 6)
+    seen = torch.ones(6, 6, dtype=torch.bool).tril()
+    seen[4:, 2:4] = False
+    mask = torch.zeros(6, 6, dtype=network.dtype)
+    mask = mask.masked_fill(~seen, torch.finfo(network.dtype).min)[None, None]
+    positions = torch.tensor([[0, 1, 2, 3, 2, 3]])
+    shared = {"input_ids": ids[None], "position_ids": positions, "attention_mask": mask}
+    try:
+        with suspend_training(network):
+            alone = network(input_ids=ids[None, [0, 1, 4, 5]].to(network.device)).logits[0, 2:]
+            shared = {name: value.to(network.device) for name, value in shared.items()}
+            beside = network(**shared, use_cache=False).logits[0, 4:]
+    except Exception:  # a network that does not take such a mask raises anything
+        return False
+    rounding = 1e-3 if network.dtype == torch.float32 else 0.1
+    apart = (alone - beside).float().abs().max()
+    return bool(apart <= rounding * alone.float().abs().max())
+
+
+def takes_positions(model: Any) -> bool:
+    """Return whether the network can be told where each token stands."""
+    network = model.get_base_model() if hasattr(model, "peft_config") else model
+    return "position_ids" in inspect.signature(network.forward).parameters
 
 
 @contextmanager
@@ -260,46 +344,15 @@ def write_adapter(
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _source(name: str | Path) -> Path | str:
+def _source(name: str | Path, what: str) -> Path:
     if str(name) == "smollm2":
         return smollm2_folder()
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
     if isinstance(name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return name
+        return fetch_from_hub(name, what)
     raise SettingsError(
         f"There is no language model named {str(name)!r}, and no such folder; "
         f"{nearest(str(name), ['smollm2'])}"
     )
-
-
-def _with_adapter(base: LanguageModel, folder: Path) -> LanguageModel:
-    with needs_extra("An adapter"):
-        from peft import PeftModel
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise ArtifactError(
-            f"There is no adapter in {folder}: adapter_model.safetensors is missing."
-        )
-    described = folder / DESCRIPTION
-    if described.is_file():
-        try:
-            revision = json.loads(described.read_text(encoding="utf-8"))["base_revision"]
-        except (OSError, ValueError, KeyError, TypeError) as damage:
-            raise ArtifactError(f"{described} cannot be read: {damage}.") from damage
-        if revision != base.revision:
-            raise ArtifactError(
-                f"The adapter in {folder} was fitted to another base model (revision {revision}) "
-                f"than {base.name!r} (revision {base.revision}). Load the base that its README "
-                "names."
-            )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # as in add_lora
-            model = PeftModel.from_pretrained(base.model, str(folder), is_trainable=False)
-    except Exception as failure:  # peft raises RuntimeError, ValueError, KeyError and others
-        raise ArtifactError(
-            f"The adapter in {folder} does not fit the base model {base.name!r}: {failure}"
-        ) from failure
-    digest = hash_file(folder / "adapter_model.safetensors")
-    return replace(base, model=model.eval(), revision=f"{base.revision}+{digest[:16]}")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causalign.files import write_whole
-from causalign.lm.cache import default_cache_folder
+from causalign.lm.cache import default_cache_folder, make_cache_folder, require_trusted
 from causalign.lm.completions import Completions
 from causalign.lm.language_model import LanguageModel
 from causalign.lm.logprob import completion_logprobs
@@ -45,14 +45,16 @@ def _key(language_model: LanguageModel, completions: Completions) -> str:
 
 def _load(path: Path, size: int) -> NDArray[np.float64] | None:
     try:
+        require_trusted(path.parents[1], path.parent, path)
         values: NDArray[np.float64] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
-        return None  # not there, or damaged by a kill: computed again
+        return None  # not there, damaged by a kill, or of a stranger: computed again
     return values if values.shape == (size,) and np.isfinite(values).all() else None
 
 
 def _store(path: Path, values: NDArray[np.float64]) -> None:
     try:
+        make_cache_folder(path.parents[1])
         with write_whole(path) as partial:
             np.save(partial, values, allow_pickle=False)
     except OSError:

@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from causalign.lm.language_model import LanguageModel, unwrap
+from causalign.errors import SettingsError
+from causalign.lm.language_model import LanguageModel, suspend_training, unwrap
 from causalign.lm.layout import Batch
 
 NAME = "score_head"
@@ -46,6 +47,31 @@ class ScoreHead(torch.nn.Module):
         weight, bias, center, scale = (p.detach().double().cpu().numpy() for p in parts)
         coefficients = weight / scale
         return coefficients, float(bias - center @ coefficients)
+
+
+def check_states(language_model: LanguageModel, ids: Sequence[int]) -> None:
+    """Raise ``SettingsError`` where what enters the last layer is not the state of a token.
+
+    Training reads states there, scoring reads them where the body ends; the head of a masked model
+    that was made to write, for instance, turns them into others in between.
+    """
+    network = language_model.model
+    tokens = torch.tensor([list(ids)], device=network.device)
+    entering: list[Tensor] = []
+
+    def note(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        entering.append(inputs[0])
+
+    with suspend_training(network), network.get_output_embeddings().register_forward_pre_hook(note):
+        network(input_ids=tokens)
+        leaving = network.get_base_model().base_model(input_ids=tokens).last_hidden_state
+    last = (entering[0][0, -1].float(), leaving[0, -1].float())
+    same = last[0].shape == last[1].shape
+    if not same or torch.nn.functional.cosine_similarity(*last, dim=0) < 0.99:
+        raise SettingsError(
+            f"The language model {language_model.name!r} changes the states of tokens before its "
+            "last layer, so a reward cannot be read from them. Choose another model."
+        )
 
 
 def add_score_head(language_model: LanguageModel, head: ScoreHead) -> None:

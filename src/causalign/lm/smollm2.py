@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from causalign.errors import ArtifactError, needs_extra
 from causalign.files import hash_file, read_json, remove_partial, write_json, write_whole
-from causalign.lm.cache import default_cache_folder
+from causalign.lm.cache import default_cache_folder, make_cache_folder, require_trusted
 from causalign.lm.model_files import find_wheel
 from causalign.lm.progress import silence_transformers
 
@@ -45,18 +45,20 @@ def smollm2_folder(cache: str | Path | None = None) -> Path:
     parent = (default_cache_folder() if cache is None else Path(cache).expanduser()) / "models"
     target = parent / f"smollm2-{distribution(_WHEEL).version}-{_FORMAT}"
     try:
+        make_cache_folder(parent.parent)
+        parent.mkdir(exist_ok=True)
+        require_trusted(parent, target)
         if _is_whole(target):
             return target
-        parent.mkdir(parents=True, exist_ok=True)
         with FileLock(parent / "smollm2.lock"):
             if not _is_whole(target):  # another process may have written it meanwhile
                 _convert(source, target)
     except OSError as failure:
-        if isinstance(failure, ArtifactError):
+        if isinstance(failure, ArtifactError) and failure.errno is None:
             raise
         raise ArtifactError(
-            f"SmolLM2 cannot be written to {target}: {failure}. Free 1 GB of space, or set "
-            "CAUSALIGN_CACHE to another folder."
+            f"SmolLM2 cannot be written to {target}: {failure.strerror or failure}. Free 1 GB of "
+            "space, or set CAUSALIGN_CACHE to another folder."
         ) from failure
     return target
 

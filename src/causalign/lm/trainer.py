@@ -18,17 +18,18 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from torch.utils.data import SequentialSampler
-from transformers import (
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import Trainer, TrainingArguments
 
 from causalign.errors import ArtifactError, SettingsError
-from causalign.files import read_json, write_json
+from causalign.files import flush_folder, read_json, write_json
+from causalign.lm.checkpoints import (
+    WHOLE,
+    NotFinite,
+    find_last_whole,
+    put_back,
+    require_finite,
+    set_callbacks,
+)
 from causalign.lm.language_model import LanguageModel, write_adapter
 from causalign.lm.layout import Batch
 from causalign.lm.processes import (
@@ -42,8 +43,6 @@ from causalign.lm.progress import ignore_advance, show_progress, silence_transfo
 from causalign.lm.training import Training
 
 MEMORY = "task.safetensors"
-WHOLE = "whole.json"
-WHOLE_OF_LIBRARY = "trainer_state.json"
 State = dict[str, NDArray[Any]]
 # A pair is a sum and a count, divided when those of the whole batch are known.
 Measured = float | tuple[float, float]
@@ -114,13 +113,15 @@ def train(
     ranks its models, the best one at a checkpoint is kept and put back at the end. Several
     processes share every batch; the main one writes.
 
-    Raises ``ArtifactError`` when a checkpoint cannot be written, naming what is left to continue
-    from. The random state of the process is left as it was.
+    Where a loss or a gradient is not a number, training stops before it changes the weights, and
+    the newest checkpoint before is put back. Raises ``SettingsError`` where there is none,
+    ``ArtifactError`` when a checkpoint cannot be written, naming what is left to continue from. The
+    random state of the process is left as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with keep_random_state(), silence_transformers():
         trainer = ObjectiveTrainer(language_model, task, training, folder)
-        start = run_once(lambda: _last_whole(folder))
+        start = run_once(lambda: find_last_whole(folder))
         if start is not None:
             task.restore(_memory(start))
         else:
@@ -129,7 +130,10 @@ def train(
         with show_progress("Training", trainer.args.max_steps, progress) as advance:
             trainer.advance = advance
             if trainer.stop_reason is None:
-                trainer.train(resume_from_checkpoint=None if start is None else str(start))
+                try:
+                    trainer.train(resume_from_checkpoint=None if start is None else str(start))
+                except NotFinite as failure:
+                    trainer.stop_reason = put_back(trainer, folder, failure)
         kept_step = trainer.restore_best()
     language_model.model.eval()
     curve = [entry for entry in trainer.state.log_history if "loss" in entry]
@@ -137,31 +141,6 @@ def train(
     if weights_are_split():
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     return TrainingRun(curve, trainer.stop_reason, kept_step, weights)
-
-
-class NewestCheckpoint(TrainerCallback):
-    """Delete older checkpoints once the newest is whole; one stops counting before it goes.
-
-    The library deletes by time of change before the newest is whole. A folder whose deletion was
-    cut short looks young then, and the last whole checkpoint goes in its place.
-    """
-
-    def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002  (the signature is the library's)
-        **_: object,
-    ) -> None:
-        """Keep the checkpoint of this step alone."""
-        if not state.is_world_process_zero:
-            return
-        newest = f"checkpoint-{state.global_step}"
-        for checkpoint in Path(str(args.output_dir)).glob("checkpoint-*"):
-            if checkpoint.name != newest:
-                for mark in (WHOLE, WHOLE_OF_LIBRARY):
-                    (checkpoint / mark).unlink(missing_ok=True)
-                shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 class ObjectiveTrainer(Trainer):
@@ -203,10 +182,7 @@ class ObjectiveTrainer(Trainer):
         batch = self.task.batch(positions, self.state.global_step)
         batch = {name: value.to(self.args.device) for name, value in batch.items()}
         loss, metrics = self.task.loss(model, batch)
-        if not math.isfinite(float(loss.detach())):
-            self.stop_reason = (
-                f"the loss is {float(loss.detach())} at step {self.state.global_step}"
-            )
+        require_finite("loss", loss.detach(), step=self.state.global_step)
         self.stop_reason = self.stop_reason or self.task.stop_reason()
         parts = gather((self.stop_reason, dict(metrics)))
         self.stop_reason = next((reason for reason, _ in parts if reason is not None), None)
@@ -238,6 +214,7 @@ class ObjectiveTrainer(Trainer):
         run_once(lambda: shutil.rmtree(partial, ignore_errors=True))
         self.save_model(str(partial), _internal_call=True)
         if is_main_process():
+            flush_folder(partial)
             write_json(partial / WHOLE, {"step": step, "validation_score": score})
             shutil.rmtree(best, ignore_errors=True)
             os.replace(partial, best)
@@ -249,6 +226,20 @@ class ObjectiveTrainer(Trainer):
             return int(self.state.global_step)
         self._load_from_checkpoint(str(best))
         return int(read_json(best / WHOLE)["step"])
+
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
+    ) -> None:
+        with _tell_damage(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        with _tell_damage(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with _tell_damage(checkpoint):
+            super()._load_rng_state(checkpoint)
 
     def _save(
         self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None
@@ -262,7 +253,7 @@ class ObjectiveTrainer(Trainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         step = self.state.global_step
         target = self.folder / f"checkpoint-{step}"
-        before = run_once(lambda: _last_whole(self.folder))
+        before = run_once(lambda: find_last_whole(self.folder))
         run_once(lambda: shutil.rmtree(target, ignore_errors=True))
         failure = None
         # torch reports a full disk as RuntimeError, safetensors as an error of its own.
@@ -285,6 +276,7 @@ class ObjectiveTrainer(Trainer):
                 f"{next(filter(None, failures))}. Free some space and run again: training "
                 f"continues {left}."
             ) from failure
+        run_once(lambda: flush_folder(target))  # the mark must not outlive what it speaks of
         run_once(lambda: write_json(target / WHOLE, {"step": step}))
 
 
@@ -325,13 +317,6 @@ def training_arguments(
     }
 
 
-def set_callbacks(trainer: Trainer) -> Trainer:
-    """Let the trainer keep its newest checkpoint and no longer print every step; return it."""
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(NewestCheckpoint)
-    return trainer
-
-
 def _combine(name: str, values: list[Measured]) -> float:
     """Return what was measured on a batch from what was measured on its parts."""
     if name.endswith("_min"):
@@ -348,18 +333,20 @@ def _is_better(score: float, best: Path) -> bool:
     return not best.is_dir() or float(read_json(best / WHOLE)["validation_score"]) < score
 
 
-def _last_whole(folder: Path) -> Path | None:
-    """Return the newest checkpoint that was written to its end."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE}")]
-    return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
-
-
 def _memory(checkpoint: Path) -> State:
-    try:
+    with _tell_damage(checkpoint):
         return load_file(checkpoint / MEMORY)
-    except (OSError, SafetensorError) as damage:
+
+
+@contextmanager
+def _tell_damage(checkpoint: str | Path | None) -> Iterator[None]:
+    """Say that a checkpoint is damaged, whatever the libraries make of what they read."""
+    try:
+        yield
+    except Exception as damage:
+        reason = " ".join(str(damage).split())[:200] or type(damage).__name__
         raise ArtifactError(
-            f"The checkpoint {checkpoint} is damaged: {damage}. Delete it and run again."
+            f"The checkpoint {checkpoint} is damaged: {reason}. Delete it and run again."
         ) from damage
 
 

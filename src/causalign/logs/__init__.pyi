@@ -1,3 +1,6 @@
+from .columns import ColumnReading as ColumnReading
+from .columns import describe_columns as describe_columns
+from .columns import tabulate_readings as tabulate_readings
 from .covariates import numeric as numeric
 from .outcome_model import CrossFitted as CrossFitted
 from .outcome_model import OutcomeModel as OutcomeModel

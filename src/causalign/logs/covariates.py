@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from causalign.errors import InputError
+from causalign.logs.cells import read_numbers
 
 Kind = Literal["numeric", "boolean", "datetime", "categorical"]
 
@@ -18,6 +19,8 @@ LEAVE_OUT = "leave such rows out: drop_incomplete=True, --drop-incomplete on the
 # Floats hold every integer up to here; sums of squares of numbers up to LARGEST stay finite.
 EXACT = 2**53
 LARGEST = 1e100
+# The most numbers (1 GiB of them) that a matrix of columns may hold; a fit makes a few copies.
+MOST_NUMBERS = 2**27
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def numeric(name: str, column: pa.ChunkedArray) -> np.ndarray:
     name : str
         What messages call the column.
     column : pyarrow.ChunkedArray
-        Of n numbers.
+        Of n numbers, in their type or as a file without types writes them.
 
     Returns
     -------
@@ -92,6 +95,8 @@ def numeric(name: str, column: pa.ChunkedArray) -> np.ndarray:
     InputError
         When it holds anything else.
     """
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = _read_written(column)
     kind = column.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise InputError(
@@ -116,16 +121,23 @@ def numeric(name: str, column: pa.ChunkedArray) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
+def _read_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return strings as numbers where all of them are, as those of a file without types may be."""
+    text = column.combine_chunks()
+    read = read_numbers(text)
+    usable = read.refusal is None and not read.odd.any() and read.values.null_count < len(text)
+    return pa.chunked_array([read.values]) if usable else column
+
+
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return integer codes ``(n,)`` (-1 where missing) and the sorted values as strings."""
-    text = pc.cast(column, pa.large_string()).combine_chunks()
-    encoded = text.dictionary_encode()
-    levels = np.asarray(encoded.dictionary.to_pylist(), dtype=object).astype(str)
-    order = np.argsort(levels, kind="stable")
+    encoded = pc.cast(column, pa.large_string()).combine_chunks().dictionary_encode()
+    order = pc.sort_indices(encoded.dictionary)
     rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
+    rank[order.to_numpy()] = np.arange(len(order))
     index = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return np.where(index < 0, -1, rank[index]), tuple(levels[order].tolist())
+    levels = encoded.dictionary.take(order).to_pylist()
+    return np.append(rank, -1)[index], tuple(levels)
 
 
 def require_complete(what: str, column: pa.ChunkedArray, noun: str = "values") -> None:
@@ -139,9 +151,26 @@ def require_complete(what: str, column: pa.ChunkedArray, noun: str = "values") -
 
 
 def design(covariates: Sequence[Covariate]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Stack covariates into one matrix ``(n, k)`` with the names of its columns."""
+    """Stack covariates into one matrix ``(n, k)`` with the names of its columns.
+
+    Raises `InputError` before categories of very many levels would fill the memory.
+    """
+    _require_room(covariates)
     parts = [c.columns() for c in covariates]
     return np.hstack([p[0] for p in parts]), tuple(n for p in parts for n in p[1])
+
+
+def _require_room(covariates: Sequence[Covariate]) -> None:
+    widths = [max(len(c.levels) - 1, 1) for c in covariates]
+    rows = max((len(c.values) for c in covariates), default=0)
+    if rows * sum(widths) <= MOST_NUMBERS:
+        return
+    widest = covariates[int(np.argmax(widths))]
+    raise InputError(
+        f"{rows:,} rows with {sum(widths):,} columns, of which {max(widths):,} are levels of "
+        f"{widest.name!r}, take {8 * rows * sum(widths) / 2**30:.1f} GiB. Merge its rare levels, "
+        "or use a coarser column."
+    )
 
 
 def _require_exact(name: str, column: pa.ChunkedArray) -> None:

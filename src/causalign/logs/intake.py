@@ -2,57 +2,63 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
-import narwhals as nw
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from causalign.errors import ArtifactError, ColumnNotFound, InputError, nearest
 from causalign.files import read_json, write_json, write_whole
-from causalign.logs.covariates import LEAVE_OUT, covariate, numeric, require_complete
+from causalign.logs.columns import read_column, require_usable, require_whole
+from causalign.logs.covariates import covariate, numeric
+from causalign.logs.kinds import COVARIATES, NUMBERS
 from causalign.logs.roles import Roles
-
-
-def to_arrow(table: Any) -> pa.Table:
-    """Return a pandas or polars frame, an Arrow table or a `datasets.Dataset` as Arrow."""
-    if isinstance(table, pa.Table):
-        return table
-    try:
-        if type(table).__module__.split(".")[0] == "datasets":
-            return table.with_format("arrow")[:]
-        return nw.from_native(table, eager_only=True).to_arrow()
-    except TypeError as error:
-        raise InputError(
-            f"Logs cannot be made of {type(table).__name__!r}. Give a pandas or polars frame, an "
-            "Arrow table or a datasets.Dataset, or use Logs.read for a file."
-        ) from error
-    except pa.ArrowException as error:
-        detail = str(error).splitlines()[0]
-        raise InputError(f"A column of the table mixes types: {detail}") from error
 
 
 def check_table(
     table: pa.Table, roles: Roles, history: tuple[str, ...], drop_incomplete: bool
 ) -> tuple[pa.Table, Roles, tuple[str, ...]]:
-    """Check once, at the boundary, all that every stage relies on; return what logs are made of."""
+    """Settle once, at the boundary, what every stage relies on; return what logs are made of."""
     check_columns(table, roles)
-    if drop_incomplete:
-        table, history = _drop_incomplete(table, roles, history)
-    _check_rows(table)
-    for name in filter(None, (roles.completion, roles.prompt)):
-        table = _check_text(table, name, roles.columns()[name])
-    _check_outcome(table, roles)
+    table, notes = settle_table(table, roles, drop_incomplete=drop_incomplete)
+    if table.num_rows < 2:
+        rows = "one row" if table.num_rows else "no rows"
+        raise InputError(f"The table has {rows}; logs need at least two.")
     for name, role in roles.columns().items():
-        if role in ("confounders", "instruments", "features"):
+        if role in COVARIATES or role in NUMBERS:
             covariate(name, table[name], categorical=name in roles.categorical)
-        elif role in ("weight", "propensity"):
-            numeric(name, table[name])
-        elif role in ("group", "cluster", "time", "objective"):
-            _check_present(table, name, role)
-    return table, roles, history
+    _check_outcome(table, roles)
+    return table, roles, (*history, *notes)
+
+
+def settle_table(
+    table: pa.Table, roles: Roles, *, drop_incomplete: bool = False
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """Read every column with a role as what it is, from all its values.
+
+    Returns the table whose columns with a role are large_string (text), float64 or int64, bool,
+    timestamp[us] or large_string (categories), and what the history says.
+    Raises `InputError` for a column that cannot be used in its role, and for cells that are missing
+    or not of the kind, unless their rows are left out.
+    """
+    read = {name: read_column(table, name, roles) for name in roles.columns()}
+    readings = tuple(reading for _, reading in read.values())
+    for reading in readings:
+        require_usable(reading)
+        if not drop_incomplete:
+            require_whole(reading)
+    for name, (values, _) in read.items():
+        table = table.set_column(table.column_names.index(name), name, values)
+    notes = [f"read {r.name}: {r.how}" for r in readings if r.how]
+    if drop_incomplete:
+        keep = np.ones(table.num_rows, dtype=bool)
+        for values, _ in read.values():
+            keep &= values.is_valid().to_numpy(zero_copy_only=False)
+        table = table.filter(keep)
+        odd = [f"{r.odd} odd cells in {r.name}: {r.first_odd}" for r in readings if r.odd]
+        line = f"left out {int((~keep).sum())} incomplete rows"
+        notes.append(f"{line} ({'; '.join(odd)})" if odd else line)
+    return table, tuple(notes)
 
 
 def load_table(folder: str | os.PathLike[str]) -> tuple[pa.Table, Roles, tuple[str, ...]]:
@@ -82,14 +88,6 @@ def save_table(
     write_json(place / "logs.json", {"roles": roles, "history": history})
 
 
-def outcome_column(table: pa.Table, name: str) -> np.ndarray:
-    """Return the outcome's column as finite floats ``(n,)``; booleans are 0 and 1."""
-    column = table[name]
-    if pa.types.is_boolean(column.type) and not column.null_count:
-        column = column.cast(pa.float64())
-    return numeric(name, column)
-
-
 def check_columns(table: pa.Table, roles: Roles) -> None:
     """Raise unless every role's column is there exactly once."""
     for name, role in roles.columns().items():
@@ -103,67 +101,9 @@ def check_columns(table: pa.Table, roles: Roles) -> None:
             raise InputError(f"The table has {count} columns named {name!r}. Rename all but one.")
 
 
-def _check_rows(table: pa.Table) -> None:
-    """Raise unless there are at least two rows."""
-    if table.num_rows < 2:
-        rows = "one row" if table.num_rows else "no rows"
-        raise InputError(f"The table has {rows}; logs need at least two.")
-
-
-def _check_present(table: pa.Table, name: str, role: str) -> None:
-    """Raise when a column that groups, clusters or orders rows misses values, or holds lists."""
-    if pa.types.is_nested(table[name].type):
-        raise InputError(
-            f"The {role} column {name!r} holds {table[name].type}; a single value a row is needed."
-        )
-    require_complete(f"The {role} column {name!r}", table[name])
-
-
-def _drop_incomplete(
-    table: pa.Table, roles: Roles, history: tuple[str, ...]
-) -> tuple[pa.Table, tuple[str, ...]]:
-    """Leave out rows that miss a value in a column with a role, and say how many."""
-    keep = np.ones(table.num_rows, dtype=bool)
-    for name in roles.columns():
-        column = table[name]
-        keep &= pc.invert(pc.is_null(column, nan_is_null=True)).to_numpy(zero_copy_only=False)
-        if pa.types.is_floating(column.type):
-            finite = pc.fill_null(pc.is_finite(column), False)
-            keep &= finite.to_numpy(zero_copy_only=False)
-        elif name in (roles.completion, roles.prompt) and _is_text(column.type):
-            filled = pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0)
-            keep &= filled.to_numpy(zero_copy_only=False) > 0
-    dropped = int((~keep).sum())
-    return table.filter(keep), (*history, f"left out {dropped} incomplete rows")
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _check_text(table: pa.Table, name: str, role: str) -> pa.Table:
-    """Return the table with the column as plain strings; raise when a text is missing or empty."""
-    column = table[name]
-    if pa.types.is_dictionary(column.type) or pa.types.is_string_view(column.type):
-        column = column.cast(pa.large_string())
-        table = table.set_column(table.column_names.index(name), name, column)
-    if not _is_text(column.type) and column.null_count < len(column):
-        raise InputError(f"The {role} column {name!r} must hold text, but holds {column.type}.")
-    require_complete(f"The {role} column {name!r}", column, "texts")
-    length = pc.utf8_length(pc.utf8_trim_whitespace(column))
-    empty = np.flatnonzero(length.to_numpy() == 0)
-    if empty.size:
-        raise InputError(
-            f"The {role} column {name!r} has {empty.size} empty texts (first at row {empty[0]}). "
-            f"Fill them in, or {LEAVE_OUT}."
-        )
-    return table
-
-
 def _check_outcome(table: pa.Table, roles: Roles) -> None:
     name = roles.outcome
-    require_complete(f"The outcome {name!r}", table[name])
-    values = outcome_column(table, name)
+    values = numeric(name, table[name])
     if roles.trials is not None:
         trials = numeric(roles.trials, table[roles.trials])
         wrong = np.flatnonzero((trials <= 0) | (values < 0) | (values > trials))

@@ -108,10 +108,25 @@ def predict_outcome(
     model: OutcomeModel, completions: Texts, prompts: Texts | None
 ) -> NDArray[np.float64]:
     """Return the model's predictions ``(n,)``; raise ``InputError`` if they are not n numbers."""
-    predictions = np.asarray(model(list(completions), prompts), dtype=np.float64)
-    if predictions.shape != (len(completions),) or not np.isfinite(predictions).all():
+    returned, wanted = model(list(completions), prompts), f"{len(completions):,} finite numbers"
+    try:
+        predictions = np.asarray(returned, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as failure:
         raise InputError(
-            f"An outcome model or reward must return {len(completions)} finite numbers, one for "
-            f"each text; it returned shape {predictions.shape}."
+            f"An outcome model or reward must return {wanted}, one for each text; it returned "
+            f"{str(returned)[:60]}, which cannot be read as numbers."
+        ) from failure
+    if predictions.shape != (len(completions),):
+        shape = "nothing" if returned is None else f"shape {predictions.shape}"
+        raise InputError(
+            f"An outcome model or reward must return {wanted}, one for each text; it returned "
+            f"{shape}."
+        )
+    broken = np.flatnonzero(~np.isfinite(predictions))
+    if broken.size:
+        raise InputError(
+            f"An outcome model or reward must return {wanted}, one for each text; "
+            f"{broken.size:,} are not, the first being {predictions[broken[0]]} for the text "
+            f"{completions[broken[0]][:60]!r}."
         )
     return predictions

@@ -7,11 +7,12 @@ from typing import overload
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
-from causalign.errors import ColumnNotFound, InputError, nearest
-from causalign.logs.covariates import codes, numeric
-from causalign.logs.reading import read_table
+from causalign.errors import InputError
+from causalign.logs.preferences import read_preferences
+from causalign.logs.reading import read_with_notes
 from causalign.results import card, html_card
 
 
@@ -35,6 +36,14 @@ class Pairs:
         What a labeller judged by.
     rows : (m, 2) integers, optional
         Positions of chosen and rejected in the logs that they come from.
+    notes : several str
+        How they were read.
+
+    Raises
+    ------
+    InputError
+        When lengths differ, a text is empty, a margin or a weight is negative or no number, or a
+        group is missing.
     """
 
     chosen: Sequence[str]
@@ -45,6 +54,25 @@ class Pairs:
     prompt: Sequence[str] | None = None
     objective: Sequence[str] | None = None
     rows: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        size = len(self.chosen)
+        for name in ("rejected", "margin", "weight", "group", "prompt", "objective", "rows"):
+            values = getattr(self, name)
+            if values is not None and len(values) != size:
+                raise InputError(f"There are {size} chosen texts, but {len(values)} of {name!r}.")
+        for name in ("margin", "weight"):
+            object.__setattr__(self, name, _not_negative(name, getattr(self, name)))
+        group = np.asarray(self.group)
+        whole = group.dtype.kind in "iu" or (group.dtype.kind == "f" and (group % 1 == 0).all())
+        if not whole:
+            raise InputError("The groups of pairs must be integers, one for each pair.")
+        if size and group.min() < 0:
+            raise InputError("A pair has no group (a negative code). Give it one of its own.")
+        object.__setattr__(self, "group", group.astype(np.int64))
+        for name in ("chosen", "rejected", "prompt"):
+            _require_texts(name, getattr(self, name))
 
     def __len__(self) -> int:
         return len(self.margin)
@@ -69,13 +97,17 @@ class Pairs:
             prompt=pick(self.prompt, index),
             objective=pick(self.objective, index),
             rows=None if self.rows is None else self.rows[index],
+            notes=self.notes,
         )
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> "Pairs":
-        """Read pairs from a file with columns ``chosen`` and ``rejected``.
+        """Read pairs from a file with columns ``chosen`` and ``rejected``, as TRL documents them.
 
-        Optional columns: ``prompt``, ``margin``, ``weight``, ``objective``, ``group``.
+        Optional columns: ``prompt``, ``margin`` (or ``score_chosen`` and ``score_rejected``, whose
+        difference it is), ``weight``, ``objective``, ``group`` (unless given, pairs of the same
+        two texts are one). Texts may be conversations, lists of messages or their JSON; the
+        messages that both sides share are then the prompt. Every row becomes one pair.
 
         Parameters
         ----------
@@ -87,29 +119,14 @@ class Pairs:
         ColumnNotFound
             When a side is missing.
         InputError
-            When a text is missing or empty, or a column of numbers holds something else.
+            When a text is missing or empty, a margin is negative, a group is missing, a column of
+            numbers holds something else, or sides answer different prompts.
         UnreadableFile
             When a file is missing, damaged or of another format.
         """
-        table = read_table(path)
-        for name in ("chosen", "rejected"):
-            if name not in table.column_names:
-                raise ColumnNotFound(
-                    f"Pairs need a column {name!r}; {nearest(name, table.column_names)}"
-                )
-        columns = {name: table[name] for name in table.column_names}
-        words = ("chosen", "rejected", "prompt", "objective")
-        texts = {name: _texts(name, columns[name]) for name in words if name in columns}
-        ones = np.ones(table.num_rows)
-        return Pairs(
-            margin=numeric("margin", columns["margin"]) if "margin" in columns else ones,
-            weight=numeric("weight", columns["weight"]) if "weight" in columns else ones,
-            group=codes(columns["group"])[0] if "group" in columns else np.arange(len(ones)),
-            chosen=texts["chosen"],
-            rejected=texts["rejected"],
-            prompt=texts.get("prompt"),
-            objective=texts.get("objective"),
-        )
+        table, assumed = read_with_notes(path)
+        read = read_preferences(table)
+        return Pairs(**read | {"notes": (*assumed, *read["notes"])})
 
     def to_trl(self) -> list[dict[str, object]]:
         """Return one mapping for each pair in TRL's preference format.
@@ -138,7 +155,7 @@ class Pairs:
             lines.append(f"margin: from {self.margin.min():.4g} to {self.margin.max():.4g}")
         if self.objective is not None:
             lines.append(f"objectives: {', '.join(sorted(set(self.objective)))}")
-        return lines
+        return [*lines, f"read: {'; '.join(self.notes)}"] if self.notes else lines
 
     def _columns(self) -> pa.Table:
         columns = {} if self.prompt is None else {"prompt": list(self.prompt)}
@@ -169,6 +186,31 @@ def orient(
     keep = np.abs(margin) > minimum_margin
     rows, margin = rows[keep], margin[keep]
     return np.where((margin >= 0)[:, None], rows, rows[:, ::-1]), np.abs(margin)
+
+
+def pairs_of_rows(
+    rows: np.ndarray,
+    margin: np.ndarray,
+    completions: Sequence[str],
+    weights: np.ndarray | None,
+    group: np.ndarray,
+    *,
+    prompt: Sequence[str] | None,
+    objective: Sequence[str] | None,
+) -> Pairs:
+    """Return the pairs at positions ``(m, 2)`` of logs, the chosen row first."""
+    first, second = rows.T
+    weight = np.ones(len(group)) if weights is None else weights
+    return Pairs(
+        chosen=pick(completions, first),
+        rejected=pick(completions, second),
+        margin=margin,
+        weight=np.sqrt(weight[first] * weight[second]),
+        group=group[first],
+        prompt=pick(prompt, first),
+        objective=pick(objective, first),
+        rows=rows,
+    )
 
 
 def pairs_within(group: np.ndarray) -> np.ndarray:
@@ -218,12 +260,28 @@ def two_proportion_p_value(
     return p_values
 
 
-def _texts(name: str, column: pa.ChunkedArray) -> list[str]:
-    values: list[str] = column.to_pylist()
-    for row, value in enumerate(values):
-        if not isinstance(value, str) or not value.strip():
+def _not_negative(name: str, values: ArrayLike) -> np.ndarray:
+    """Return floats; raise `InputError` for one that is negative or no finite number."""
+    numbers = np.asarray(values, dtype=np.float64)
+    wrong = np.flatnonzero(~(numbers >= 0) | np.isinf(numbers))
+    if wrong.size:
+        hint = (
+            "A margin says by how much the chosen text is better: exchange the sides where the "
+            "other one is, or correct it."
+            if name == "margin"
+            else "Correct it, or remove the pair."
+        )
+        raise InputError(
+            f"The {name} of {wrong.size} pairs is negative or no finite number (first: pair "
+            f"{wrong[0]}, {numbers[wrong[0]]:g}). {hint}"
+        )
+    return numbers
+
+
+def _require_texts(name: str, texts: Sequence[str] | None) -> None:
+    for row, text in enumerate(texts or ()):
+        if not isinstance(text, str) or not text.strip():
             raise InputError(
-                f"Column {name!r} holds no text in row {row} ({value!r}). Every side of a pair "
-                "needs a text; remove the row or fill it in."
+                f"The {name} text of pair {row} is {text!r}. Every side of a pair needs a text; "
+                "remove the pair or fill it in."
             )
-    return values

@@ -1,20 +1,20 @@
 """Files into Arrow tables: csv, tsv, jsonl, parquet, compressed, a folder or a glob of them."""
 
-import glob
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
 from causalign.errors import ColumnNotFound, InputError, UnreadableFile, nearest
+from causalign.logs.columns import settle_values
+from causalign.logs.delimited import read_delimited
+from causalign.logs.json_lines import read_json_lines
+from causalign.logs.listing import LogFile, list_files
 
-COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
-# One cell may be larger than Arrow's default block of 1 MiB; nothing larger than this is a log.
-BLOCK_BYTES = 256 << 20
+Notes = tuple[str, ...]
 
 
 def read_table(path: str | os.PathLike[str]) -> pa.Table:
@@ -34,13 +34,20 @@ def read_table(path: str | os.PathLike[str]) -> pa.Table:
     InputError
         When the columns of several files do not agree.
     """
-    files = _files(path)
-    tables = [_read_file(file) for file in files]
+    return read_with_notes(path)[0]
+
+
+def read_with_notes(path: str | os.PathLike[str]) -> tuple[pa.Table, Notes]:
+    """Read a table as `read_table` does; return also, in words, what was assumed of its files."""
+    files = list_files(path)
+    read = [_read_file(file) for file in files]
+    tables = [table for table, _ in read]
+    notes = tuple(dict.fromkeys(note for _, assumed in read for note in assumed))
     if len(tables) == 1:
-        return tables[0]
-    _require_same_columns(files, tables)
+        return tables[0], notes
+    _require_same_columns([file.path for file in files], tables)
     try:
-        return pa.concat_tables(tables, promote_options="permissive")
+        return pa.concat_tables(tables, promote_options="permissive"), notes
     except pa.ArrowException as error:
         raise InputError(
             f"The {len(files)} files matching {str(path)!r} hold different types in the same "
@@ -48,8 +55,10 @@ def read_table(path: str | os.PathLike[str]) -> pa.Table:
         ) from error
 
 
-def read_column(path: str | os.PathLike[str], name: str) -> pa.ChunkedArray:
-    """Read one column of a file, or of several.
+def read_column(path: str | os.PathLike[str], name: str, role: str = "prompt") -> pa.ChunkedArray:
+    """Read one column of a file, or of several, as what its role needs.
+
+    Prompts may be chat messages; they stay lists.
 
     Parameters
     ----------
@@ -57,93 +66,102 @@ def read_column(path: str | os.PathLike[str], name: str) -> pa.ChunkedArray:
         As in `read_table`, which says what else is raised.
     name : str
         The column.
+    role : str
+        As in `Roles`, such as "prompt" or "propensity".
 
     Raises
     ------
     ColumnNotFound
         When there is none of this name.
+    InputError
+        When it cannot be used in its role, or has missing values.
     """
     table = read_table(path)
     if name not in table.column_names:
         raise ColumnNotFound(f"No column {name!r}; {nearest(name, table.column_names)}")
-    return table[name]
+    if role == "prompt" and pa.types.is_nested(table[name].type):
+        return table[name]
+    return settle_values(name, table[name], role, table.schema.field(name))
 
 
-def _files(path: str | os.PathLike[str]) -> list[Path]:
-    given = Path(path)
-    if given.is_dir():
-        files = sorted(p for p in given.rglob("*") if p.is_file() and _reader(p) is not None)
-        if not files:
-            raise UnreadableFile(
-                f"The folder {str(path)!r} holds no csv, tsv, jsonl or parquet file."
-            )
-        return files
-    if given.exists():
-        return [given]
-    files = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
-    if not files:
-        raise UnreadableFile(f"There is no file {str(path)!r}. Check the path.")
-    return files
+# How files begin whose names say something else, and what to do with them.
+_BEGINNINGS = {
+    b"PAR1": "a Parquet file. Name it .parquet.",
+    b"\x1f\x8b": "packed by gzip. Name it .gz.",
+    b"BZh": "packed by bzip2. Name it .bz2.",
+    b"\x28\xb5\x2f\xfd": "packed by zstandard. Name it .zst.",
+    b"PK\x03\x04": "a zip archive or an Excel file. Unpack it, or save the sheet as csv.",
+    b"\xd0\xcf\x11\xe0": "an Excel file. Save the sheet as csv, in UTF-8.",
+    b"ARROW1": "an Arrow file. Read it with `pandas.read_feather` and use Logs.of.",
+    b"%PDF": "a PDF.",
+    b"SQLite format 3": "a SQLite database. Read it with `pandas.read_sql` and use Logs.of.",
+    b"<!DOCTYPE": "an HTML page, perhaps in the place of a download. Fetch the file again.",
+    b"<!doctype": "an HTML page, perhaps in the place of a download. Fetch the file again.",
+    b"<html": "an HTML page, perhaps in the place of a download. Fetch the file again.",
+    b"<?xml": "XML.",
+    b"version https://git-lfs": "a pointer of Git LFS. Fetch the file with `git lfs pull`.",
+}
+_OWN_BEGINNINGS = {
+    "parquet": b"PAR1",
+    "gzip": b"\x1f\x8b",
+    "bz2": b"BZh",
+    "zstd": b"\x28\xb5\x2f\xfd",
+}
 
 
-def _reader(file: Path) -> Callable[[Path, str | None], pa.Table] | None:
-    suffixes = [s.lower() for s in file.suffixes]
-    if suffixes and suffixes[-1] in COMPRESSIONS:
-        suffixes.pop()
-    kind = suffixes[-1] if suffixes else ""
-    return {
-        ".csv": lambda f, c: _read_delimited(f, c, ","),
-        ".tsv": lambda f, c: _read_delimited(f, c, "\t"),
-        ".jsonl": _read_json_lines,
-        ".ndjson": _read_json_lines,
-        ".parquet": _read_parquet,
-    }.get(kind)
-
-
-def _read_file(file: Path) -> pa.Table:
-    reader = _reader(file)
-    if reader is None:
-        raise UnreadableFile(
-            f"{str(file)!r} is of no format that can be read: use csv, tsv, jsonl or parquet, "
-            "alone or compressed as .gz, .bz2, .zst or .lz4."
-        )
+def _read_file(file: LogFile) -> tuple[pa.Table, Notes]:
     try:
-        if file.stat().st_size == 0:
-            raise UnreadableFile(f"{str(file)!r} is empty (0 bytes).")
-        table = reader(file, COMPRESSIONS.get(file.suffix.lower()))
-    except (pa.ArrowException, OSError, EOFError) as error:
-        if isinstance(error, UnreadableFile):
-            raise
-        raise UnreadableFile(_explain(file, error)) from error
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_binary(column.type):
-            raise UnreadableFile(
-                f"{str(file)!r}: column {name!r} is not UTF-8 text. Save the file as UTF-8."
-            )
+        if file.path.stat().st_size == 0:
+            raise UnreadableFile(f"{str(file.path)!r} is empty (0 bytes).")
+        _require_honest_name(file)
+        table, notes = _READERS[file.format](file.path, file.compression)
+    except UnreadableFile:
+        raise
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+        raise UnreadableFile(_explain(file.path, error)) from error
+    return file.add_partitions(settle_text(table)), notes
+
+
+def _require_honest_name(file: LogFile) -> None:
+    """Raise when a file begins as those of another format do."""
+    with file.path.open("rb") as stream:
+        begin = stream.read(32)
+    expected = _OWN_BEGINNINGS.get(file.compression or file.format)
+    if expected is not None and begin.startswith(expected):
+        return
+    for mark, what in _BEGINNINGS.items():
+        if begin.lstrip().startswith(mark):
+            raise UnreadableFile(f"{str(file.path)!r} is {what}")
+
+
+def settle_text(table: pa.Table) -> pa.Table:
+    """Return the table with text where bytes are UTF-8, as Impala and old Spark write it.
+
+    Other bytes, such as pictures, stay bytes, and so becomes text that is no UTF-8: no role takes
+    them, and a column without a role harms nobody.
+    """
+    for index, field in enumerate(table.schema):
+        if _is_bytes(field.type):
+            with contextlib.suppress(pa.ArrowInvalid):
+                text = table.column(index).cast(pa.large_binary()).cast(pa.large_string())
+                table = table.set_column(index, field.name, text)
+        elif pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            try:
+                table.column(index).validate(full=True)
+            except pa.ArrowInvalid:
+                damaged = table.column(index).cast(pa.large_binary())
+                table = table.set_column(index, field.name, damaged)
     return table
 
 
-def _read_delimited(file: Path, compression: str | None, delimiter: str) -> pa.Table:
-    with pa.input_stream(str(file), compression=compression) as stream:
-        head = stream.read(4)
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise UnreadableFile(f"{str(file)!r} is UTF-16 text. Save the file as UTF-8.")
-    with pa.input_stream(str(file), compression=compression) as stream:
-        return pacsv.read_csv(
-            stream,
-            read_options=pacsv.ReadOptions(block_size=BLOCK_BYTES),
-            parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=pacsv.ConvertOptions(strings_can_be_null=True, null_values=NULLS),
-        )
-
-
-# "None" and "null" are words people write in texts; an empty cell and these marks are not.
-NULLS = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL"]
-
-
-def _read_json_lines(file: Path, compression: str | None) -> pa.Table:
-    with pa.input_stream(str(file), compression=compression) as stream:
-        return pajson.read_json(stream, read_options=pajson.ReadOptions(block_size=BLOCK_BYTES))
+def _is_bytes(kind: pa.DataType) -> bool:
+    kinds = (
+        pa.types.is_binary,
+        pa.types.is_large_binary,
+        pa.types.is_fixed_size_binary,
+        pa.types.is_binary_view,
+    )
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def _read_parquet(file: Path, compression: str | None) -> pa.Table:
@@ -151,6 +169,14 @@ def _read_parquet(file: Path, compression: str | None) -> pa.Table:
         return pq.ParquetFile(file).read()
     with pa.input_stream(str(file), compression=compression) as stream:
         return pq.ParquetFile(pa.BufferReader(stream.read())).read()
+
+
+_READERS: dict[str, Callable[[Path, str | None], tuple[pa.Table, Notes]]] = {
+    "csv": lambda file, compression: read_delimited(file, compression, ","),
+    "tsv": lambda file, compression: read_delimited(file, compression, "\t"),
+    "jsonl": lambda file, compression: (read_json_lines(file, compression), ()),
+    "parquet": lambda file, compression: (_read_parquet(file, compression), ()),
+}
 
 
 def _explain(file: Path, error: BaseException) -> str:
@@ -167,7 +193,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _require_same_columns(files: list[Path], tables: list[pa.Table]) -> None:
+def _require_same_columns(files: Sequence[Path], tables: list[pa.Table]) -> None:
     expected = set(tables[0].column_names)
     for file, table in zip(files[1:], tables[1:], strict=True):
         names = set(table.column_names)

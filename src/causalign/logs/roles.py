@@ -113,6 +113,12 @@ class Roles:
                 roles.setdefault(name, field.name)
         return roles
 
+    def roles_of(self, name: str) -> tuple[str, ...]:
+        """Return every role that names a column, in the order of the fields."""
+        return tuple(
+            field.name for field in fields(self) if name in _names(getattr(self, field.name))
+        )
+
     def describe(self) -> list[str]:
         """Return a line such as ``confounders: week, price`` for each role that is declared."""
         declared = ((field.name, _names(getattr(self, field.name))) for field in fields(self))

@@ -9,16 +9,18 @@ import pyarrow as pa
 
 from causalign.errors import ColumnNotFound, InputError, RoleNotDeclared, nearest
 from causalign.logs import intake
+from causalign.logs.columns import settle_values
+from causalign.logs.containers import to_arrow
 from causalign.logs.covariates import Covariate, codes, covariate, numeric
 from causalign.logs.pairs import (
     Pairs,
     match_within,
     orient,
+    pairs_of_rows,
     pairs_within,
-    pick,
     two_proportion_p_value,
 )
-from causalign.logs.reading import read_table
+from causalign.logs.reading import read_with_notes
 from causalign.logs.roles import Roles
 from causalign.results import card, html_card
 
@@ -76,9 +78,9 @@ class Logs:
         InputError
             When a column with a role cannot be used as it is.
         """
-        table = read_table(path)
+        table, notes = read_with_notes(path)
         note = f"read {table.num_rows} rows from {os.path.basename(os.fspath(path).rstrip('/'))}"
-        return Logs(*intake.check_table(table, roles, (note,), drop_incomplete))
+        return Logs(*intake.check_table(table, roles, (note, *notes), drop_incomplete))
 
     @staticmethod
     def of(table: object, roles: Roles, *, drop_incomplete: bool = False) -> "Logs":
@@ -86,8 +88,8 @@ class Logs:
 
         Parameters
         ----------
-        table : pandas or polars frame, pyarrow.Table, datasets.Dataset
-            One row for each text that was sent.
+        table : pandas or polars frame, Arrow table, datasets.Dataset, mapping or list of rows
+            One row for each text that was sent; whatever narwhals reads (DuckDB, lazy frames) too.
         roles : Roles
             Which column plays which causal role.
         drop_incomplete : bool
@@ -100,7 +102,7 @@ class Logs:
         InputError
             When this is no table, or a column with a role cannot be used as it is.
         """
-        arrow = intake.to_arrow(table)
+        arrow = to_arrow(table)
         note = f"took {arrow.num_rows} rows"
         return Logs(*intake.check_table(arrow, roles, (note,), drop_incomplete))
 
@@ -158,14 +160,14 @@ class Logs:
     @property
     def outcome(self) -> np.ndarray:
         """The outcome ``(n,)``: the column, or its rate when there are trials."""
-        values = intake.outcome_column(self.data, self.roles.outcome)
+        values = self.numbers(self.roles.outcome)
         return values if self.roles.trials is None else values / self.trials
 
     @property
     def trials(self) -> np.ndarray:
         """The numbers of trials ``(n,)``."""
         self.require("trials")
-        return numeric(str(self.roles.trials), self.data[self.roles.trials])
+        return self.numbers(str(self.roles.trials))
 
     @property
     def weights(self) -> np.ndarray | None:
@@ -214,11 +216,12 @@ class Logs:
 
     def numbers(self, name: str) -> np.ndarray:
         """Return any column as floats ``(n,)``; raise `InputError` when it is not numbers."""
-        return numeric(name, self._column(name))
+        return numeric(name, self._settled(name, "outcome"))
 
     def covariate(self, name: str) -> Covariate:
         """Return any column as a `Covariate`; raise `InputError` when it cannot be one."""
-        return covariate(name, self._column(name), categorical=name in self.roles.categorical)
+        column = self._settled(name, "confounders")
+        return covariate(name, column, categorical=name in self.roles.categorical)
 
     def codes_of(self, name: str) -> np.ndarray:
         """Return integer codes ``(n,)`` of any column's values, -1 where missing."""
@@ -359,22 +362,13 @@ class Logs:
 
     def _orient(self, rows: np.ndarray, minimum_margin: float, group: np.ndarray) -> Pairs:
         """Return pairs of rows ``(m, 2)`` with the higher outcome first, equal texts left out."""
-        text, outcome = self.codes_of(self.roles.completion), self.outcome
-        rows, margin = orient(rows[text[rows[:, 0]] != text[rows[:, 1]]], outcome, minimum_margin)
-        objective = self.roles.objective
-        labels = None if objective is None else [str(v) for v in self.data[objective].to_pylist()]
-        weights = np.ones(len(self)) if self.weights is None else self.weights
-        first, second = rows.T
-        return Pairs(
-            chosen=pick(self.completions, first),
-            rejected=pick(self.completions, second),
-            margin=margin,
-            weight=np.sqrt(weights[first] * weights[second]),
-            group=group[first],
-            prompt=pick(self.prompts, first),
-            objective=pick(labels, first),
-            rows=rows,
+        text, objective = self.codes_of(self.roles.completion), self.roles.objective
+        rows, margin = orient(
+            rows[text[rows[:, 0]] != text[rows[:, 1]]], self.outcome, minimum_margin
         )
+        labels = None if objective is None else [str(v) for v in self.data[objective].to_pylist()]
+        texts = {"prompt": self.prompts, "objective": labels}
+        return pairs_of_rows(rows, margin, self.completions, self.weights, group, **texts)
 
     def _joint_codes(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return codes ``(n,)`` of the combinations, and the rows where all of them are known."""
@@ -383,12 +377,18 @@ class Logs:
         group = np.unique(joint, axis=0, return_inverse=True)[1].ravel()
         return group, np.flatnonzero((joint >= 0).all(axis=1))
 
+    def _settled(self, name: str, role: str) -> pa.ChunkedArray:
+        """Return a column as the boundary settled it, or settle one that has no role."""
+        column = self._column(name)
+        if name in self.roles.columns():
+            return column
+        return settle_values(name, column, role, self.data.schema.field(name))
+
     def _column(self, name: str) -> pa.ChunkedArray:
-        if name not in self.data.column_names:
-            raise ColumnNotFound(
-                f"The table has no column {name!r}; {nearest(name, self.data.column_names)}"
-            )
-        return self.data[name]
+        names = self.data.column_names
+        if name not in names:
+            raise ColumnNotFound(f"The table has no column {name!r}; {nearest(name, names)}")
+        return self.data.column(names.index(name))
 
 
 def join_prompts(completions: Sequence[str], prompts: Sequence[str] | None) -> list[str]:

@@ -16,6 +16,8 @@ from causalign.evaluate import (
     mean_reward_difference,
     measure_diversity,
 )
+from causalign.evaluate.marker_payments import marker_worth
+from causalign.logs import Logs
 from causalign.logs.outcome_model import OutcomeModel
 from causalign.policy.findings import sampled_texts
 from causalign.policy.fit import PolicyFit
@@ -25,6 +27,8 @@ from causalign.stats.proportions import share_interval
 
 POLICIES = ("before", "naive", "deconfounded")
 SHOWN = 12
+# Into so many logged texts a marker is written to ask what the judge pays for it.
+TEXTS_RATED = 500
 
 Prompts = Sequence[str] | None
 
@@ -53,8 +57,12 @@ def compare_policies(
     prompts: Prompts,
     markers: Sequence[str],
     judge: HeldOutJudge | None,
+    logged: Logs,
 ) -> Section:
-    """Return the section of the stage; text i of every policy answers prompt i, with one seed."""
+    """Return the section of the stage; text i of every policy answers prompt i, with one seed.
+
+    ``logged`` are the rows that the policies were tuned on, to whose markers theirs are compared.
+    """
     texts = {name: generated[name].texts for name in POLICIES}
     pair = texts["deconfounded"], texts["naive"]
     gain = None
@@ -87,7 +95,7 @@ def compare_policies(
             *pictures,
             *(f for name in POLICIES[1:] for f in _draw_training(name, fits[name])),
         ),
-        findings=_findings(fits, generated, texts, markers, gain, judge),
+        findings=_findings(fits, generated, texts, markers, gain, judge, logged),
         details={
             "method": method.name,
             "base": fits["deconfounded"].base,
@@ -207,14 +215,24 @@ def _findings(
     markers: Sequence[str],
     gain: MeanDifference | None,
     judge: HeldOutJudge | None,
+    logged: Logs,
 ) -> tuple[Finding, ...]:
-    """Return what was found about the comparison, about each training, and about the texts."""
+    """Return what was found about the comparison, about each training, and about the texts.
+
+    A marker that the log holds as often is imitation; one that a policy writes far more often is
+    success where the judge pays for it, and a warning where it does not.
+    """
     findings = [no_judge()]
     if gain is not None and judge is not None:
         findings = [gain_of_deconfounding(gain.difference, gain.lower, gain.upper, judge.name)]
     if markers:
-        moved = marker_shares(texts["deconfounded"], texts["before"], markers).findings
-        findings += [_title_with(f, "deconfounded, against before tuning") for f in moved]
+        worth, own = None, logged.completions
+        if judge is not None:
+            some = logged.take(np.arange(min(len(logged), TEXTS_RATED)), "those rated")
+            worth = marker_worth(judge.score, some.completions, markers, some.prompts)
+        for name in POLICIES[1:]:
+            moved = marker_shares(texts[name], own, markers, paired=False, worth=worth)
+            findings += [_title_with(f, f"{name}, against the log") for f in moved.findings]
     for name in POLICIES:
         empty = sum(not text.strip() for text in texts[name])
         findings.append(

@@ -1,5 +1,6 @@
 """Run the stages in their order, each from what those before it stored, and write one report."""
 
+import dataclasses
 import resource
 import shutil
 import sys
@@ -10,10 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from causalign import artifacts, report
-from causalign.errors import ArtifactError
+from causalign.errors import ArtifactError, show_as_written
 from causalign.files import read_json, write_json
 from causalign.pipeline import stages
-from causalign.pipeline.plan import Plan, make_plan
+from causalign.pipeline.plan import (
+    Plan,
+    identify_models,
+    list_inputs,
+    make_plan,
+    replacements,
+)
 from causalign.pipeline.stages import Payload, Place
 from causalign.pipeline.tuning import policy_stage
 from causalign.recipe import Recipe
@@ -94,15 +101,18 @@ def run(recipe: Recipe, folder: str | Path, *, replace: bool = False, say: Say =
     CausalignError
         Any of them; those about settings, roles and data before the first stage.
     """
-    target = artifacts.open_run(folder)
-    with artifacts.lock(target):
+    with show_as_written(replacements(recipe)):
+        artifacts.require_apart(Path(folder), *list_inputs(recipe))
+        artifacts.require_writable(Path(folder))
         plan = make_plan(recipe)
-        keys: dict[str | None, str] = {None: plan.key}
-        for stage in _list_stages(recipe):
-            key = artifacts.fingerprint(keys[stage.after], stage.name, stage.settings)
-            keys[stage.name] = key
-            _do_stage(stage, plan, target, key, replace, say)
-        return _finish(target, recipe.name)
+        target = artifacts.open_run(folder)
+        with artifacts.lock(target):
+            keys: dict[str | None, str] = {None: plan.key}
+            for stage in _list_stages(recipe):
+                key = artifacts.fingerprint(keys[stage.after], stage.name, stage.settings)
+                keys[stage.name] = key
+                _do_stage(stage, plan, target, key, replace, say)
+            return _finish(target, recipe.name)
 
 
 def rebuild_report(folder: str | Path) -> Run:
@@ -129,16 +139,20 @@ def rebuild_report(folder: str | Path) -> Run:
 
 
 def _list_stages(recipe: Recipe) -> list[_Stage]:
+    # Pairs and models count by what they hold, wherever they lie.
+    judge = dataclasses.replace(recipe.evaluate, pairs=None)
+    reward = identify_models(recipe.reward)
     order = [
         _Stage("1-audit", stages.audit_stage, None, None),
         _Stage("2-deconfound", stages.deconfound_stage, recipe.deconfound, "1-audit"),
-        _Stage("3-reward", stages.reward_stage, (recipe.reward, recipe.evaluate), "2-deconfound"),
+        _Stage("3-reward", stages.reward_stage, (reward, judge), "2-deconfound"),
     ]
     if recipe.policy is not None:
-        tuning = (recipe.policy, recipe.start, recipe.generate)
+        policy, start = identify_models(recipe.policy), identify_models(recipe.start)
+        tuning = (policy, start, recipe.generate)
         order.append(_Stage("4-policy", policy_stage, tuning, "3-reward"))
     # What judges the rewards does not ask which policy was tuned.
-    return [*order, _Stage("5-evaluate", stages.evaluate_stage, recipe.evaluate, "3-reward")]
+    return [*order, _Stage("5-evaluate", stages.evaluate_stage, judge, "3-reward")]
 
 
 def _do_stage(stage: _Stage, plan: Plan, target: Path, key: str, replace: bool, say: Say) -> None:

@@ -1,7 +1,8 @@
 """What a run will do: settings, logs and texts, read and checked before the first costly stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from causalign import artifacts, config, deconfound, policy, reward
 from causalign.deconfound.method import Deconfounder
 from causalign.errors import RoleNotDeclared, SettingsError
+from causalign.files import hash_content
 from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import load_encoder
 from causalign.logs import Logs, Pairs, Roles
@@ -51,9 +53,7 @@ def make_plan(recipe: Recipe) -> Plan:
     _check_roles(recipe.data.roles, deconfounder, fitter, tuner)
     if not 0 < recipe.data.held_out < 1:
         raise SettingsError("Setting 'data.held_out' must lie between 0 and 1.")
-    read = Logs.read(
-        recipe.data.path, recipe.data.roles, drop_incomplete=recipe.data.drop_incomplete
-    )
+    read = _read_logs(recipe)
     if recipe.evaluate.truth is not None:
         read.numbers(recipe.evaluate.truth)
     held_out = draw_held_out(read, recipe.data.held_out, recipe.seed)
@@ -65,6 +65,7 @@ def make_plan(recipe: Recipe) -> Plan:
     if tuner is not None:
         tuner.check(train)
     encoder = load_encoder(recipe.encoder, training_texts=train.texts)
+    judging = [pairs for pairs in (experiment, test_pairs) if pairs is not None]
     return Plan(
         recipe=recipe,
         train=train,
@@ -76,20 +77,67 @@ def make_plan(recipe: Recipe) -> Plan:
         reward=fitter,
         policy=tuner,
         start=_choose_start(tuner, recipe.start),
-        key=_hash_inputs(recipe, read, test_pairs, encoder),
+        key=_hash_inputs(recipe, read, judging, encoder),
     )
 
 
-def _hash_inputs(recipe: Recipe, read: Logs, test_pairs: Pairs | None, encoder: Encoder) -> str:
-    pairs = test_pairs
+def list_inputs(recipe: Recipe) -> tuple[str, ...]:
+    """Return the files, folders and globs that a run reads."""
+    return tuple(filter(None, (recipe.data.path, recipe.evaluate.pairs)))
+
+
+def replacements(recipe: Recipe) -> list[tuple[str, str]]:
+    """Return what no message or file shows of the recipe's paths, and what it shows in its place.
+
+    What a recipe takes from the environment may be a secret.
+    """
+    filled = [path for path in list_inputs(recipe) if isinstance(path, config.FilledPath)]
+    return [pair for path in filled for pair in path.replacements()]
+
+
+def _read_logs(recipe: Recipe) -> Logs:
+    asked = recipe.data
+    read = Logs.read(asked.path, asked.roles, drop_incomplete=asked.drop_incomplete)
+    history = read.history
+    for filled, written in replacements(recipe):
+        history = tuple(note.replace(filled, written) for note in history)
+    return replace(read, history=history)
+
+
+def _hash_inputs(recipe: Recipe, read: Logs, pairs: Sequence[Pairs], encoder: Encoder) -> str:
+    """Return a hash of the content of what is read: not of where it lies, nor of its size or time.
+
+    The columns are those with a role, and those that say which rows make a pair and what is true.
+    """
+    named = [*recipe.evaluate.pairs_by, *filter(None, (recipe.evaluate.truth,))]
+    columns = dict.fromkeys([*read.roles.columns(), *named])
     return artifacts.fingerprint(
         replace(recipe.data, path=""),
         recipe.seed,
-        (encoder.name, encoder.revision),
-        artifacts.hash_table(read.data.select(list(read.roles.columns()))),
-        None if pairs is None else (pairs.chosen, pairs.rejected, pairs.margin, pairs.group),
+        (_name_of(encoder), encoder.revision),
+        artifacts.hash_table(read.data.select(list(columns))),
+        [replace(some, rows=None) for some in pairs],
         artifacts.versions()["causalign"],
     )
+
+
+def _name_of(encoder: Encoder) -> str:
+    """Return the encoder's name; one in a folder has none, its revision says what it is."""
+    model, colon, words = encoder.name.partition(":")
+    folder = Path(model).expanduser()
+    return f"{colon}{words}" if folder.is_dir() else encoder.name
+
+
+def identify_models(settings: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return settings that name models in folders by what these hold."""
+    if settings is None:
+        return None
+    known = dict(settings)
+    for name in ("model", "adapter"):
+        folder = known.get(name)
+        if isinstance(folder, str) and Path(folder).expanduser().is_dir():
+            known[name] = hash_content(Path(folder).expanduser())
+    return known
 
 
 def _check_roles(

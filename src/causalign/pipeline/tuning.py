@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 
 from causalign import artifacts, deconfound, policy
 from causalign.errors import InputError, NotIdentified
+from causalign.evaluate.marker_payments import name_units
 from causalign.files import read_json, write_json
-from causalign.lm.generate import sample
+from causalign.lm.generate import room_for_prompts, sample
 from causalign.lm.language_model import LanguageModel
 from causalign.pipeline.generations import POLICIES, Generated, HeldOutJudge, compare_policies
 from causalign.pipeline.plan import Plan
@@ -31,6 +32,8 @@ def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     killed run goes on from its last checkpoint.
     """
     assert plan.policy is not None
+    # Raises for texts that cannot be written, before the first policy is tuned.
+    room_for_prompts(load_start(plan.policy), plan.recipe.generate.max_new_tokens)
     artifacts.open_run(place.unfinished)
     judge = _choose_judge(plan, place)
     fits, method = _fit_start(plan, plan.policy, place.unfinished)
@@ -62,7 +65,8 @@ def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
         pq.write_table(pa.table({"prompt": asked} | columns), folder / "generations.parquet")
 
     markers = plan.recipe.evaluate.markers
-    return compare_policies(method, fits, generated, prompts, markers, judge), payload
+    section = compare_policies(method, fits, generated, prompts, markers, judge, plan.train)
+    return section, payload
 
 
 def _fit_start(
@@ -89,7 +93,8 @@ def _choose_judge(plan: Plan, place: Place) -> HeldOutJudge | None:
         fit = fit_reward(plan, adjusted, place.unfinished / "judge")
     except (InputError, NotIdentified):
         return None
-    return HeldOutJudge("a deconfounded reward of the held-out rows", fit.units, fit.model)
+    units = name_units(fit.units, plan.test.roles.outcome)
+    return HeldOutJudge("a deconfounded reward of the held-out rows", units, fit.model)
 
 
 def _draw_prompts(plan: Plan) -> list[str] | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import SettingsError
-from causalign.lm.generate import sample
+from causalign.lm.generate import room_for_prompts, sample
 from causalign.lm.language_model import LanguageModel, shares_prompts
 from causalign.lm.layout import order_rows
 from causalign.lm.logprob import completion_logprobs
@@ -32,7 +32,7 @@ from causalign.policy.method import (
 from causalign.policy.propensity import logged_propensities, require_propensity
 from causalign.policy.rewards import OutcomePredictor, Reward
 from causalign.policy.rollout import draw_prompts
-from causalign.policy.rows import tokenize_texts
+from causalign.policy.rows import check_texts, tokenize_texts
 from causalign.policy.samples import FreshPool, FreshSamples
 from causalign.policy.value_task import LoggedRows, ValueTask
 from causalign.policy.weights import Weighting, check_weights
@@ -242,6 +242,8 @@ class _Run:
         ``proposal`` (n,) is log P_R; None stands for the starting model.
         """
         start = load_start(method, whole=True)
+        if outcome_model is not None or method.samples.evaluation_texts:
+            room_for_prompts(start, method.samples.max_new_tokens)  # or raises, before any work
         texts = tokenize_texts(method, start, logs.prompts, logs.completions)
         reference = reference_logprobs(start, texts, progress=progress)
         weight = np.ones(len(logs)) if logs.weights is None else logs.weights
@@ -281,7 +283,7 @@ class _Run:
         steps = len(self.task.order) // self.method.training.batch_size
         numbers: Numbers = {"rows": float(len(self.logged.residual)), "steps": float(steps)}
         checks = [
-            findings.cut_texts(self.logged.completions.cut, self.method.training.max_length),
+            *check_texts(self.method, self.model, self.logged.completions),
             findings.training_end(trained.stop_reason, trained.kept_step, steps),
         ]
         if self.method.weighs_log:

@@ -1,5 +1,6 @@
 """Direct preference optimisation on pairs, with margins and row weights."""
 
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -195,8 +196,9 @@ class DirectPreference:
         weight = batch["weight"].to(logprob)
         logit = difference - self.margin_scale * batch["margin"].to(logprob)
         loss = -(weight * torch.nn.functional.logsigmoid(logit)).mean()
+        half = logit.new_tensor(0.5)  # what a tie counts
         return loss, {
-            "accuracy": (difference.detach() > 0).double().mean().item(),
+            "accuracy": torch.heaviside(difference.detach(), half).double().mean().item(),
             "reward_difference": difference.detach().mean().item(),
             "chosen_logprob": logprob.detach()[0::2].mean().item(),
             "rejected_logprob": logprob.detach()[1::2].mean().item(),
@@ -213,7 +215,7 @@ def tokenize_pairs(method: ModelSettings, start: LanguageModel, pairs: Pairs) ->
     """Return the texts of pairs as completions ``(2p,)``: chosen, rejected, chosen, ..."""
     texts = [text for pair in zip(pairs.chosen, pairs.rejected, strict=True) for text in pair]
     prompts = None if pairs.prompt is None else [p for p in pairs.prompt for _ in range(2)]
-    return tokenize_texts(method, start, prompts, texts)
+    return tokenize_texts(method, start, prompts, texts, side_by_side=2)
 
 
 def check_pairs(pairs: Pairs) -> NDArray[np.float64]:
@@ -223,18 +225,11 @@ def check_pairs(pairs: Pairs) -> NDArray[np.float64]:
             "There are no pairs: no two rows of a group differ in text and outcome. Make pairs "
             "from groups whose outcomes differ."
         )
-    for name in ("weight", "margin"):
-        values = np.asarray(getattr(pairs, name), dtype=np.float64)
-        if not np.isfinite(values).all() or (values < 0).any():
-            row = int(np.flatnonzero(~(np.isfinite(values) & (values >= 0)))[0])
-            raise InputError(
-                f"The {name} of pair {row} is {values[row]}; every pair needs a finite {name} "
-                "that is not negative. Remove the pair or correct it."
-            )
-    weight = np.asarray(pairs.weight, dtype=np.float64)
-    if weight.sum() == 0:
+    if all(map(operator.eq, pairs.chosen, pairs.rejected)):
+        raise InputError("No pair has two different sides: there is nothing to learn.")
+    if pairs.weight.sum() == 0:
         raise InputError("All pairs have weight 0: there is nothing to learn. Correct the weights.")
-    return weight
+    return pairs.weight
 
 
 def require_group(name: str, roles: Roles) -> None:

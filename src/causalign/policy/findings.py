@@ -1,7 +1,6 @@
-"""The findings of policies, PO103 to PO113; each has a page in ``checks/pages``."""
+"""The findings of policies, PO103 to PO134; each has a page in ``checks/pages``."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from causalign.results import Finding, Verdict
 
@@ -41,20 +40,123 @@ def typical_texts(coverage: float | None, level: float = 0.9) -> Finding:
     return Finding("PO104", title, verdict, explanation, numbers)
 
 
-def cut_texts(cut: NDArray[np.bool_], max_length: int) -> Finding:
-    """How many completions were longer than the window (PO105)?"""
-    title = "Completions read whole"
-    count, total = int(cut.sum()), len(cut)
-    numbers = {"cut": float(count), "completions": float(total), "max_length": float(max_length)}
-    if count == 0:
-        explanation = f"All {total:,} completions fit into {max_length} tokens with their prompts."
+def read_whole(cut: int, shortened: int, total: int, limit: int, what: str) -> Finding:
+    """How many completions lost their end, and how many prompts their beginning (PO105)?
+
+    ``what`` was read, ``"completions"`` or ``"prompts"``, of at most ``limit`` tokens.
+    """
+    title = "Prompts and completions read whole"
+    counts = {"cut": cut, "shortened": shortened, what: total, "max_length": limit}
+    numbers = {name: float(value) for name, value in counts.items()}
+    if cut + shortened == 0:
+        beside = " with their prompts" if what == "completions" else ""
+        explanation = f"All {total:,} {what} fit into {limit:,} tokens{beside}."
         return Finding("PO105", title, Verdict.PASS, explanation, numbers)
+    parts = []
+    if cut:
+        parts.append(
+            f"{cut:,} of {total:,} completions lost their end at {limit:,} tokens: the policy "
+            "learns their beginnings, and their weights are too large."
+        )
+    if shortened:
+        parts.append(
+            f"{shortened:,} of {total:,} prompts ({shortened / total:.0%}) lost their beginning at "
+            f"{limit:,} tokens: the policy answers what it was not asked."
+        )
+    parts.append("Raise max_length if the model's window allows it, or leave these rows out.")
+    verdict = Verdict.FAIL if cut > 0.5 * total else Verdict.WARN
+    return Finding("PO105", title, verdict, " ".join(parts), numbers)
+
+
+def typed_control_tokens(
+    typed: int, total: int, example: str | None, start: str | None = None
+) -> Finding:
+    """How many texts name a token that steers the model (PO131)?
+
+    ``start`` is the end token where texts of their own begin with it, for want of a start token.
+    """
+    title = "Control tokens in texts"
+    numbers = {"typed": float(typed), "texts": float(total)}
+    if typed == 0:
+        explanation = "No text names a control token of the model."
+        if start is not None:
+            explanation += (
+                f" Texts without a prompt begin behind the end token {start!r}: the tokenizer has "
+                "no start token."
+            )
+        return Finding("PO131", title, Verdict.PASS, explanation, numbers)
     explanation = (
-        f"{count:,} of {total:,} completions lost their end at {max_length} tokens; the policy "
-        "learns their beginnings, and their weights are too large. Raise max_length or drop them."
+        f"{typed:,} of {total:,} texts name a control token of the model"
+        + (f", such as {example!r}" if example else "")
+        + ". It was read as plain characters, so that nobody who typed it ends a text or opens a "
+        "turn. If it is markup of your own, take it out of the texts: chat=True writes it."
     )
-    verdict = Verdict.FAIL if count > 0.5 * total else Verdict.WARN
-    return Finding("PO105", title, verdict, explanation, numbers)
+    return Finding("PO131", title, Verdict.WARN, explanation, numbers)
+
+
+def chat_template(chat: bool, end: str, closing: str, date: str | None) -> Finding:
+    """Does the chat template end texts as the tokenizer does, whatever the day (PO132)?
+
+    ``end`` is the tokenizer's end-of-text token, ``closing`` the token with which the template
+    closes a turn, ``date`` the one that it was made to write.
+    """
+    title = "Chat template"
+    sentences = []
+    if closing != end and chat:
+        sentences.append(
+            f"The chat template closes a turn with {closing!r}, the tokenizer ends a text with "
+            f"{end!r}. Texts were learned with {closing!r} and end at either; a program that stops "
+            f"at {end!r} alone lets the policy write on."
+        )
+    elif closing != end:
+        sentences.append(
+            f"Texts were learned with the end token {end!r}, but the model's chat template closes "
+            f"a turn with {closing!r}. If the policy is to answer in the template, use chat=True."
+        )
+    if date and chat:
+        sentences.append(
+            f"The chat template writes the date of the day; {date} stands there, today as later."
+        )
+    if sentences:
+        return Finding("PO132", title, Verdict.WARN, " ".join(sentences))
+    explanation = f"Texts and turns end with {end!r}."
+    return Finding("PO132", title, Verdict.PASS, explanation)
+
+
+def lossless_tokens(altered: int, total: int) -> Finding:
+    """How many texts do their tokens not give back (PO133)?"""
+    title = "Tokens give the texts back"
+    numbers = {"altered": float(altered), "texts": float(total)}
+    explanation = f"The tokens of {altered:,} of {total:,} completions give another text back."
+    if altered <= 0.01 * total:
+        return Finding("PO133", title, Verdict.PASS, explanation, numbers)
+    explanation += (
+        " The tokenizer drops or changes characters (unknown ones, capitals, spaces), so the "
+        "policy learns other texts than those whose outcome was logged. Use a model whose "
+        "tokenizer knows them, or write the logged texts as it does."
+    )
+    return Finding("PO133", title, Verdict.WARN, explanation, numbers)
+
+
+def reward_of_silence(share: float, empty: float, written: float) -> Finding:
+    """Does the reward pay for writing nothing (PO134)?
+
+    ``share`` of the texts of the starting model earn less than an empty text does, ``empty`` on
+    average, and ``written`` is the mean of what they earn.
+    """
+    title = "Reward of empty texts"
+    numbers = {"share_below": share, "reward_empty": empty, "reward_written": written}
+    explanation = (
+        f"An empty text earns {empty:.4g}, more than {share:.0%} of what the starting model "
+        f"writes, which earns {written:.4g} on average."
+    )
+    if share <= 0.5:
+        return Finding("PO134", title, Verdict.PASS, explanation, numbers)
+    explanation += (
+        " The policy is paid for writing nothing. Fit the reward on logs with short and empty "
+        "texts, or give it a price of its own for them."
+    )
+    return Finding("PO134", title, Verdict.WARN, explanation, numbers)
 
 
 def logging_policy(propensity_is_reference: bool) -> Finding:

@@ -13,12 +13,8 @@ from torch import Tensor
 from causalign import artifacts, figures
 from causalign.errors import ArtifactError
 from causalign.files import read_format, read_json, to_json, write_json, write_whole
-from causalign.lm.language_model import (
-    DESCRIPTION,
-    LanguageModel,
-    load_language_model,
-    write_adapter,
-)
+from causalign.lm.language_model import LanguageModel, load_language_model, write_adapter
+from causalign.lm.model_files import DESCRIPTION
 from causalign.lm.progress import silence_transformers
 from causalign.results import Finding, Result, Section, Verdict
 
@@ -252,6 +248,10 @@ def _write_weights(
         if not model.has_adapter:
             given = {} if weights is None else {"state_dict": weights}
             model.model.save_pretrained(str(folder), **given)
+            if model.generation is not None:
+                # The author's way to write, ending where the model now ends.
+                generation = {**model.generation, "eos_token_id": list(model.ends)}
+                write_json(folder / "generation_config.json", generation)
         model.tokenizer.save_pretrained(str(folder))
 
 

@@ -1,24 +1,12 @@
 """Group-relative policies, GRPO and RLOO: the trainers of TRL behind our settings."""
 
-import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from causalign import artifacts
-from causalign.errors import ArtifactError, ExtraNotInstalled, SettingsError
-from causalign.lm.completions import start_of_text
-from causalign.lm.language_model import LanguageModel
-from causalign.lm.progress import silence_transformers
-from causalign.lm.trainer import (
-    WHOLE_OF_LIBRARY,
-    TrainingRun,
-    keep_random_state,
-    set_callbacks,
-    training_arguments,
-)
-from causalign.logs.outcome_model import predict_outcome
+from causalign.errors import SettingsError
+from causalign.lm.trainer import TrainingRun
 from causalign.policy.findings import equal_groups, training_end
 from causalign.policy.fit import PolicyFit
 from causalign.policy.method import (
@@ -30,24 +18,17 @@ from causalign.policy.method import (
     train_or_resume,
 )
 from causalign.policy.rewards import Reward
-from causalign.policy.rollout import WritingSettings, compare_with_start
+from causalign.policy.rollout import (
+    WritingSettings,
+    check_asked,
+    compare_with_start,
+    read_asked,
+    score_silence,
+)
+from causalign.policy.trl_training import TrlRun, load_trainer
 from causalign.results import Finding
 
 FAR = 100.0  # nats
-# What TRL logs, in our words.
-METRICS = {
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "learning_rate": "learning_rate",
-    "reward": "reward",
-    "reward_std": "reward_spread",
-    "kl": "token_kl",
-    "entropy": "token_entropy",
-    "clip_ratio/region_mean": "clip_share",
-    "completions/mean_length": "length",
-    "completions/clipped_ratio": "cut_share",
-    "frac_reward_zero_std": "equal_share",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,27 +93,39 @@ class GroupSettings(WritingSettings):
     def _train(
         self, prompts: list[str] | None, reward: Reward, out: str | Path, progress: bool
     ) -> PolicyFit:
-        trainer = _load_trainer(self)
+        load_trainer(self.trainer)  # raises where TRL is not installed
         model = prepare_for_training(load_start(self, whole=True), self)
         reference = open_reference(model, self)
+        asked = read_asked(self, model, prompts)
+        silence = score_silence(reward, prompts)
         texts = len(prompts or ()) * self.num_generations * self.num_iterations
         steps = self.training.steps_for(texts)
-
-        def train_in(folder: Path) -> TrainingRun:
-            return _train(self, trainer, model, prompts, reward, steps, folder, progress)
+        run = TrlRun(
+            trainer=self.trainer,
+            settings=_trl_settings(self),
+            model=model,
+            training=self.training,
+            prompts=prompts,
+            asked=asked.prompts,
+            reward=reward,
+            chat=self.chat,
+            steps=steps,
+            progress=progress,
+        )
 
         def conclude(trained: TrainingRun) -> tuple[Numbers, tuple[Finding, ...]]:
             numbers = {"steps": float(steps), "prompts": float(len(prompts or ()))}
             compared, findings = compare_with_start(
-                self, model, reference, prompts, reward, far=FAR
+                self, model, reference, prompts, reward, silence=silence, far=FAR
             )
             equal = [entry["equal_share"] for entry in trained.curve]
             groups = (equal_groups(sum(equal) / len(equal)),) if equal else ()
             end = training_end(trained.stop_reason, trained.kept_step, steps)
-            return numbers | compared, (end, *findings, *groups)
+            checks = check_asked(self, model, asked)
+            return numbers | compared, (end, *checks, *findings, *groups)
 
         data = artifacts.fingerprint(prompts)
-        return train_or_resume(self, model, train_in, data, conclude, Path(out))
+        return train_or_resume(self, model, run.train_in, data, conclude, Path(out))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,82 +218,6 @@ class RLOO(GroupSettings):
     trainer: ClassVar[str] = "RLOO"
 
 
-def _load_trainer(method: GroupSettings) -> tuple[Any, Any]:
-    """Return TRL's trainer and the class of its settings."""
-    try:
-        import trl
-    except ImportError as missing:
-        raise ExtraNotInstalled(
-            f"{type(method).__name__} needs {missing.name or 'trl'}, which is not installed: "
-            "`pip install 'causalign[lm,rl]'`."
-        ) from missing
-    return getattr(trl, f"{method.trainer}Trainer"), getattr(trl, f"{method.trainer}Config")
-
-
-def _train(
-    method: GroupSettings,
-    trainer_class: tuple[Any, Any],
-    model: LanguageModel,
-    prompts: list[str] | None,
-    reward: Reward,
-    steps: int,
-    folder: Path,
-    progress: bool,
-) -> TrainingRun:
-    """Let TRL train the network in place; return what our own trainer returns."""
-    import datasets
-
-    make, config = trainer_class
-    folder.mkdir(parents=True, exist_ok=True)
-    with keep_random_state(), silence_transformers():
-        trainer = _make_trainer(
-            make,
-            model=model.model,
-            reward_funcs=_reward_function(reward, prompts is not None),
-            args=config(
-                **training_arguments(model, method.training, steps, folder)
-                | _trl_settings(method)
-                | {"disable_tqdm": not progress}
-            ),
-            train_dataset=datasets.Dataset.from_list(_rows(method, model, prompts)),
-            processing_class=model.tokenizer,
-        )
-        _run_trainer(set_callbacks(trainer), folder)
-    for name in set(getattr(model.model, "peft_config", ())) - {"default"}:
-        model.model.delete_adapter(name)  # TRL's copy of the reference
-    model.model.eval()
-    return TrainingRun(_curve(trainer), None, int(trainer.state.global_step))
-
-
-def _make_trainer(make: Any, **arguments: Any) -> Any:
-    try:
-        return make(**arguments)
-    except ImportError as missing:  # vllm, where a server is to write the texts
-        raise ExtraNotInstalled(f"TRL needs more than is installed: {missing}") from missing
-
-
-def _run_trainer(trainer: Any, folder: Path) -> None:
-    """Train from the newest checkpoint; the library writes the trainer's state at its end."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{WHOLE_OF_LIBRARY}")]
-    last = max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
-    try:
-        trainer.train(resume_from_checkpoint=None if last is None else str(last))
-    except OSError as failure:
-        raise ArtifactError(
-            f"Training in {folder} was interrupted: {failure}. Free some space, or see that the "
-            "vLLM server answers, and run again: it continues from its last checkpoint."
-        ) from failure
-
-
-def _curve(trainer: Any) -> list[dict[str, float]]:
-    """Return what TRL logged at each step, in our words."""
-    logged = [entry for entry in trainer.state.log_history if "loss" in entry]
-    return [
-        {"step": entry["step"]} | {ours: entry[m] for m, ours in METRICS.items() if m in entry}
-        for entry in logged
-    ]
-
-
 def _trl_settings(method: GroupSettings) -> dict[str, Any]:
     server = {"use_vllm": True, "vllm_mode": "server", "vllm_server_base_url": method.vllm}
     return {
@@ -314,29 +231,3 @@ def _trl_settings(method: GroupSettings) -> dict[str, Any]:
         "top_k": 0,
         "disable_dropout": True,
     } | (server if method.vllm is not None else {})
-
-
-def _rows(
-    method: GroupSettings, model: LanguageModel, prompts: list[str] | None
-) -> list[dict[str, Any]]:
-    """Return what TRL asks: at least the prompts of one batch; ``asked`` is for the reward."""
-    start = model.tokenizer.decode([start_of_text(model.tokenizer)])
-    rows = [
-        {"prompt": [{"role": "user", "content": p}] if method.chat else p, "asked": p}
-        for p in prompts or ()
-    ] or [{"prompt": start, "asked": ""}]
-    return rows * math.ceil(method.training.batch_size / method.num_generations / len(rows))
-
-
-def _reward_function(reward: Reward, reads_prompt: bool) -> Callable[..., list[float]]:
-    """Return the reward in the shape of TRL's: keywords in, a list out."""
-
-    def causalign_reward(
-        completions: Sequence[Any], asked: Sequence[str], **columns: Any
-    ) -> list[float]:
-        del columns  # the ids, and the trainer's state
-        texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-        scores = predict_outcome(reward, texts, list(asked) if reads_prompt else None)
-        return [float(score) for score in scores]
-
-    return causalign_reward

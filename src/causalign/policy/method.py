@@ -15,6 +15,7 @@ from causalign.errors import InputError, SettingsError
 from causalign.lm.language_model import LanguageModel, add_lora, load_language_model
 from causalign.lm.language_model import Lora as Lora
 from causalign.lm.model_files import hash_model_folder
+from causalign.lm.plain_text import find_ending
 from causalign.lm.processes import enter_once, join_processes, run_once, weights_are_split
 from causalign.lm.trainer import Task, TrainingRun, train
 from causalign.lm.training import Training as Training
@@ -256,7 +257,8 @@ def load_start(method: PolicyMethod, *, whole: bool = False) -> LanguageModel:
     """Load the model that a method starts from; it is the reference until it is trained.
 
     ``whole`` says that the method scores or writes texts while it trains, which each process can
-    do with all weights only. Raises `SettingsError` for what cannot be trained together.
+    do with all weights only. Raises `SettingsError` for what cannot be trained together, and for
+    a tokenizer with which no text would end.
     """
     if whole and weights_are_split():
         raise SettingsError(
@@ -272,7 +274,9 @@ def load_start(method: PolicyMethod, *, whole: bool = False) -> LanguageModel:
     join_processes()
     low = method.training.precision == "bfloat16" and method.lora is not None
     precision: Literal["bfloat16", "float32"] = "bfloat16" if low else "float32"
-    return load_language_model(method.model, precision=precision, adapter=method.adapter)
+    start = load_language_model(method.model, precision=precision, adapter=method.adapter)
+    start.end_at(find_ending(start.tokenizer, chat=method.chat).token)
+    return start
 
 
 def prepare_for_training(start: LanguageModel, method: ModelSettings) -> LanguageModel:

@@ -33,7 +33,7 @@ from causalign.policy.method import (
 from causalign.policy.propensity import log_propensities
 from causalign.policy.rewards import PredictsPreference, Reward
 from causalign.policy.rollout import draw_prompts
-from causalign.policy.rows import Columns, FixedRows, shuffle_passes
+from causalign.policy.rows import Columns, FixedRows, check_texts, shuffle_passes
 from causalign.policy.weights import Weighting, WeightTable, check_weights
 from causalign.results import Finding
 
@@ -204,7 +204,7 @@ class PairedDPO(ModelSettings):
             size = table.diagnose().effective_sample_size
             counts = {"pairs": len(pairs), "sampled_pairs": len(pool.preference), "steps": steps}
             return {**counts, "effective_pairs": size}, (
-                findings.cut_texts(texts.cut, self.training.max_length),
+                *check_texts(self, start, texts),
                 findings.sampled_texts(pool.empty, int(pool.texts.cut.sum()), len(pool.texts)),
                 *check_weights(table),
                 findings.logging_policy(proposal is None),
@@ -357,7 +357,8 @@ class PairedPreference:
         terms = torch.where(sampled > 0, modelled, corrected)
         loss = (share * terms).sum()
         with torch.no_grad():
-            right = ((logit > 0) == (label > 0.5)).to(share)
+            favours = torch.heaviside(logit, logit.new_tensor(0.5))  # a tie counts one half
+            right = 1 - (favours - (label > 0.5).to(share)).abs()
             logged = (sampled == 0).to(share)
         return loss, {
             "accuracy": ((right * logged).sum().item(), logged.sum().item()),

@@ -28,8 +28,11 @@ from causalign.policy.rewards import Reward
 from causalign.policy.rollout import (
     Rollout,
     WritingSettings,
+    check_asked,
     compare_with_start,
     draw_prompts,
+    read_asked,
+    score_silence,
     write_evaluation,
     write_rollout,
 )
@@ -176,6 +179,8 @@ class PPO(WritingSettings):
     ) -> PolicyFit:
         model = prepare_for_training(load_start(self, whole=True), self)
         reference = open_reference(model, self)
+        checks = check_asked(self, model, read_asked(self, model, prompts))
+        silence = score_silence(reward, prompts)
         task = self._make_task(model, reference, prompts, reward)
         steps = len(task.order) // self.training.batch_size
 
@@ -183,11 +188,11 @@ class PPO(WritingSettings):
             remove_value_head(model)
             numbers = {"steps": float(steps), "prompts": float(len(prompts or ()))}
             compared, findings = compare_with_start(
-                self, model, reference, prompts, reward, far=self.stop_kl
+                self, model, reference, prompts, reward, silence=silence, far=self.stop_kl
             )
             end = training_end(trained.stop_reason, trained.kept_step, steps)
             curve = _check_curve(trained.curve, self.clip_range)
-            return numbers | compared, (end, *findings, *curve)
+            return numbers | compared, (end, *checks, *findings, *curve)
 
         return train_on_task(
             self, model, task, artifacts.fingerprint(prompts), conclude, out, progress

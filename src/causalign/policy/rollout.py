@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from causalign.errors import InputError, SettingsError
-from causalign.lm.completions import Completions
-from causalign.lm.generate import Writer, sample
+from causalign.lm.completions import Completions, read_prompts
+from causalign.lm.generate import Writer, room_for_prompts, sample
 from causalign.lm.language_model import LanguageModel, shares_prompts
 from causalign.lm.layout import lay_out
 from causalign.lm.logprob import token_logprobs
@@ -18,10 +18,10 @@ from causalign.lm.processes import gather, process_count, process_rank, run_once
 from causalign.lm.value_head import token_logprobs_and_values
 from causalign.logs import Logs, Pairs, Roles
 from causalign.logs.outcome_model import predict_outcome
-from causalign.policy.findings import divergence, sampled_texts
+from causalign.policy import findings
 from causalign.policy.method import Data, ModelSettings, Numbers, OpenReference
 from causalign.policy.rewards import Reward
-from causalign.policy.rows import Columns
+from causalign.policy.rows import Columns, check_markup
 from causalign.policy.samples import pack_texts, unpack_texts
 from causalign.results import Finding
 
@@ -237,12 +237,13 @@ def compare_with_start(
     prompts: Sequence[str] | None,
     reward: Reward,
     *,
+    silence: float,
     far: float,
 ) -> tuple[Numbers, tuple[Finding, ...]]:
     """Return the mean reward of the starting and of the tuned model, and how far they are apart.
 
     The prompts and the seed are others than those that ranked the checkpoints. More than ``far``
-    nats are too many.
+    nats are too many. ``silence`` is the reward of an empty text.
     """
     if method.evaluation_texts == 0:
         return {}, ()
@@ -257,10 +258,46 @@ def compare_with_start(
         numbers[f"reward_{name}_error"] = float(score.std(ddof=1) / np.sqrt(len(score)))
     numbers["kl_after"] = float(after.log_ratio.mean())
     cut = int(after.completions.cut.sum())
+    below = float((before.score < silence).mean())
     return numbers, (
-        sampled_texts(after.empty, cut, len(after.score)),
-        divergence(numbers["kl_after"], far),
+        findings.sampled_texts(after.empty, cut, len(after.score)),
+        findings.divergence(numbers["kl_after"], far),
+        findings.reward_of_silence(below, silence, numbers["reward_before"]),
     )
+
+
+def read_asked(
+    method: WritingSettings, model: LanguageModel, prompts: Sequence[str] | None
+) -> Completions:
+    """Return the prompts as the policy reads them, one where there are none, and no completions.
+
+    They leave room in the window for what is written. Raises `SettingsError` where none can.
+    """
+    room = room_for_prompts(model, method.max_new_tokens)
+    ids, remarks = read_prompts(model.tokenizer, prompts or [None], room, chat=method.chat)
+    return Completions(tuple(ids), ((),) * len(ids), np.zeros(len(ids), dtype=bool), remarks)
+
+
+def check_asked(
+    method: WritingSettings, model: LanguageModel, asked: Completions
+) -> tuple[Finding, ...]:
+    """Return the findings on how prompts became tokens; ``asked`` is from `read_asked`."""
+    room, shortened = room_for_prompts(model, method.max_new_tokens), asked.count("shortened")
+    return (
+        findings.read_whole(0, shortened, len(asked), room, "prompts"),
+        *check_markup(model, asked, chat=method.chat),
+    )
+
+
+def score_silence(reward: Reward, prompts: Sequence[str] | None) -> float:
+    """Return what an empty text earns on average: a policy may come to write nothing.
+
+    Asked before training, so that a reward which fails on it fails at once. Raises `InputError`
+    for one that gives no finite numbers.
+    """
+    asked = None if prompts is None else list(prompts[:TEXTS_IN_BATCH])
+    texts = [""] * (1 if asked is None else len(asked))
+    return float(run_once(lambda: predict_outcome(reward, texts, asked)).mean())
 
 
 def collapse_reason(rollout: Rollout, stop_kl: float) -> str | None:

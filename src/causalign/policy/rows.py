@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from causalign.checks.weights import SupportLimits, effective_rows
+from causalign.lm.chat_template import TODAY, reads_clock, template_text
 from causalign.lm.completions import Completions, tokenize
 from causalign.lm.language_model import LanguageModel, shares_prompts
 from causalign.lm.layout import Batch, lay_out, order_rows
 from causalign.lm.logprob import sequence_logprobs
+from causalign.lm.plain_text import control_tokens, find_ending
 from causalign.lm.trainer import Metrics, TrainingRun
-from causalign.policy.findings import cut_texts, training_end
+from causalign.policy import findings
 from causalign.policy.fit import PolicyFit
 from causalign.policy.method import ModelSettings, Numbers, prepare_for_training, train_on_task
 from causalign.results import Finding
@@ -115,10 +117,10 @@ def train_on_rows(
             "effective_rows": weights.effective_sample_size,
         }
         return numbers, (
-            cut_texts(texts.cut, training.max_length),
+            *check_texts(method, start, texts),
             # Rows of equal weight are worth their number, however few they are.
             *([effective_rows(weights, SupportLimits())] if np.ptp(log_weight) else []),
-            training_end(trained.stop_reason, trained.kept_step, steps),
+            findings.training_end(trained.stop_reason, trained.kept_step, steps),
         )
 
     # What the model itself computed may differ in its last bits on another day.
@@ -132,15 +134,56 @@ def tokenize_texts(
     start: LanguageModel,
     prompts: list[str] | None,
     completions: list[str],
+    *,
+    side_by_side: int = 1,
 ) -> Completions:
-    """Return the token ids of texts, cut to the window of the method and of its model."""
+    """Return the token ids of texts, cut to the window of the method and of its model.
+
+    ``side_by_side`` texts that follow each other stand behind the same part of their prompt.
+    """
     return tokenize(
         start.tokenizer,
         prompts,
         completions,
         max_length=min(method.training.max_length, start.window),
         chat=method.chat,
+        side_by_side=side_by_side,
     )
+
+
+def check_texts(
+    method: ModelSettings, start: LanguageModel, texts: Completions
+) -> tuple[Finding, ...]:
+    """Return the findings on how logged texts became tokens."""
+    total, limit = len(texts), min(method.training.max_length, start.window)
+    cut, shortened = int(texts.cut.sum()), texts.count("shortened")
+    return (
+        findings.read_whole(cut, shortened, total, limit, "completions"),
+        *check_markup(start, texts, chat=method.chat),
+        findings.lossless_tokens(texts.count("altered"), total),
+    )
+
+
+def check_markup(model: LanguageModel, texts: Completions, *, chat: bool) -> tuple[Finding, ...]:
+    """Return the findings on control tokens: those that texts name, and the template's own."""
+    tokenizer, controls = model.tokenizer, control_tokens(model.tokenizer)
+    example = None
+    for row in np.flatnonzero(texts.remarks.get("typed", [])):
+        ids = [*texts.prompts[row], *texts.completions[row]]
+        characters = tokenizer.decode([token for token in ids if token not in controls.ids])
+        example = example or controls.names.search(characters)
+    name = example and example.group()
+    start = tokenizer.eos_token if (tokenizer.eos_token_id,) in texts.prompts else None
+    start = start if tokenizer.bos_token_id is None else None
+    typed = findings.typed_control_tokens(texts.count("typed"), len(texts), name, start)
+    if not template_text(tokenizer):
+        return (typed,)
+    end, closing = (
+        str(tokenizer.convert_ids_to_tokens(token))
+        for token in (tokenizer.eos_token_id, find_ending(tokenizer, chat=True).token)
+    )
+    date = f"{TODAY:%d %B %Y}" if reads_clock(tokenizer) else None
+    return typed, findings.chat_template(chat, end, closing, date)
 
 
 def tensors(columns: Columns) -> Batch:

@@ -31,6 +31,9 @@ MAX_COLUMNS = 12
 MAX_TROUBLES = 5
 SETTINGS_LENGTH = 6000
 
+# What is called usable must have been judged: rewards on held-out pairs, policies by what they
+# write or would have earned. Checks of the log and of fits alone judge nothing.
+NOT_JUDGED = "Not judged: no check asked whether the result is right"
 HEADLINES = {
     Verdict.FAIL: "Do not rely on this yet",
     Verdict.WARN: "Usable, with reservations",
@@ -168,18 +171,26 @@ def lay_out(
     counted = [f"{count} {COUNTED[kind][count != 1]}" for kind, count in counts.items() if count]
     applied = sum(counts.values()) - counts[Verdict.NOT_APPLICABLE]
     shown = verdict if applied or verdict is Verdict.FAIL else Verdict.NOT_APPLICABLE
+    judged = any(map(_judges, notes)) or shown in (Verdict.FAIL, Verdict.NOT_APPLICABLE)
     rest = dict(provenance)
     command = printable(rest.pop("command", ""), 600)
     return Page(
         printable(title, 200),
         shown,
-        HEADLINES[shown],
+        HEADLINES[shown] if judged else NOT_JUDGED,
         wording.paragraphs(answer),
         f"{wording.join_words(counted)}." if counted else "No check was made.",
         parts,
         tuple((wording.label(str(name)), wording.cell(value, 400)) for name, value in rest.items()),
         command,
         meanings(note.code for note in notes),
+    )
+
+
+def _judges(note: Note) -> bool:
+    """Return whether the check compared a reward or a policy with what came true."""
+    return note.verdict is not Verdict.NOT_APPLICABLE and (
+        note.code.startswith("EV") or note.code == "PO120"
     )
 
 

@@ -18,6 +18,10 @@ UNITS = {
     "ordinal": "units of the levels",
 }
 
+NEGATIVE_MARGIN = (
+    "A margin is negative. It says by how much the preferred side is better: exchange the sides of "
+    "such pairs, or correct it."
+)
 _MOST_CLASSES = 100
 
 
@@ -164,6 +168,8 @@ def _examples(
             f"their sum {weight.sum():g}."
         )
     margin = np.zeros(size) if margins is None else _numbers("margins", margins, size)
+    if (margin < 0).any():
+        raise InputError(NEGATIVE_MARGIN)
     identical = np.zeros(size, dtype=bool)
     if sides.shape[1] == 2:
         identical = (X[sides[:, 0]] == X[sides[:, 1]]).all(axis=1)

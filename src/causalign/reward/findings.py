@@ -1,4 +1,4 @@
-"""The findings of reward models, RM101 to RM110 and RM201 to RM206, each with a page."""
+"""The findings of reward models, RM101 to RM111 and RM201 to RM206, each with a page."""
 
 from collections.abc import Sequence
 
@@ -20,9 +20,12 @@ RELEVANT_CORRELATION = 0.1
 RELEVANT_SHARE = 0.01
 RELEVANT_LOSS = 0.05
 RELEVANT_OVERLAP = 0.9
+FEW_PAIRS = 30
 
 
-def penalty_at_edge(penalties: NDArray[np.float64], best: int) -> Finding:
+def penalty_at_edge(
+    penalties: NDArray[np.float64], best: int, *, is_floored: bool = False
+) -> Finding:
     """Warn if the smallest cross-validated error lies at an end of the grid (RM101)."""
     title = "Penalty inside its grid"
     numbers = {
@@ -33,6 +36,12 @@ def penalty_at_edge(penalties: NDArray[np.float64], best: int) -> Finding:
     if len(penalties) == 1:
         explanation = "One penalty was given, so none was chosen."
         return Finding("RM101", title, Verdict.NOT_APPLICABLE, explanation, numbers)
+    if is_floored and best == 0:
+        explanation = (
+            f"The best penalty, {penalties[0]:.4g}, is the lightest that the pairs allow; RM111 "
+            "says why there are no smaller ones."
+        )
+        return Finding("RM101", title, Verdict.PASS, explanation, numbers)
     if 0 < best < len(penalties) - 1:
         explanation = f"The best penalty, {penalties[best]:.4g}, lies inside the grid."
         return Finding("RM101", title, Verdict.PASS, explanation, numbers)
@@ -83,6 +92,34 @@ def dropped_pairs(dropped: int, total: int) -> Finding:
             "tell them apart. Check how the pairs were made, and whether texts were truncated."
         )
     return Finding("RM104", "Sides of pairs differ", verdict, text, numbers)
+
+
+def pairs_decide(pairs: int, best: int, *, is_floored: bool) -> Finding:
+    """Warn if pairs are few, or so separated that only the penalty's floor held the reward (RM111).
+
+    ``is_floored`` says that lighter penalties order the pairs of the fit almost without an error.
+    """
+    title = "Pairs decide how large the reward is"
+    numbers = {"pairs": float(pairs), "floored": float(is_floored)}
+    if is_floored and best == 0:
+        text = (
+            f"The features order all {pairs:,} pairs almost without an error, and validation asks "
+            "for no heavier penalty. Trust the order of the rewards; their size is that of the "
+            "lightest penalty which so many pairs allow. Collect more pairs."
+        )
+        return Finding("RM111", title, Verdict.WARN, text, numbers)
+    if pairs < FEW_PAIRS:
+        text = (
+            f"There are {pairs:,} pairs, fewer than {FEW_PAIRS}: neither the reward nor how it "
+            "validated can be told from luck. Collect more pairs."
+        )
+        return Finding("RM111", title, Verdict.WARN, text, numbers)
+    text = f"Validation on {pairs:,} pairs chose the penalty" + (
+        "; lighter ones would order the pairs of the fit almost without an error."
+        if is_floored
+        else ", and the pairs contradict each other enough to hold the reward."
+    )
+    return Finding("RM111", title, Verdict.PASS, text, numbers)
 
 
 def tuning_gain(best: int, steps: int, before: float, after: float) -> Finding:

@@ -16,7 +16,7 @@ from causalign.errors import InputError, SettingsError, nearest
 from causalign.lm.adapted_encoder import AdaptedEncoder
 from causalign.lm.encoder import Encoder
 from causalign.lm.language_model import LanguageModel, Lora, add_lora, load_language_model
-from causalign.lm.score_head import add_score_head, remove_score_head
+from causalign.lm.score_head import add_score_head, check_states, remove_score_head
 from causalign.lm.trainer import TrainingRun, train
 from causalign.lm.training import Training
 from causalign.logs import Logs, Roles
@@ -236,6 +236,7 @@ def _train_in(
         window = min(start.window, start.tokenizer.model_max_length, method.training.max_length)
         tuned = add_lora(start, method.lora, seed=method.training.seed)
         encoder = AdaptedEncoder(tuned, int(window))
+        check_states(tuned, next(filter(None, encoder.tokens(texts)), (0,)))
         vectors = encoder.encode(texts, progress=progress)  # an adapter starts by changing nothing
         examples = examples_of(vectors)
         task = start_task(method.training, method.validation_share, encoder, texts, examples)

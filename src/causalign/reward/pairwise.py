@@ -12,7 +12,8 @@ from causalign.lm.encoder import Encoder
 from causalign.logs import Logs, Pairs
 from causalign.logs.table import join_prompts
 from causalign.reward.estimates import LinearHeadFit
-from causalign.reward.findings import dropped_pairs, no_signal, penalty_at_edge
+from causalign.reward.examples import NEGATIVE_MARGIN
+from causalign.reward.findings import dropped_pairs, no_signal, pairs_decide, penalty_at_edge
 from causalign.reward.from_logs import Vectors, learning_rows
 from causalign.reward.heads import LinearHead
 from causalign.reward.model import RewardFit
@@ -37,7 +38,8 @@ class Pairwise(LinearMethod):
     Parameters
     ----------
     penalties : sequence of floats, optional
-        The λ to try; 33 that are scaled to the data, unless given.
+        The λ to try; unless given up to 33 that are scaled to the data, none so light that the
+        fit would claim more than the number of pairs can show.
     folds : int
     choose : {"minimum", "one-standard-error"}
         Take the λ with the smallest cross-validated loss, or the largest within one standard error
@@ -114,7 +116,7 @@ class Pairwise(LinearMethod):
         Raises
         ------
         InputError
-            If shapes or values do not fit, or no pair is left.
+            If shapes or values do not fit, a margin is negative, or no pair is left.
         """
         chosen = np.asarray(chosen_features, dtype=np.float64)
         rejected = np.asarray(rejected_features, dtype=np.float64)
@@ -128,7 +130,9 @@ class Pairwise(LinearMethod):
         differs = (D != 0).any(axis=1)
         if not differs.any():
             raise InputError("No pair has two different sides; nothing can be learned.")
-        labels = _rows("groups", groups, differs)
+        labels, asked = _rows("groups", groups, differs), _rows("margins", margins, differs)
+        if asked is not None and (np.asarray(asked, dtype=np.float64) < 0).any():
+            raise InputError(NEGATIVE_MARGIN)
         path = logistic_path(
             D[differs],
             folds=group_folds(
@@ -136,7 +140,7 @@ class Pairwise(LinearMethod):
             ),
             penalties=self.penalties,
             weights=_rows("weights", weights, differs),
-            margins=_rows("margins", margins, differs),
+            margins=asked,
         )
         index = path.best if self.choose == "minimum" else path.one_standard_error
         return _fit_of_path(D, differs, path, index)
@@ -175,8 +179,9 @@ def _fit_of_path(
             "cv_accuracy": float(np.mean((held_out > 0) + 0.5 * (held_out == 0))),
         },
         findings=(
-            penalty_at_edge(path.penalties, path.best),
+            penalty_at_edge(path.penalties, path.best, is_floored=path.is_floored),
             no_signal(numbers["cv_r2"], "the share of log-likelihood explained (McFadden's R²)"),
             dropped_pairs(int((~differs).sum()), len(D)),
+            pairs_decide(int(differs.sum()), index, is_floored=path.is_floored),
         ),
     )

@@ -50,6 +50,9 @@ class SavedModel:
         if self.encoder is not None:
             return self.encoder
         encoder = _load_once(self.encoder_name)
+        if self.encoder_revision not in (None, encoder.revision):
+            _load_once.cache_clear()  # its folder may have changed since
+            encoder = _load_once(self.encoder_name)
         self._check_encoder(encoder)
         return encoder
 
@@ -93,7 +96,7 @@ class SavedModel:
             _remove_others(target, names)
         except OSError as failure:
             raise ArtifactError(
-                f"The reward model cannot be saved in {target}: {failure}."
+                f"The reward model cannot be saved in {target}: {failure.strerror or failure}."
             ) from failure
         return target
 
@@ -132,7 +135,10 @@ class SavedModel:
         try:
             used = description["encoder"]
             if used["stored"] and encoder is None:
-                encoder = load_encoder(source / f"encoder-{Path(str(used['revision'])).name}")
+                place = source / f"encoder-{Path(str(used['revision'])).name}"
+                if not any(place.glob("*.json")):
+                    raise ArtifactError(f"There is no encoder in {place}. Save the model again.")
+                encoder = load_encoder(place)
             return cls(
                 encoder_name=str(used["name"]),
                 head=head,

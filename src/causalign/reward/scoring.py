@@ -5,11 +5,7 @@ runs. So the numbers do not depend on the engine, and a run that was killed goes
 that are missing.
 """
 
-import hashlib
-import logging
-import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,16 +19,18 @@ from causalign import artifacts
 from causalign.errors import (
     ArtifactError,
     ColumnNotFound,
-    ExtraNotInstalled,
     InputError,
     SettingsError,
     UnreadableFile,
     nearest,
 )
-from causalign.files import read_json, write_json, write_whole
+from causalign.files import hash_file, read_json, write_json, write_whole
 from causalign.lm.processes import set_threads, thread_count
 from causalign.lm.progress import show_progress
+from causalign.logs.listing import LogFile, list_files
+from causalign.logs.reading import settle_text
 from causalign.results import Finding, Result, Section
+from causalign.reward.actors import spread_over_actors
 from causalign.reward.findings import texts_read_whole
 from causalign.reward.model import RewardModel
 
@@ -94,7 +92,7 @@ class ScoredLogs(Result):
 class _Part:
     """Name rows ``start ... stop`` of a file and the file that they are written to."""
 
-    source: str
+    source: LogFile
     target: str
     start: int
     stop: int
@@ -131,7 +129,7 @@ def score_logs(
     model : path
         Folder of a reward model.
     logs : path
-        A Parquet file, or a folder of them.
+        A Parquet file, a folder or a glob of them; names of folders such as ``week=3`` are columns.
     out : path
         Folder for the scored parts.
     completion, prompt, column : str
@@ -154,15 +152,15 @@ def score_logs(
     if scorer.reads_prompt and prompt is None:
         raise InputError("This reward model reads prompts; name their column with prompt.")
     names = _Columns(completion, prompt if scorer.reads_prompt else None, column)
-    sources = _sources(Path(logs))
+    sources = list_files(logs, ("parquet",))
     for source in sources:
         _check_columns(source, names)
+    artifacts.require_apart(Path(out), logs)
+    _require_own(Path(out))
     folder = artifacts.open_run(Path(out))
     with artifacts.lock(folder):
         parts = _parts(sources, folder, rows_in_part)
         _agree_on_plan(folder, Path(model), sources, names, rows_in_part)
-        for left in folder.glob(".part-*.partial-*"):
-            shutil.rmtree(left)  # by a process that was killed; the lock says that none is writing
         missing = [part for part in parts if not Path(part.target).is_file()]
         run = _by_ray if engine == "ray" else _in_batches
         rows = sum(part.stop - part.start for part in missing)
@@ -180,13 +178,6 @@ def _in_batches(parts: list[_Part], model: Path, names: _Columns) -> Iterator[in
 
 def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
     """Let Ray Data spread the parts over actors that compute on as many threads as this process."""
-    try:
-        import ray
-    except ImportError:
-        raise ExtraNotInstalled(
-            "The engine 'ray' needs ray, which is not installed: `pip install 'causalign[ray]'`; "
-            "or use 'batches'."
-        ) from None
     threads = thread_count()
 
     class Scorer:
@@ -198,23 +189,7 @@ def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
             done = [_score_part(self.model, parts[int(i)], names) for i in batch["part"]]
             return {"rows": np.array(done)}
 
-    if not parts:
-        return
-    if not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    available = int(ray.cluster_resources().get("CPU", 1))  # type: ignore[no-untyped-call]
-    workers = max(1, min(len(parts), available // threads))
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    # One block for each part: to cut blocks later would need processors that the actors hold.
-    jobs = ray.data.from_items(
-        [{"part": i} for i in range(len(parts))], override_num_blocks=len(parts)
-    )
-    scored = jobs.map_batches(
-        Scorer, batch_size=1, num_cpus=threads, compute=ray.data.ActorPoolStrategy(size=workers)
-    )
-    for row in scored.iter_rows():
-        yield int(row["rows"])
+    yield from spread_over_actors(Scorer, len(parts), threads)
 
 
 def _score_part(model: RewardModel, part: _Part, names: _Columns) -> int:
@@ -243,7 +218,7 @@ def _score_part(model: RewardModel, part: _Part, names: _Columns) -> int:
 
 def _read_part(part: _Part) -> pa.Table:
     """Read the rows of a part, touching only the row groups that hold them."""
-    file = _open(Path(part.source))
+    file = _open(part.source.path)
     edges = np.cumsum(
         [0] + [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     )
@@ -261,33 +236,28 @@ def _read_part(part: _Part) -> pa.Table:
             if position >= part.stop:
                 break
     except (OSError, pa.ArrowException) as damage:
-        raise UnreadableFile(f"The file {part.source!r} cannot be read: {damage}.") from damage
-    return pa.Table.from_batches(batches, schema=file.schema_arrow)
+        raise UnreadableFile(
+            f"The file {str(part.source.path)!r} cannot be read: {damage}."
+        ) from damage
+    table = pa.Table.from_batches(batches, schema=file.schema_arrow)
+    return part.source.add_partitions(table)
 
 
 def _texts(table: pa.Table, name: str, part: _Part) -> list[str | None]:
     try:
-        texts: list[str | None] = table[name].cast(pa.large_string()).to_pylist()
+        column = settle_text(table.select([name]))[name]
+        texts: list[str | None] = column.cast(pa.large_string()).to_pylist()
         return texts
     except (pa.ArrowException, UnicodeDecodeError) as damage:
         raise InputError(
-            f"The column {name!r} of {part.source!r} holds something that is no text: {damage}."
+            f"The column {name!r} of {str(part.source.path)!r} holds something that is no text: "
+            f"{damage}."
         ) from damage
 
 
 def _write(table: pa.Table, target: Path) -> None:
-    try:
-        with write_whole(target) as partial:
-            pq.write_table(table, partial)
-    except OSError as failure:
-        raise ArtifactError(f"{target} cannot be written: {failure}. Free space.") from failure
-
-
-def _sources(logs: Path) -> list[Path]:
-    files = sorted(logs.rglob("*.parquet")) if logs.is_dir() else [logs]
-    if not files:
-        raise UnreadableFile(f"The folder {str(logs)!r} holds no Parquet file.")
-    return files
+    with write_whole(target) as partial:
+        pq.write_table(table, partial)
 
 
 def _open(source: Path) -> pq.ParquetFile:
@@ -302,8 +272,10 @@ def _open(source: Path) -> pq.ParquetFile:
         ) from damage
 
 
-def _check_columns(source: Path, names: _Columns) -> None:
-    schema = _open(source).schema_arrow
+def _check_columns(file: LogFile, names: _Columns) -> None:
+    source = file.path
+    # Of the partitions that names of folders write, the columns that a part will have.
+    schema = file.add_partitions(_open(source).schema_arrow.empty_table()).schema
     for name in filter(None, (names.completion, names.prompt)):
         if name not in schema.names:
             raise ColumnNotFound(
@@ -311,7 +283,8 @@ def _check_columns(source: Path, names: _Columns) -> None:
             )
         kind = schema.field(name).type
         inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if not (pa.types.is_string(inner) or pa.types.is_large_string(inner)):
+        readable = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)
+        if not any(reads(inner) for reads in readable):
             raise InputError(f"The column {name!r} of {str(source)!r} holds {kind}, no text.")
     if names.reward in schema.names:
         raise InputError(
@@ -320,29 +293,43 @@ def _check_columns(source: Path, names: _Columns) -> None:
         )
 
 
-def _parts(sources: list[Path], folder: Path, size: int) -> list[_Part]:
+def _parts(sources: Sequence[LogFile], folder: Path, size: int) -> list[_Part]:
     parts = []
     for number, source in enumerate(sources):
-        total = _open(source).metadata.num_rows
+        total = _open(source.path).metadata.num_rows
         for start in range(0, max(total, 1), size):
             target = folder / f"part-{number:05d}-{start // size:06d}.parquet"
-            parts.append(_Part(str(source), str(target), start, min(start + size, total)))
+            parts.append(_Part(source, str(target), start, min(start + size, total)))
     return parts
 
 
+def _require_own(folder: Path) -> None:
+    """Raise ``ArtifactError`` when the folder holds files that are no scores."""
+    if not folder.is_dir() or (folder / _PLAN).exists():
+        return
+    if any(p for p in folder.iterdir() if not p.name.startswith(".")):
+        raise ArtifactError(
+            f"The output folder {str(folder)!r} holds other files. Choose an empty one."
+        )
+
+
 def _agree_on_plan(
-    folder: Path, model: Path, sources: list[Path], names: _Columns, size: int
+    folder: Path, model: Path, sources: Sequence[LogFile], names: _Columns, size: int
 ) -> None:
     """Record what the parts are made of; refuse a folder whose parts are made of other things."""
-    described = hashlib.sha256((model / "reward_model.json").read_bytes()).hexdigest()
-    inputs = [(source.name, source.stat().st_size, _footer(source)) for source in sources]
+    described = hash_file(model / "reward_model.json")
+    # Statistics and sizes may agree where texts differ: only the content tells files apart.
+    inputs = [
+        (
+            file.path.name,
+            hash_file(file.path),
+            *((name, str(value)) for name, value in file.partitions),
+        )
+        for file in sources
+    ]
     plan = {"fingerprint": artifacts.fingerprint(described, inputs, names, size)}
     stored = folder / _PLAN
     if not stored.exists():
-        if any(p for p in folder.iterdir() if not p.name.startswith(".")):
-            raise ArtifactError(
-                f"The output folder {str(folder)!r} holds other files. Choose an empty one."
-            )
         write_json(stored, plan)
     elif read_json(stored) != plan:
         raise ArtifactError(
@@ -351,20 +338,17 @@ def _agree_on_plan(
         )
 
 
-def _footer(source: Path) -> str:
-    """Return a hash of the file's description of itself, which holds statistics of each column."""
-    with source.open("rb") as file:
-        file.seek(-8, os.SEEK_END)
-        size = int.from_bytes(file.read(4), "little")
-        file.seek(-8 - size, os.SEEK_END)
-        return hashlib.sha256(file.read(size)).hexdigest()
-
-
 def _summary(folder: Path, parts: list[_Part], names: _Columns) -> ScoredLogs:
     rows = missing = truncated = 0
     for part in parts:
-        file = _open(Path(part.target))
-        rows += file.metadata.num_rows
-        truncated += int((file.schema_arrow.metadata or {}).get(_TRUNCATED, b"0"))
-        missing += file.read(columns=[names.reward])[names.reward].null_count
+        try:
+            with pq.ParquetFile(part.target) as file:
+                rows += file.metadata.num_rows
+                truncated += int((file.schema_arrow.metadata or {}).get(_TRUNCATED, b"0"))
+                missing += file.read(columns=[names.reward])[names.reward].null_count
+        except (LookupError, ValueError, OSError, pa.ArrowException) as damage:
+            reason = " ".join(str(damage).split())[:200]
+            raise ArtifactError(
+                f"{part.target!r} is damaged: {reason}. Delete it and run again."
+            ) from damage
     return ScoredLogs(folder, rows, len(parts), missing, truncated)

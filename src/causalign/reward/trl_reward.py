@@ -1,13 +1,11 @@
 """Let a reward model score completions inside TRL's trainers."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from causalign.errors import InputError
 from causalign.lm.cache import EmbeddingCache
+from causalign.lm.chat_template import Message, message_text
 from causalign.reward.model import RewardModel
 
-Message = Mapping[str, Any]
 Text = str | Sequence[Message]
 
 
@@ -50,16 +48,4 @@ def trl_reward_function(
 def _text(given: Text) -> str:
     if isinstance(given, str):
         return given
-    return "\n\n".join(_content(m) for m in given if m.get("role") != "system")
-
-
-def _content(message: Message) -> str:
-    content = message.get("content")
-    if content is None:  # a message that only calls tools
-        return ""
-    if isinstance(content, str):
-        return content
-    kinds = [part.get("type") for part in content]
-    if any(kind != "text" for kind in kinds):
-        raise InputError(f"A reward of texts cannot score a message that holds {kinds}.")
-    return "".join(part["text"] for part in content)
+    return "\n\n".join(message_text(m) for m in given if m.get("role") != "system")

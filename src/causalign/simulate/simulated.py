@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from causalign.errors import ArtifactError
 from causalign.files import write_whole
 from causalign.logs import Logs
 from causalign.logs.pairs import Pairs
@@ -48,6 +49,11 @@ class Simulated:
         ----------
         folder : path
             Made if it is not there.
+
+        Raises
+        ------
+        ArtifactError
+            If another log lies there, which would be lost.
         """
         path = Path(folder)
         table = self.logs.data.append_column("true_text_effect", pa.array(self.text_effect))
@@ -58,9 +64,23 @@ class Simulated:
             "margin": self.experiment.margin,
             "group": self.experiment.group,
         }
-        for name, content in (("logs", table), ("experiment", pa.table(pairs))):
-            with write_whole(path / f"{name}.parquet") as partial:
+        contents = {"logs.parquet": table, "experiment.parquet": pa.table(pairs)}
+        for name, content in contents.items():
+            if (path / name).exists() and not _holds(path / name, content):
+                raise ArtifactError(
+                    f"{str(path / name)!r} holds another log, which would be lost. Choose another "
+                    "folder."
+                )
+        for name, content in contents.items():
+            with write_whole(path / name) as partial:
                 pq.write_table(content, partial)
+
+
+def _holds(path: Path, content: pa.Table) -> bool:
+    try:
+        return bool(pq.read_table(path).equals(content))
+    except (OSError, ValueError, pa.ArrowException):  # no Parquet file
+        return False
 
 
 class Simulator(Protocol):

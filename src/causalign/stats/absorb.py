@@ -16,7 +16,14 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from causalign.errors import InputError, NotIdentified
 from causalign.stats.least_squares import LinearFit
-from causalign.stats.sandwich import Correction, factors, group_rows, sum_groups
+from causalign.stats.sandwich import (
+    Correction,
+    Sandwich,
+    combine,
+    factors,
+    group_rows,
+    sum_groups,
+)
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -178,15 +185,17 @@ def level_covariance(
     *,
     clusters: ArrayLike | None = None,
     correction: Correction = "none",
-) -> Floats:
+    reading: Floats | None = None,
+) -> Sandwich:
     """Return the joint covariance ``(L + k, L + k)`` of level effects and coefficients.
+
+    With ``reading (r, L + k)``, that of r combinations of them, ``(r, r)``.
 
     ``fit`` is the fit of ``within(y)`` on ``within(X)`` and ``X (n, k)`` the columns before the
     transformation. Level effects are ``a = (D'WD)^+ D'W (y - X b)``; their scores and those of b
     are summed within clusters together, so that the errors of b reach a. Equal to the
     covariance of a regression on indicators, for contrasts within a factor.
     """
-    total, k = sum(absorber.counts), X.shape[1]
     within = absorber.within(X)
     weight = absorber.weights / absorber.weights.mean()
     moved = weight * fit.residuals
@@ -194,19 +203,28 @@ def level_covariance(
     scores = within * moved[:, None]
     groups = group_rows(clusters, len(moved))
     scale = factors(groups, len(moved), correction, fit.degrees_of_freedom)
-    meat = np.zeros((total + k, total + k))
+    meats = []
     for (_, codes, count), factor in zip(groups, scale, strict=True):
         levels = sum_groups(level_scores, codes, count)
         slopes = sum_groups(scores, codes, count)
-        meat[:total, :total] += factor * (levels.T @ levels).toarray()
-        meat[:total, total:] += factor * (levels.T @ slopes)
-        meat[total:, total:] += factor * (slopes.T @ slopes)
-    meat[total:, :total] = meat[:total, total:].T
+        alone, cross = (levels.T @ levels).toarray(), levels.T @ slopes
+        meats.append(factor * np.block([[alone, cross], [cross.T, slopes.T @ slopes]]))
+    bread = level_bread(absorber, X, fit)
+    bread = bread if reading is None else reading @ bread
+    return combine([bread @ meat @ bread.T for meat in meats], fit.cluster_counts)
+
+
+def level_bread(absorber: Absorber, X: Floats, fit: LinearFit) -> Floats:
+    """Return what leads from scores of levels and columns to their effects, as `level_covariance`.
+
+    ``(L + k, L + k)``, for weights of mean 1.
+    """
+    total, k = sum(absorber.counts), X.shape[1]
     bread = np.zeros((total + k, total + k))
     bread[:total, :total] = absorber.solve(np.eye(total)) * absorber.weights.mean()
     bread[:total, total:] = -absorber.effects(X) @ fit.bread
     bread[total:, total:] = fit.bread
-    return bread @ meat @ bread.T
+    return bread
 
 
 def _schur_inverse(

@@ -11,7 +11,9 @@ from causalign.stats.folds import number_clusters
 
 Floats = NDArray[np.float64]
 
-LARGEST_LOG_WEIGHT = 700.0  # exp of a little more overflows
+LARGEST_LOG_WEIGHT = 300.0  # squares of larger weights, and sums of those, overflow
+# Log-weights are differences of log-probabilities, which round: closer ones are equal.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +114,21 @@ def log_importance_weights(
 
 
 def exponentiate_weights(log_weights: ArrayLike) -> Floats:
-    """Return the weights ``(n,)``; raise ``InputError`` where they exceed what a number holds."""
-    log_w = _check_log_weights(log_weights)
-    if log_w.max() > LARGEST_LOG_WEIGHT:
-        raise InputError(
-            f"Row {int(log_w.argmax())} has the weight exp({log_w.max():.0f}): no sum can hold it. "
-            "Clip or smooth the weights, or normalise them by their sum."
-        )
-    return np.exp(log_w)
+    """Return the weights ``(n,)``, those above ``exp(300)`` as that: EV203 fails for them."""
+    return np.exp(np.minimum(_check_log_weights(log_weights), LARGEST_LOG_WEIGHT))
 
 
 def normalise_weights(log_weights: ArrayLike) -> Floats:
     """Return weights ``(n,)`` with mean 1, computed without overflow."""
     log_w = _check_log_weights(log_weights)
     return np.asarray(np.exp(log_w - logsumexp(log_w) + np.log(len(log_w))))
+
+
+def at_most(log_weights: ArrayLike, largest: float) -> NDArray[np.bool_]:
+    """Return which weights ``(n,)`` are at most ``largest`` (a weight), but for rounding."""
+    if not largest > 0:
+        raise SettingsError(f"The largest weight must be above 0; found {largest}.")
+    return np.asarray(_check_log_weights(log_weights) <= np.log(largest) + ROUNDING)
 
 
 def clip_weights(log_weights: ArrayLike, largest: float) -> Floats:
@@ -199,7 +202,7 @@ def diagnose_weights(
     return WeightDiagnostics(
         rows=n,
         mean=float(relative.mean() * scale),
-        mean_error=float(error * scale),
+        mean_error=float(error * scale) if error else 0.0,  # no spread, at any scale
         effective_sample_size=effective_sample_size(log_w),
         pareto_shape=smooth_tail(log_w).pareto_shape,
         largest_share=float(relative.max() / relative.sum()),
@@ -227,7 +230,8 @@ def typicality_coverage(
     sampled = check_log_probabilities(
         target_of_samples, "target log-probability of sampled texts", allow_zero=False
     )
-    edge = np.sort(sampled)[int(np.floor((1 - mass) * len(sampled)))]
+    # Rounded up a little: (1 - .9) * 10 is just below 1.
+    edge = np.sort(sampled)[int(np.floor((1 - mass) * len(sampled) + 1e-9))]
     return float((logged >= edge - 1e-9).mean())
 
 

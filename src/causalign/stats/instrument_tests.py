@@ -87,7 +87,7 @@ def strength(parts: Partialled) -> Strength:
         explained, unexplained = float(slopes @ slopes), float(left @ left)
         total = float(x @ x)
         _require_a_first_stage(explained, unexplained, total, j)
-        covariance, _ = parts.robust_covariance(left)
+        covariance = parts.robust_covariance(left)
         classical[j] = explained / q / (unexplained / parts.residual_degrees_of_freedom)
         robust[j] = slopes @ np.linalg.lstsq(covariance, slopes, rcond=None)[0] / q
         partial[j] = 1 - unexplained / total
@@ -109,7 +109,7 @@ def effective_f(parts: Partialled) -> float:
             f"The effective F is defined for one endogenous column, not {parts.X.shape[1]}."
         )
     slopes, left = parts.on_basis(parts.X[:, 0])
-    covariance, _ = parts.robust_covariance(left)
+    covariance = parts.robust_covariance(left)
     return float(slopes @ slopes / np.trace(covariance))
 
 
@@ -173,13 +173,13 @@ def endogeneity(parts: Partialled) -> Endogeneity:
     freedom = n - parts.exogenous - 2 * p
     gain = float(short @ short - errors @ errors) / p
     bread = np.linalg.inv(root)  # on the basis, the bread of b is the inverse of the root
-    covariance, _ = sandwich(
+    covariance = sandwich(
         basis * errors[:, None],
         bread,
         parts.clusters,
         correction="conventional",
         spent=parts.exogenous + 2 * p,
-    )
+    ).covariance
     tested = coefficients[p:]
     # With fewer clusters than coefficients the covariance has no inverse.
     wald = float(tested @ np.linalg.lstsq(covariance[p:, p:], tested, rcond=None)[0])
@@ -232,9 +232,8 @@ def exclusion_sensitivity(
     errors = parts.y - parts.X @ estimates
     scores: Floats = (parts.basis @ projected) * errors[:, None]
     spent = parts.exogenous + parts.X.shape[1]
-    covariance, counts = sandwich(
-        scores, bread, parts.clusters, correction="conventional", spent=spent
-    )
+    errors_of = sandwich(scores, bread, parts.clusters, correction="conventional", spent=spent)
+    covariance, counts = errors_of.covariance, errors_of.cluster_counts
     typical = np.linalg.norm(parts.Z, axis=0) / np.sqrt(len(parts.y))
     moved = bread @ projected.T @ (parts.root / typical)  # (p, q)
     variance, direct = np.diag(covariance), np.square(moved).sum(axis=1)

@@ -92,6 +92,26 @@ def choose_bandwidth(features: ArrayLike, samples: ArrayLike, seed: int = 0) -> 
     return float(GRID[int(np.argmax(scores))] * median)
 
 
+def copies(features: ArrayLike) -> float:
+    """Return how many rows of ``features (n, d)`` share a vector, on average."""
+    X = np.asarray(features, dtype=np.float64)
+    return len(X) / len(np.unique(X, axis=0))
+
+
+def are_equidistant(features: ArrayLike, seed: int = 0) -> bool:
+    """Return whether all different vectors among ``features (n, d)`` are equally far apart.
+
+    Then they name texts and do not say which are alike, as indicators of texts do. At most 1,000
+    rows are compared.
+    """
+    X = np.unique(np.asarray(features, dtype=np.float64), axis=0)
+    if len(X) > MOST:
+        X = X[np.random.default_rng(seed).choice(len(X), MOST, replace=False)]
+    squared = np.concatenate([block for _, block in squared_distances(X, X)])
+    apart = squared[~np.eye(len(X), dtype=bool)]
+    return len(X) > 3 and bool(np.ptp(apart) <= 1e-6 * apart.max())
+
+
 def principal_components(
     features: ArrayLike, samples: ArrayLike, count: int
 ) -> tuple[Floats, Floats]:

@@ -16,7 +16,8 @@ from scipy import linalg
 
 from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.stats.factor import COLLINEAR, Factorisation, factorise, residualise
-from causalign.stats.sandwich import Correction, sandwich
+from causalign.stats.rounding import weighted_rounding
+from causalign.stats.sandwich import Correction, Sandwich, no_freedom, sandwich
 
 Floats = NDArray[np.float64]
 Kind = Literal["robust", "unadjusted"]
@@ -31,7 +32,8 @@ class LinearFit:
     inverse of the moment matrix, with weights scaled to mean 1; ``degrees_of_freedom`` is k plus
     what was absorbed, or the trace of the hat matrix when coefficients were penalised;
     ``condition`` is the condition number of the scaled columns; ``cluster_counts`` holds the
-    numbers of clusters, one for each way.
+    numbers of clusters, one for each way; ``repaired (k,)`` says of which coefficients two ways of
+    clustering combined to a negative variance, which was replaced.
     """
 
     coefficients: Floats
@@ -41,13 +43,13 @@ class LinearFit:
     bread: Floats
     degrees_of_freedom: float
     condition: float
-    cluster_counts: tuple[int, ...] = ()
+    cluster_counts: tuple[int, ...]
+    repaired: NDArray[np.bool_]
 
     @property
     def standard_errors(self) -> Floats:
-        """Return ``(k,)``; NaN where two-way clustering gave a negative variance."""
-        variance = np.diag(self.covariance)
-        return np.sqrt(np.where(variance >= 0, variance, np.nan))
+        """Return ``(k,)``."""
+        return np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +76,7 @@ def ordinary(
     correction: Correction = "none",
     absorbed: int = 0,
     penalty: ArrayLike | None = None,
+    rounding: ArrayLike | None = None,
     names: Sequence[str] | None = None,
 ) -> LinearFit:
     """Fit ``y = X b + e`` by (weighted, optionally ridge-penalised) least squares.
@@ -85,7 +88,9 @@ def ordinary(
     labels (given clusters, the covariance is clustered, otherwise of the ``kind`` asked for),
     ``penalty (k,)`` not negative. ``correction`` is the small-sample factor (see
     `causalign.stats.sandwich.sandwich`) and ``absorbed`` the degrees of freedom already spent.
-    Under a penalty the covariance does not contain the bias.
+    Under a penalty the covariance does not contain the bias. ``rounding (k,)`` is the length of
+    each column of X that may be rounding, where X was computed from other columns; without it the
+    numbers of X tell (see `causalign.stats.rounding.rounding_lengths`).
 
     Raises `InputError` for shapes and values that cannot be used and `NotIdentified`, naming the
     column when ``names`` is given, when columns are collinear.
@@ -96,20 +101,16 @@ def ordinary(
     root = np.sqrt(w)
     Xw, yw = (X, y) if weights is None else (X * root[:, None], y * root)
     ridge = None if penalty is None else np.asarray(penalty, dtype=np.float64)
-    factor = factorise(Xw, names, ridge)
+    lost = weighted_rounding(X, Xw, rounding)
+    factor = factorise(Xw, names, ridge, rounding=lost)
     shrink = np.zeros(X.shape[1]) if ridge is None else ridge
     coefficients = factor.solve(Xw.T @ yw)
     coefficients += factor.solve(Xw.T @ (yw - Xw @ coefficients) - shrink * coefficients)
     bread = factor.solve(np.eye(X.shape[1]))
-    spent = float(X.shape[1]) if ridge is None else X.shape[1] - float(np.diag(bread) @ shrink)
-    residuals = y - X @ coefficients
-    covariance, counts = _covariance(
-        bread, Xw, residuals * root, clusters, kind, correction, spent + absorbed
-    )
-    condition = float(np.linalg.cond(factor.root))
-    return LinearFit(
-        coefficients, covariance, residuals, 0.0, bread, spent + absorbed, condition, counts
-    )
+    spent = X.shape[1] + absorbed - float(np.diag(bread) @ shrink)
+    residuals, middle = y - X @ coefficients, _outer(factor, bread, Xw)
+    errors = _covariance(bread, middle, residuals * root, clusters, kind, correction, spent)
+    return _as_fit(coefficients, residuals, 0.0, bread, spent, factor, errors)
 
 
 def two_stage(
@@ -123,6 +124,7 @@ def two_stage(
     clusters: ArrayLike | None = None,
     kind: Kind = "robust",
     correction: Correction = "none",
+    rounding: ArrayLike | None = None,
     names: Sequence[str] | None = None,
 ) -> LinearFit:
     """Fit ``y = X b + e`` with instruments Z for the endogenous columns (2SLS, LIML, k-class).
@@ -134,7 +136,8 @@ def two_stage(
 
     ``y (n,)``, ``X_endogenous (n, p)``, ``X_exogenous (n, m)`` (put the column of ones here; m may
     be 0), ``Z (n, q)`` with ``q >= p``. Coefficients come exogenous first, then endogenous, and so
-    do ``names``, instruments last. Other settings as in `ordinary`. Equal to `linearmodels`.
+    do ``names`` and ``rounding (m + p + q,)``, instruments last. Other settings as in `ordinary`.
+    Equal to `linearmodels`.
 
     Raises `InputError`, and `NotIdentified` when there are fewer instruments than endogenous
     columns, when columns are collinear, or when the instruments do not move what they should.
@@ -148,8 +151,14 @@ def two_stage(
     block_w, yw = (block, y) if weights is None else (block * root[:, None], y * root)
     W = block_w[:, p:]
     _require_order(p, excluded.shape[1])
-    fitted = _first_stage_fit(block_w[:, :p], W, m, labels)
-    factor = factorise(fitted, labels[0], reason="once projected on the instruments")
+    place = np.r_[m : m + p, 0:m, m + p : block.shape[1]]
+    given = None if rounding is None else np.asarray(rounding, dtype=np.float64)[place]
+    lost = weighted_rounding(block, block_w, given)
+    first = project(block_w[:, :p], W, m, labels, lost)
+    fitted = first.fitted
+    factor = factorise(
+        fitted, labels[0], rounding=first.rounding, reason="once projected on the instruments"
+    )
     Xw = fitted if kappa == 1.0 else np.hstack([W[:, :m], block_w[:, :p]])
     k_class = _liml(yw, Xw, W, m) if kappa == "liml" else float(kappa)
     mixed = fitted if k_class == 1.0 else (1 - k_class) * Xw + k_class * fitted
@@ -157,11 +166,10 @@ def two_stage(
     coefficients = bread @ (mixed.T @ yw)
     coefficients += bread @ (mixed.T @ (yw - block_w[:, : p + m] @ np.roll(coefficients, p)))
     residuals = y - block[:, : p + m] @ np.roll(coefficients, p)
-    spent, condition = float(p + m), float(np.linalg.cond(factor.root))
-    covariance, counts = _covariance(
-        bread, fitted, residuals * root, clusters, kind, correction, spent
-    )
-    return LinearFit(coefficients, covariance, residuals, k_class, bread, spent, condition, counts)
+    spent = float(p + m)
+    middle = _outer(factor, bread, fitted) if k_class == 1.0 else (bread, fitted)
+    errors = _covariance(bread, middle, residuals * root, clusters, kind, correction, spent)
+    return _as_fit(coefficients, residuals, k_class, bread, spent, factor, errors)
 
 
 def first_stage(
@@ -185,8 +193,7 @@ def first_stage(
     endogenous, exogenous, excluded = _matrices(X_endogenous, X_exogenous, Z)
     count, q, m = endogenous.shape[1], excluded.shape[1], exogenous.shape[1]
     _require_order(count, q)
-    numerator = q - count + 1
-    W = np.hstack([exogenous, excluded])
+    W, numerator = np.hstack([exogenous, excluded]), q - count + 1
     f, partial = np.empty(count), np.empty(count)
     for j in range(count):
         target = endogenous[:, j]
@@ -212,11 +219,29 @@ def _wald(effect: Floats, covariance: Floats) -> float:
     return float(scaled @ np.linalg.lstsq(covariance / np.outer(unit, unit), scaled, rcond=None)[0])
 
 
-def _first_stage_fit(
-    endogenous: Floats, W: Floats, m: int, labels: tuple[Sequence[str], Sequence[str]]
-) -> Floats:
-    """Project the endogenous columns on W; the exogenous ones, its first m, are in W already."""
-    factor = factorise(W, labels[1])
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """Hold the columns of X projected on W: ``fitted = W @ slopes``, and their rounding."""
+
+    fitted: Floats
+    slopes: Floats
+    rounding: Floats
+
+
+def project(
+    endogenous: Floats,
+    W: Floats,
+    m: int,
+    labels: tuple[Sequence[str], Sequence[str]],
+    rounding: Floats,
+) -> Projection:
+    """Project ``[exogenous, endogenous]`` on ``W (n, m + q)``, whose first m columns are exogenous.
+
+    ``labels`` are the names of X and of W, ``rounding`` the lengths of endogenous columns and W.
+    Raises `NotIdentified` for redundant columns and instruments that move nothing.
+    """
+    p = endogenous.shape[1]
+    factor = factorise(W, labels[1], rounding=rounding[p:])
     slopes = factor.solve(W.T @ endogenous)
     slopes += factor.solve(W.T @ (endogenous - W @ slopes))
     fitted = W @ slopes
@@ -226,7 +251,12 @@ def _first_stage_fit(
             f"The instruments do not move {labels[0][m + int(np.argmin(moved))]!r} at all. "
             "Name others in `Roles(instruments=...)`."
         )
-    return np.hstack([W[:, :m], fitted])
+    lost = np.sqrt(rounding[:p] ** 2 + np.square(slopes).T @ np.square(rounding[p:]))
+    return Projection(
+        np.hstack([W[:, :m], fitted]),
+        np.hstack([np.eye(len(slopes), m), slopes]),
+        np.concatenate([rounding[p : p + m], lost]),
+    )
 
 
 def _k_class_bread(factor: Factorisation, Xw: Floats, fitted: Floats, kappa: float) -> Floats:
@@ -238,7 +268,14 @@ def _k_class_bread(factor: Factorisation, Xw: Floats, fitted: Floats, kappa: flo
     # X^'X^ = S^-1 R'R S^-1 its inverse is S R^-1 (I + (1 - kappa) G)^-1 R^-T S, free of units.
     unit = linalg.solve_triangular(factor.root, np.diag(factor.scale), trans="T")  # R^-T S
     off = (Xw - fitted) @ unit.T
-    inner = np.eye(Xw.shape[1]) + (1 - kappa) * (off.T @ off)
+    gram = off.T @ off
+    inner = np.eye(Xw.shape[1]) + (1 - kappa) * gram
+    highest = 1 + 1 / max(float(np.linalg.eigvalsh(gram)[-1]), 1e-300)
+    if kappa >= highest:
+        raise SettingsError(
+            f"kappa must be below {highest:.4g} for these columns, not {kappa:g}: beyond, the sum "
+            "of squares has no least value. Use 1, or 'liml'."
+        )
     inverse = unit.T @ np.linalg.solve(inner, unit)
     return np.asarray((inverse + inverse.T) / 2)
 
@@ -263,23 +300,54 @@ def _liml(yw: Floats, Xw: Floats, W: Floats, m: int) -> float:
     return float(linalg.eigh(short.T @ short, within.T @ within, eigvals_only=True)[0])
 
 
+def _as_fit(
+    coefficients: Floats,
+    residuals: Floats,
+    kappa: float,
+    bread: Floats,
+    spent: float,
+    factor: Factorisation,
+    errors: Sandwich,
+) -> LinearFit:
+    covariance, counts, repaired = errors.covariance, errors.cluster_counts, errors.repaired
+    condition = factor.condition
+    return LinearFit(
+        coefficients, covariance, residuals, kappa, bread, spent, condition, counts, repaired
+    )
+
+
+def _outer(factor: Factorisation, bread: Floats, X: Floats) -> tuple[Floats, Floats]:
+    """Return the slices of bread and the columns whose scores lie between them.
+
+    Where columns are close, orthonormal ones between half inverses keep the digits.
+    """
+    if not factor.is_close:
+        return bread, X
+    half = factor.half_inverse()
+    return half, X @ half
+
+
 def _covariance(
     bread: Floats,
-    regressors: Floats,
+    middle: tuple[Floats, Floats],
     residuals: Floats,
     clusters: ArrayLike | None,
     kind: Kind,
     correction: Correction,
     spent: float,
-) -> tuple[Floats, tuple[int, ...]]:
+) -> Sandwich:
     n = len(residuals)
     if clusters is None and kind == "unadjusted":
         left = n if correction == "none" else n - spent
-        return bread * float(residuals @ residuals) / left, ()
+        if left <= 0:
+            raise NotIdentified(no_freedom(n, spent))
+        variance = float(residuals @ residuals) / left
+        return Sandwich(bread * variance, (), np.zeros(len(bread), dtype=bool))
     if kind not in ("robust", "unadjusted"):
         raise SettingsError(f"kind must be 'robust' or 'unadjusted', not {kind!r}.")
-    scores = regressors * residuals[:, None]
-    return sandwich(scores, bread, clusters, correction=correction, spent=spent)
+    slices, columns = middle
+    scores = columns * residuals[:, None]
+    return sandwich(scores, slices, clusters, correction=correction, spent=spent)
 
 
 def _labels(

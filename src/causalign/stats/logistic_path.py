@@ -1,6 +1,6 @@
 """Fit the Bradley-Terry logistic regression on differences for a whole path of penalties."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,8 +26,11 @@ class LogisticPath(PenaltyPath):
     ``coefficients`` is ``(L, d)``; ``cv_error`` ``(L,)`` the mean negative log-likelihood (nats a
     pair) of pairs that the fit did not see, ``null_error`` that of coefficients zero, so that
     ``cv_r2`` is McFadden's; ``best`` minimises it; ``out_of_fold`` ``(n,)`` holds the score
-    differences (log-odds, without margin) at ``best``.
+    differences (log-odds, without margin) at ``best``. ``is_floored`` says that lighter penalties
+    than the first were left out, since the pairs are then ordered almost without an error.
     """
+
+    is_floored: bool = False
 
     def out_of_fold_at(self, differences: ArrayLike, index: int) -> Array:
         """Return out-of-fold score differences at penalty ``index``, for the pairs of the fit."""
@@ -77,25 +80,47 @@ def logistic_path(
     diagonal, and Newton steps solved by preconditioned conjugate gradients, warm-started from the
     next heavier penalty, take a few products each.
 
+    Unless penalties are given they end where lighter ones would claim more than n pairs can show.
+    Where the features separate the pairs, ``‖b‖`` grows without limit as λ falls; of n pairs that
+    are all ordered rightly, Jeffreys' prior says that the next is so with odds of n + ½ to ½. So λ
+    is not lighter than where the loss of all pairs is that of ``n log((n+1)/(n+½))``, about half a
+    nat (n after Kish, if weights differ); where pairs contradict each other, no λ is.
+
     Assumption: given the features, preferences follow Bradley-Terry, ``P(first) = σ(r₁ - r₂)``, and
     folds are independent (keep groups together). Penalties follow scikit-learn's
     ``LogisticRegression(C=1/λ, fit_intercept=False)``.
 
     Raises ``InputError`` for shapes or values that do not fit, ``NotIdentified`` if all sides are
-    identical or the fit does not converge. Reference: Bradley and Terry (1952), Biometrika 39.
+    identical or the fit does not converge. References: Bradley and Terry (1952), Biometrika 39;
+    Krichevsky and Trofimov (1981), IEEE Transactions on Information Theory 27, for n + ½.
     """
     data = _check_arrays(differences, labels, weights, margins)
     member = check_folds(folds, len(data.Z))
     rotated, basis, top = _rotate(data)
-    grid = penalty_grid(_MOST_CURVATURE * top) if penalties is None else check_penalties(penalties)
-    return _validated(rotated, member, grid, basis)
+    if penalties is not None:
+        grid = check_penalties(penalties)
+        return _validated(rotated, member, grid, _descend(rotated, grid), basis)
+    grid = penalty_grid(_MOST_CURVATURE * top)
+    coefficients = _descend(rotated, grid, _least_loss(rotated.weights))
+    left_out = len(grid) - len(coefficients)
+    path = _validated(rotated, member, grid[left_out:], coefficients, basis)
+    return replace(path, is_floored=left_out > 0)
+
+
+def _least_loss(weights: Array) -> float:
+    """Return the loss of n pairs, all ordered rightly, in the eyes of Jeffreys' prior."""
+    n = weights.sum() ** 2 / (weights**2).sum()
+    return float(weights.sum() * np.log((n + 1) / (n + 0.5)))
 
 
 def _validated(
-    rotated: _Problem, member: NDArray[np.int64], grid: Array, basis: Array
+    rotated: _Problem,
+    member: NDArray[np.int64],
+    grid: Array,
+    coefficients: Array,
+    basis: Array,
 ) -> LogisticPath:
-    """Fit all pairs and all but each fold, and choose a penalty."""
-    coefficients = _descend(rotated, grid)  # (L, r)
+    """Fit all but each fold as all pairs were, coefficients ``(L, r)``, and choose a penalty."""
     fold_coefficients, errors = [], []
     for fold in range(member.max() + 1):
         held = member == fold
@@ -132,15 +157,20 @@ def _rotate(data: _Problem) -> tuple[_Problem, Array, float]:
     return _Problem(Z @ V, data.labels, data.weights, data.margins), basis, float(spectrum[-1])
 
 
-def _descend(problem: _Problem, penalties: Array) -> Array:
-    """Return coefficients ``(L, r)``, fitted from the heaviest penalty to the lightest."""
-    path = np.empty((len(penalties), problem.Z.shape[1]))
+def _descend(problem: _Problem, penalties: Array, least_loss: float = 0.0) -> Array:
+    """Return coefficients ``(L, r)``, fitted from the heaviest penalty to the lightest.
+
+    It ends before the loss falls below ``least_loss``.
+    """
+    path: list[Array] = []
     curvature = problem.curvature()
     b = np.zeros(problem.Z.shape[1])
-    for index in range(len(penalties) - 1, -1, -1):
-        b = _newton(problem, float(penalties[index]), b, curvature)
-        path[index] = b
-    return path
+    for penalty in penalties[::-1]:
+        b = _newton(problem, float(penalty), b, curvature)
+        if path and problem.loss(problem.Z @ b, b, 0.0) < least_loss:
+            break
+        path.insert(0, b)
+    return np.array(path)
 
 
 def _newton(problem: _Problem, penalty: float, b: Array, curvature: Array) -> Array:

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 LITTLE = 0.05
 BLOCK = 8192
-# Directions of the confounders whose variance is below this share of the largest are left out.
+# Directions whose variance is below this share of the largest are left out.
 REDUNDANT = 1e-9
 
 
@@ -113,7 +113,9 @@ class MarkerContrasts:
 def leading_components(features: ArrayLike, most: int) -> Floats:
     """Return ``features (n, d)``, or where d is larger their ``most`` first principal components.
 
-    Ridge shrinks the others most; leaving them out saves what grows with the cube of d.
+    Ridge shrinks the others most; leaving them out saves what grows with the cube of d. Directions
+    in which the features do not vary are left out too: what is seen there is rounding, which is
+    another on every machine.
     """
     X = np.asarray(features)
     n, d = X.shape
@@ -125,15 +127,24 @@ def leading_components(features: ArrayLike, most: int) -> Floats:
     if n < d:
         centred = X - mean
         values, vectors = eigh(centred @ centred.T, subset_by_index=top)
-        return np.asarray(vectors * np.sqrt(np.clip(values, 0.0, None)))
+        usable = _usable(values)
+        return np.asarray(vectors[:, usable] * np.sqrt(np.maximum(values[usable], 0.0)))
     # In blocks of rows, so that wide features of many rows are never copied as a whole.
     blocks = [slice(start, start + BLOCK) for start in range(0, n, BLOCK)]
     cross = np.zeros((d, d))
     for rows in blocks:
         centred = X[rows] - mean
         cross += centred.T @ centred
-    directions = eigh(cross, subset_by_index=top)[1]
+    values, directions = eigh(cross, subset_by_index=top)
+    directions = directions[:, _usable(values)]
     return np.concatenate([(X[rows] - mean) @ directions for rows in blocks])
+
+
+def _usable(eigenvalues: Floats) -> NDArray[np.bool_]:
+    """Return which directions vary, of ascending eigenvalues; the last one in any case."""
+    usable = eigenvalues > REDUNDANT * max(float(eigenvalues[-1]), 1e-300)
+    usable[-1] = True
+    return usable
 
 
 def join_blocks(blocks: Sequence[MarkerContrasts]) -> MarkerContrasts:

@@ -45,12 +45,14 @@ class Partialled:
         coefficients = self.basis.T @ values
         return coefficients, values - self.basis @ coefficients
 
-    def robust_covariance(self, left: Floats) -> tuple[Floats, tuple[int, ...]]:
+    def robust_covariance(self, left: Floats) -> Floats:
         """Return the covariance ``(q, q)`` of coefficients on the basis, given residuals (n,)."""
         spent = self.exogenous + self.Z.shape[1]
         scores = self.basis * left[:, None]
         bread = np.eye(self.Z.shape[1])
-        return sandwich(scores, bread, self.clusters, correction="conventional", spent=spent)
+        return sandwich(
+            scores, bread, self.clusters, correction="conventional", spent=spent
+        ).covariance
 
 
 def partial_out(

@@ -124,7 +124,9 @@ def _fit(
 ) -> Classifier:
     """Fit the classifier to real rows (0) and to shuffled ones (1), both of the same weight."""
     orders = [generator.permutation(len(T)) for _ in range(repetitions)]
-    columns = np.vstack([_columns(T, C), *(_columns(T, C[o]) for o in orders)])
+    columns = np.empty(((1 + repetitions) * len(T), _width(T, C)))
+    for place, order in enumerate([np.arange(len(T)), *orders]):
+        _fill_columns(columns[place * len(T) : (place + 1) * len(T)], T, C[order])
     labels = np.repeat([0, 1], [len(T), repetitions * len(T)])
     shuffled = [base * base[o] / base.mean() / repetitions for o in orders]
     sample = np.concatenate([base, *shuffled])
@@ -152,16 +154,26 @@ def _make_classifier(classifier: object) -> Classifier:
     return copy
 
 
-def _columns(T: Floats, C: Floats) -> Floats:
-    """Return T, C, C² and all products of T and C, as columns."""
+def _width(T: Floats, C: Floats) -> int:
+    return int(T.shape[1] + 2 * C.shape[1] + T.shape[1] * C.shape[1])
+
+
+def _fill_columns(columns: Floats, T: Floats, C: Floats) -> None:
+    """Fill ``columns (n, w)`` with T, C, C² and all products of T and C, without a copy."""
+    p, k = T.shape[1], C.shape[1]
+    columns[:, :p], columns[:, p : p + k] = T, C
+    np.square(C, out=columns[:, p + k : p + 2 * k])
     # Shuffling changes no column alone: trees, which split on one column at a time, would see
     # nothing to gain without the products.
-    products = (T[:, :, None] * C[:, None, :]).reshape(len(T), -1)
-    return np.hstack([T, C, C**2, products])
+    for j in range(p):
+        start = p + 2 * k + j * k
+        np.multiply(C, T[:, j, None], out=columns[:, start : start + k])
 
 
 def _shuffled_probability(model: Classifier, T: Floats, C: Floats) -> Floats:
-    probability = model.predict_proba(_columns(T, C))[:, 1]
+    columns = np.empty((len(T), _width(T, C)))
+    _fill_columns(columns, T, C)
+    probability = model.predict_proba(columns)[:, 1]
     return np.asarray(np.clip(probability, MOST_CERTAIN, 1 - MOST_CERTAIN))
 
 

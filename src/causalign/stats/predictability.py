@@ -5,12 +5,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import stdtr
 
 from causalign.stats.cross_fit import ridge_cross_fit
 from causalign.stats.folds import group_folds
 
 Array = NDArray[np.float64]
+Groups = NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Predictability:
 
 
 def cross_fit_predictions(
-    features: Array, targets: Array, groups: NDArray[np.generic], *, folds: int = 5, seed: int = 0
+    features: Array, targets: Array, groups: Groups, *, folds: int = 5, seed: int = 0
 ) -> Array:
     """Predict each fold of ``targets`` ``(n, m)`` by ridge fitted on the others.
 
@@ -43,7 +44,7 @@ def cross_fit_predictions(
 def predictability(
     features: Array,
     target: Array,
-    groups: NDArray[np.generic],
+    groups: Groups,
     *,
     classes: int | None = None,
     folds: int = 5,
@@ -52,33 +53,36 @@ def predictability(
     """Score how well ``features`` ``(n, d)`` predict ``target`` ``(n,)``.
 
     With ``classes`` the target holds codes 0 ... classes − 1 and each class gets its own ridge
-    score. Rows of a group are treated as one draw in the p-value's sample size.
+    score. Rows of a group need not be independent: see `score_predictions`.
     """
     given = target[:, None] if classes is None else target[:, None] == np.arange(classes)
     predicted = cross_fit_predictions(
         features, given.astype(np.float64), groups, folds=folds, seed=seed
     )
-    return score_predictions(predicted, target, len(np.unique(groups)), classes=classes)
+    return score_predictions(predicted, target, groups, classes=classes)
 
 
 def score_predictions(
-    predicted: Array, target: Array, draws: int, *, classes: int | None = None
+    predicted: Array, target: Array, groups: Groups, *, classes: int | None = None
 ) -> Predictability:
     """Score predictions ``(n, 1)`` of numbers, or ``(n, classes)`` of codes, ``target`` ``(n,)``.
 
-    ``draws`` is the number of rows or groups that are independent.
+    The p-value is that of ``z = Σ p_i t_i / se``, both centred, against Student's t with the
+    number of ``groups`` ``(n,)`` less one. The error is the larger of two: the root of the sum of
+    squares of what each group adds, and the one under independence of p and t, with t alike within
+    groups. The first alone would trust a class that by chance met no extreme value of a target
+    with heavy tails; the second alone knows nothing of unequal spreads.
     """
+    codes = np.unique(groups, return_inverse=True)[1]
     if classes is None:
         residual, spread = np.mean((target - predicted[:, 0]) ** 2), np.var(target)
         score = 1.0 - float(residual / spread) if spread > 0 else 0.0
-        return Predictability("R²", score, _p_value(predicted[:, 0], target, draws))
+        return Predictability("R²", score, _p_value(predicted, target[:, None], codes))
     indicator = (target[:, None] == np.arange(classes)).astype(np.float64)
     share = indicator.mean(axis=0)
     scores = [auc(predicted[:, k], indicator[:, k]) for k in range(classes)]
-    centred = predicted - predicted.mean(axis=0)
-    # Without a relation the cells of different classes are almost independent draws.
-    p_value = _p_value(centred.ravel(), (indicator - share).ravel(), draws * (classes - 1))
-    return Predictability("AUC", float(np.average(scores, weights=share)), p_value)
+    score = float(np.average(scores, weights=share))
+    return Predictability("AUC", score, _p_value(predicted, indicator, codes))
 
 
 def auc(score: Array, label: Array) -> float:
@@ -93,8 +97,30 @@ def auc(score: Array, label: Array) -> float:
     return float((rankdata(score)[positive].sum() - m * (m + 1) / 2) / (m * n))
 
 
-def _p_value(predicted: Array, target: Array, draws: int) -> float:
-    if np.ptp(predicted) == 0 or np.ptp(target) == 0:
+def _p_value(predicted: Array, target: Array, codes: NDArray[np.int64]) -> float:
+    """Return the one-sided p-value of no relation between two arrays ``(n, k)``."""
+    P, T = predicted - predicted.mean(axis=0), target - target.mean(axis=0)
+    count = int(codes.max()) + 1
+    if not (np.ptp(predicted, axis=0) > 0).any() or not T.any() or count < 2:
         return 1.0
-    correlation = np.corrcoef(predicted, target)[0, 1]
-    return float(ndtr(-correlation * np.sqrt(draws)))
+    added = np.bincount(codes, weights=np.einsum("ij,ij->i", P, T))
+    robust = float(added @ added)
+    # Columns that are classes add up to one, so that they are k - 1 in truth.
+    columns = max(T.shape[1] - 1, 1)
+    spread = float(np.mean(T**2)) * T.shape[1] / columns
+    together = np.column_stack([np.bincount(codes, weights=column) for column in P.T])
+    alike = _alike(T, codes)
+    independent = spread * ((1 - alike) * float(np.sum(P**2)) + alike * float(np.sum(together**2)))
+    error = np.sqrt(max(robust, independent))
+    return float(stdtr(count - 1, -float(added.sum()) / error)) if error > 0 else 1.0
+
+
+def _alike(T: Array, codes: NDArray[np.int64]) -> float:
+    """Return the correlation, from 0 to 1, of two rows of one group."""
+    sizes = np.bincount(codes)
+    pairs = float(sizes @ (sizes - 1.0))
+    if pairs == 0:
+        return 0.0
+    sums = np.column_stack([np.bincount(codes, weights=column) for column in T.T])
+    within = float(np.sum(sums**2) - np.sum(T**2)) / pairs
+    return min(max(within / (float(np.sum(T**2)) / len(T)), 0.0), 1.0)

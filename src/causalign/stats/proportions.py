@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from causalign.errors import InputError
+from causalign.settings import require_number
 from causalign.stats.ratio_of_means import clustered_error
 
 Floats = NDArray[np.float64]
@@ -26,6 +27,7 @@ class SharesCompared:
 
 def share_interval(hits: int, count: int, level: float = 0.95) -> tuple[float, float]:
     """Return the Wilson interval of a share; rows are independent."""
+    require_number("level", level, above=0, below=1)
     interval = stats.binomtest(hits, count).proportion_ci(level, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -59,6 +61,7 @@ def paired_shares(first: ArrayLike, second: ArrayLike, level: float = 0.95) -> S
     disagreement, so that it has a width where nobody disagrees. Assumption: prompts are
     independent.
     """
+    require_number("level", level, above=0, below=1)
     a, b = _pairs_of_zero_one(first, second)
     gained, lost, n = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum()), len(a)
     p = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
@@ -84,6 +87,7 @@ def clustered_shares(
     t with as many degrees of freedom as clusters less one. Where no row differs p is 1. Assumption:
     clusters are independent, and many. Raises ``NotIdentified`` with one cluster.
     """
+    require_number("level", level, above=0, below=1)
     a, b = _pairs_of_zero_one(first, second)
     change = a - b
     difference = float(change.mean())

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
 from causalign.errors import InputError, NotIdentified, SettingsError
+from causalign.settings import require_number
 from causalign.stats.folds import number_clusters
 
 Floats = NDArray[np.float64]
@@ -103,8 +104,7 @@ def bootstrap_spread(
     (1979); Field and Welsh (2007) for clusters.
     """
     _check_level(level)
-    if draws < 100:
-        raise SettingsError(f"Percentiles need at least 100 draws; found {draws}.")
+    require_number("draws", draws, least=100, whole=True)
     n = len(terms.numerator)
     member, count = _clusters(clusters, n)
     columns = (terms.numerator, terms.denominator, terms.added, np.ones(n))
@@ -137,8 +137,7 @@ def lower_bound_of_mean(
     Assumption: values lie in ``[0, largest]``; clusters are independent and their sizes given.
     """
     z: Floats = np.asarray(values, dtype=np.float64)
-    if not 0 < failure < 1:
-        raise SettingsError(f"failure must lie between 0 and 1; found {failure}.")
+    require_number("failure", failure, above=0, below=1)
     if not np.isfinite(z).all() or z.min() < 0 or z.max() > largest * (1 + 1e-9):
         raise InputError(f"values must lie in [0, {largest:g}]; they reach {z.min():g} and "
                          f"{z.max():g}.")  # fmt: skip
@@ -212,6 +211,10 @@ def _resampled(generator: np.random.Generator, draws: int, count: int) -> Floats
 
 def _clusters(clusters: ArrayLike | None, n: int) -> tuple[NDArray[np.int64], int]:
     member, count = number_clusters(clusters, n)
+    if n < 2:
+        raise NotIdentified(
+            "There is one row: nothing tells how far another would differ. Log more of them."
+        )
     if count < 2:
         raise NotIdentified(
             "All rows belong to one cluster: nothing tells how far another cluster would differ, "
@@ -221,5 +224,4 @@ def _clusters(clusters: ArrayLike | None, n: int) -> tuple[NDArray[np.int64], in
 
 
 def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise SettingsError(f"level must lie between 0 and 1; found {level}.")
+    require_number("level", level, above=0, below=1)

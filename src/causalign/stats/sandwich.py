@@ -1,5 +1,7 @@
 """Turn scores into covariances: robust, and clustered one or two ways."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -14,6 +16,23 @@ Rows = TypeVar("Rows")
 # A sign (the overlap of two ways is subtracted), the code of each row, the number of clusters.
 Groups = list[tuple[int, NDArray[np.int64] | None, int]]
 
+# Shares of the sum of all terms: directions of less are rounding, and so are negative parts.
+EMPTY, NEGATIVE = 1e-8, 1e-6
+# The share of what one way says below which a repaired variance says nothing.
+LEAST = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sandwich:
+    """Hold a covariance ``(k, k)`` and the numbers of clusters, one for each way.
+
+    ``repaired (k,)`` says which variances two ways combined to a negative one, which was replaced.
+    """
+
+    covariance: Floats
+    cluster_counts: tuple[int, ...]
+    repaired: NDArray[np.bool_]
+
 
 def sandwich(
     scores: Floats,
@@ -22,28 +41,82 @@ def sandwich(
     *,
     correction: Correction = "none",
     spent: float = 0.0,
-) -> tuple[Floats, tuple[int, ...]]:
+) -> Sandwich:
     """Sum the outer products of scores, within clusters first, between two slices of bread.
 
     ``V = B (sum_g s_g s_g') B'`` with ``s_g`` the sum of the scores of the rows of g; two ways are
-    combined as ``V_1 + V_2 - V_12`` (Cameron, Gelbach and Miller 2011), which need not be
-    positive. Assumption: rows (clusters) are independent of each other.
+    combined as ``V_1 + V_2 - V_12`` (Cameron, Gelbach and Miller 2011), and made positive where it
+    is not: see `combine`. Assumption: rows (clusters) are independent of each other.
 
     ``scores (n, k)`` have mean zero at the estimate, ``bread (k, k)`` turns them into units of the
     estimate; ``clusters`` ``(n,)`` or ``(n, 2)``. ``correction``: ``none``; ``conventional``, the
     factor ``n / (n - spent)`` without clusters and ``G/(G - 1) (n - 1)/(n - spent)`` with G
     clusters, as `linearmodels` with debiased=True; ``min``, the same with the smallest G for both
-    ways, as `pyfixest` does by default. Returns the covariance ``(k, k)`` and the cluster counts.
+    ways, as `pyfixest` does by default.
     """
     groups = group_rows(clusters, len(scores))
-    meat = np.zeros((scores.shape[1], scores.shape[1]))
+    meats = []
     for (_, codes, count), factor in zip(
         groups, factors(groups, len(scores), correction, spent), strict=True
     ):
         gathered = sum_groups(scores, codes, count)
-        meat += factor * (gathered.T @ gathered)
-    ways = groups[:2]
-    return bread @ meat @ bread.T, tuple(count for _, codes, count in ways if codes is not None)
+        meats.append(factor * (gathered.T @ gathered))
+    counts = tuple(count for _, codes, count in groups[:2] if codes is not None)
+    return combine([bread @ meat @ bread.T for meat in meats], counts)
+
+
+def combine(terms: Sequence[Floats], counts: tuple[int, ...]) -> Sandwich:
+    """Add the covariances ``(k, k)`` of one way, or the three of two ways, the last negative.
+
+    ``V = V_1 + V_2 - V_12`` may have negative variances, most of all with few clusters. Then its
+    negative eigenvalues are set to zero (Cameron, Gelbach and Miller 2011, as `fixest` does); they
+    are those relative to ``S = V_1 + V_2 + V_12``, ``V v = l S v`` with l from -1 to 1, so that no
+    unit decides what is repaired. Variances that were positive keep their value; where less than 1%
+    of ``V_1 + V_2`` is left of one that was not, it is called zero: nothing is known of it.
+    """
+    nowhere = np.zeros(len(terms[0]), dtype=bool)
+    if len(terms) == 1:
+        return Sandwich(terms[0], counts, nowhere)
+    total, size = terms[0] + terms[1] + terms[2], terms[0] + terms[1] - terms[2]
+    before, unit = np.diag(total), np.sqrt(np.diag(size))
+    right = before > NEGATIVE * unit**2
+    if right[unit > 0].all():
+        return Sandwich(total, counts, nowhere)
+    unit = np.divide(1.0, unit, out=np.zeros_like(unit), where=unit > 0)
+    spread, turn = np.linalg.eigh(size * np.outer(unit, unit))
+    held = spread > EMPTY * spread.max()
+    root = unit[:, None] * turn[:, held] / np.sqrt(spread[held])
+    shares, vectors = np.linalg.eigh(root.T @ total @ root)
+    back = size @ root @ vectors
+    positive = (back * np.maximum(shares, 0.0)) @ back.T
+    least = LEAST * np.diag(terms[0] + terms[1])
+    variances = np.where(right, before, np.where(np.diag(positive) > least, np.diag(positive), 0.0))
+    return Sandwich(_with_variances(positive, variances), counts, ~right & (unit > 0))
+
+
+def make_possible(covariance: Floats) -> Floats:
+    """Return a covariance ``(k, k)`` of positive variances without negative eigenvalues.
+
+    Two ways of clustering may combine to variances that are all positive and covariances that
+    cannot go with them. Negative eigenvalues of the correlations are set to zero, and variances
+    keep their value: what is shown stays, and every combination has a variance.
+    """
+    unit = np.sqrt(np.diag(covariance))
+    correlations = covariance / np.outer(unit, unit)
+    values, vectors = np.linalg.eigh((correlations + correlations.T) / 2)
+    if values.min(initial=0.0) > -(NEGATIVE**2):
+        return covariance
+    positive = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    possible: Floats = _with_variances(positive, np.ones(len(unit))) * np.outer(unit, unit)
+    return possible
+
+
+def _with_variances(matrix: Floats, variances: Floats) -> Floats:
+    """Scale rows and columns of a positive matrix so that ``variances (k,)`` are its diagonal."""
+    now = np.diag(matrix)
+    scale = np.sqrt(np.divide(variances, now, out=np.zeros_like(now), where=now > 0))
+    scaled: Floats = matrix * np.outer(scale, scale)
+    return scaled
 
 
 def factors(groups: Groups, n: int, correction: Correction, spent: float) -> list[float]:
@@ -55,10 +128,7 @@ def factors(groups: Groups, n: int, correction: Correction, spent: float) -> lis
     if correction == "none":
         return [float(sign) for sign, _, _ in groups]
     if n <= spent:
-        raise NotIdentified(
-            f"{n} rows leave no degrees of freedom after {spent:g} coefficients. Use fewer "
-            "columns or more rows."
-        )
+        raise NotIdentified(no_freedom(n, spent))
     if groups[0][1] is None:
         return [n / (n - spent)]
     smallest = min(count for _, _, count in groups)
@@ -67,6 +137,14 @@ def factors(groups: Groups, n: int, correction: Correction, spent: float) -> lis
         sign * g / (g - 1) * (n - 1) / (n - spent)
         for (sign, _, _), g in zip(groups, used, strict=True)
     ]
+
+
+def no_freedom(n: int, spent: float) -> str:
+    """Say that as many coefficients as rows fit every outcome, and leave nothing to judge by."""
+    return (
+        f"{n} rows leave no degrees of freedom after {spent:g} coefficients. Use fewer "
+        "columns or more rows."
+    )
 
 
 def group_rows(clusters: ArrayLike | None, n: int) -> Groups:

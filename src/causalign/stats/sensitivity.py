@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from causalign.errors import InputError, SettingsError
+from causalign.errors import InputError
+from causalign.settings import require_number
 
 Floats = NDArray[np.float64]
 
@@ -65,8 +66,7 @@ def robustness_value(
     interval holds ``(1 - share)`` times the estimate: f is reduced by the critical value
     ``c = t* / sqrt(dof - 1)`` first, and ``RV = (f^2 - c^2) / (1 + f^2)`` where f exceeds 1/c.
     """
-    if not share > 0:
-        raise SettingsError(f"share must be positive, not {share!r}.")
+    require_number("share", share, above=0)
     dof = coefficient.degrees_of_freedom
     f = share * abs(coefficient.estimate / coefficient.stderr) / np.sqrt(dof)
     critical = 0.0
@@ -169,6 +169,5 @@ def stable_share(rewards: ArrayLike, predicted: ArrayLike, bias: float) -> float
 
 
 def _critical(level: float, freedom: float) -> float:
-    if not 0 < level < 1:
-        raise SettingsError(f"level must lie between 0 and 1, not {level!r}.")
+    require_number("level", level, above=0, below=1)
     return float(stdtrit(freedom, (1 + level) / 2))
