@@ -25,23 +25,38 @@ _SHORTEST_VALUE = 3  # a shorter value of a variable stands in ordinary words to
 # Far more than settings need; a text within them is read in well under a second.
 MOST_BYTES = 64 << 10
 DEEPEST = 20
+MOST_ALIASES = 100
 
 
 class _StrictLoader(yaml.SafeLoader):
     """Read YAML safely, in limits, and refuse a key that is written twice, which YAML forgets."""
 
-    depth = 0
+    depth = aliases = 0
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.open: list[str] = []  # anchors whose value is being read
+        self.holding: set[str] = set()  # anchors whose value holds an alias
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Refuse what would grow without limit before it is built."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         line = event.start_mark.line + 1
+        anchor = getattr(event, "anchor", None)
         if isinstance(event, yaml.AliasEvent):
-            raise SettingsError(f"Line {line} uses an alias (*); write the value out.")
+            self.aliases += 1
+            self.holding |= set(self.open)
+            # Programs that write YAML name a list that stands twice; aliases of aliases are bombs.
+            if anchor in self.holding or self.aliases > MOST_ALIASES:
+                raise SettingsError(f"Line {line} uses an alias (*); write the value out.")
+            return super().compose_node(parent, index)
         if self.depth > DEEPEST:
             raise SettingsError(f"Line {line} is nested deeper than {DEEPEST} levels.")
         self.depth += 1
+        self.open += [anchor] if anchor else []
         node: yaml.Node | None = super().compose_node(parent, index)
+        if anchor:
+            self.open.remove(anchor)
         self.depth -= 1
         return node
 
@@ -74,7 +89,7 @@ def _load(text: str, what: str) -> Any:
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the mapping in a YAML file; raise `UnreadableFile` or `SettingsError`.
 
-    In limits: 64 KiB, 20 levels, no aliases.
+    In limits: 64 KiB, 20 levels, no aliases of aliases.
     """
     try:
         # A pipe would wait for ever, a device never end.

@@ -1,7 +1,6 @@
 import gzip
 import os
 import socket
-import time
 
 import pyarrow as pa
 import pyarrow.dataset as pads
@@ -162,12 +161,10 @@ def test_pipes_and_sockets_do_not_hang(door, tmp_path, monkeypatch):
     write(tmp_path / "log.csv")
     os.mkfifo(tmp_path / "pipe.csv")
     path = {"file": tmp_path / "pipe.csv", "folder": tmp_path, "glob": tmp_path / "*"}[door]
-    started = time.perf_counter()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket.csv")  # the name of a socket must be short
         with pytest.raises(UnreadableFile, match="a pipe, a socket or a device"):
             read_table(path)
-    assert time.perf_counter() - started < 5
 
 
 def test_a_folder_that_cannot_be_opened_is_an_error(tmp_path, monkeypatch):

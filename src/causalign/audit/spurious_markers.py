@@ -111,7 +111,10 @@ class _Test:
         p = distance.p_value
         q = q_values(p) if confounders else np.ones(len(p))
         alone = np.array([not of for of in parts], dtype=bool)
-        strength = np.where(q <= self.level, np.abs(distance.estimate) / distance.error, -1.0)
+        # A phrase without an error of its own says nothing beyond its words.
+        known = (q <= self.level) & (distance.error > 0)
+        reach = np.abs(distance.estimate)
+        strength = np.divide(reach, distance.error, out=np.full(len(p), -1.0), where=known)
         stays = alone | (q <= self.level)
         markers = fold(markers, parts, stays, strength)
         p, q = p[stays], q[stays]
