@@ -1,5 +1,6 @@
 """Fit a reward to experiments by ridge regression on all arms, within tests."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -127,10 +128,10 @@ class WithinTests(LinearMethod):
         )
 
 
-def penalties_for(given: object, tests: Deviations) -> np.ndarray:
+def penalties_for(given: Sequence[float] | None, tests: Deviations) -> np.ndarray:
     """Return the penalties to try: those given, or a grid scaled to the tests."""
     if given is not None:
-        return check_penalties(given)  # type: ignore[arg-type]
+        return check_penalties(given)
     gram = tests.features.T @ tests.features
     return penalty_grid(float(np.linalg.eigvalsh(gram)[-1]))
 
