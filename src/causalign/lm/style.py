@@ -103,7 +103,7 @@ class StyleEncoder:
         scale = np.array(self.deviation)
         centred = _count(check_texts(texts), self.words) - np.array(self.mean)
         scaled = np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0)
-        return scaled.astype(np.float32)
+        return np.asarray(scaled, dtype=np.float32)
 
     def save(self, folder: Path) -> None:
         """Write the words and the scales as JSON."""

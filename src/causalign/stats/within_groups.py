@@ -140,7 +140,7 @@ class WithinPath:
     @property
     def error(self) -> Array:
         """Squared error of unseen groups as a share of that of no reward, ``(g, R, L)`` summed."""
-        return self.group_error.sum(axis=0)
+        return np.asarray(self.group_error.sum(axis=0))
 
     @property
     def group_error(self) -> Array:
@@ -195,7 +195,7 @@ class WithinPath:
 
     def _norm(self) -> Array:
         size = self.square.sum(axis=0) * self.null.sum()
-        return np.sqrt(np.maximum(size, np.finfo(float).tiny))
+        return np.asarray(np.sqrt(np.maximum(size, np.finfo(float).tiny)))
 
 
 def within_path(
@@ -239,7 +239,7 @@ def within_path(
     rho = np.asarray(shares, dtype=np.float64)
     numbers = np.unique(fold)
     parts = [tests.take(fold == f).products() for f in numbers]
-    gram, cross = sum(p[0] for p in parts), sum(p[1] for p in parts)
+    gram, cross = (np.sum([part[side] for part in parts], axis=0) for side in (0, 1))
     kept = np.full(0 if log is None else len(log.outcome), -1)
     kept = kept if log_folds is None else np.asarray(log_folds)
     whole = _log_products(log, np.ones(len(kept), dtype=bool), gram)
@@ -257,7 +257,7 @@ def within_path(
         predicted = np.einsum("nd,rld->nrl", tests.features[rows], fitted[place], optimize=True)
         np.add.at(cross_z, unit[rows], predicted * tests.outcome[rows, None, None])
         np.add.at(square, unit[rows], predicted**2)
-    null = np.bincount(unit, weights=tests.outcome**2)
+    null = np.bincount(unit, weights=tests.outcome**2).astype(np.float64)
     return WithinPath(rho, lam, coefficients, fitted, cross_z, square, null)
 
 
@@ -331,7 +331,8 @@ def compare_with_log(
     scale, freedom = variance / (2 * mean), 2 * mean**2 / variance
     statistic = float(score @ score)
     predicted = tests.features @ b
-    slope = float(predicted @ tests.outcome / max(predicted @ predicted, np.finfo(float).tiny))
+    length = max(float(predicted @ predicted), float(np.finfo(float).tiny))
+    slope = float(predicted @ tests.outcome) / length
     moment = np.bincount(tests.group, weights=predicted * (tests.outcome - slope * predicted))
-    error = float(np.sqrt((moment**2).sum()) / max(predicted @ predicted, np.finfo(float).tiny))
+    error = float(np.sqrt((moment**2).sum())) / length
     return Agreement(statistic / mean, float(chi2.sf(statistic / scale, freedom)), slope, error)
