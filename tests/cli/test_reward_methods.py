@@ -57,6 +57,8 @@ def shared(log, out, outcome="y"):
 FITS = {
     "ridge": ("y", ["--set", "choose=ranking", *CONFOUNDER, "--weight", "w"]),
     "pairwise": ("y", GROUP),
+    "within-tests": ("y", GROUP),
+    "pooled": ("y", ["--weight", "w"]),
     "perceptron": ("y", [*QUICK, "--weight", "w"]),
     "logistic": ("bought", QUICK),
     "multi-class": ("stars", QUICK),
@@ -239,3 +241,18 @@ def test_a_saved_model_that_was_altered_scores_nothing(log, tmp_path, capsys, ch
     assert code == 2
     assert wanted in " ".join(said.err.split())
     assert not (tmp_path / "scored").exists()
+
+
+def test_a_log_and_experiments_make_one_reward(log, tmp_path, capsys):
+    table = pq.read_table(log).select(["text", "y", "test"])
+    texts = [f"{text} in test {row}" for row, text in enumerate(table["text"].to_pylist())]
+    place = tmp_path / "tests.parquet"
+    pq.write_table(table.set_column(0, "text", pa.array(texts)), place)
+    asked = [*shared(log, tmp_path / "both", "y"), "--experiments", place]
+    code, said = call(capsys, *asked, "--method", "pooled", "--group", "test")
+    assert code == 0, said.err
+    assert "RM109" in said.out
+    code, said = call(capsys, *asked, "--method", "pooled")
+    assert (code, "--group" in said.err) == (2, True)
+    code, said = call(capsys, *asked, "--method", "ridge")
+    assert (code, "--method pooled" in said.err) == (2, True)

@@ -26,6 +26,7 @@ from causalign.reward import (
     choose,
     cross_fit,
 )
+from causalign.reward.arms import read_arms
 from causalign.stats.strata import quantile_strata
 
 ROWS = 90
@@ -90,6 +91,11 @@ def head_of_arrays(method, logs):
     if method.name == "pairwise":
         chosen, rejected = (vectors[side].astype(float) for side in pairs.rows.T)
         return method.fit_arrays(chosen, rejected, groups=pairs.group, weights=pairs.weight).head
+    if method.name == "within-tests":
+        return method.fit_arms(read_arms(logs, "this"), vectors).head
+    if method.name == "pooled":
+        given = {"groups": logs.groups, "weights": logs.weights}
+        return Ridge().fit_arrays(vectors, logs.outcome, **given).head
     if method.name in ("ridge", "confounder-in-text"):
         ridge = method if isinstance(method, Ridge) else Ridge()
         given = {"groups": logs.groups, "weights": logs.weights}

@@ -16,7 +16,7 @@ def three(seed, tests, bias):
     """Return how well log, tests and both agree with the truth, and the joint fit."""
     logs, L, experiments, E, b = simulate(seed, tests, bias)
     both = Pooled().fit_both(logs, L, experiments, E)
-    alone = WithinTests().fit_arms(read_arms(experiments, "this"), E, in_odds=True)
+    alone = WithinTests().fit_arms(read_arms(experiments, "this"), E)
     log = Ridge().fit_arrays(L, logs.outcome)
     heads = (log.head, alone.head, both.head)
     return [agreement_with_truth(head.coefficients, b) for head in heads], both
@@ -55,7 +55,7 @@ def test_a_log_that_is_right_is_kept_and_passes():
 
 
 def test_without_experiments_it_is_ridge_and_says_that_nothing_was_checked():
-    logs, *_ = simulate(0, tests=2, bias=0)
+    logs, *_ = simulate(0, tests=2, bias=0, rows=200)
     alone, ridge = Pooled().fit(logs, "hashing"), Ridge().fit(logs, "hashing")
     assert np.array_equal(alone.model.head.coefficients, ridge.model.head.coefficients)
     assert verdict(alone, "RM108") is Verdict.WARN

@@ -13,7 +13,7 @@ from tests.reward.experiments import agreement_with_truth, simulate
 
 def fit(experiments, vectors, **settings):
     arms = read_arms(experiments, "this")
-    return WithinTests(**settings).fit_arms(arms, vectors, in_odds=True)
+    return WithinTests(**settings).fit_arms(arms, vectors)
 
 
 def test_it_learns_from_all_arms_what_pairs_that_are_significant_cannot():
@@ -54,7 +54,7 @@ def test_means_of_readers_are_arms_with_the_variance_of_readers():
     assert len(arms.rows) == 120
     assert arms.known
     assert arms.variance == pytest.approx(1 / 20, rel=0.1)
-    found = WithinTests().fit_arms(arms, x[test, arm][:, None], in_odds=False)
+    found = WithinTests().fit_arms(arms, x[test, arm][:, None])
     assert found.head.coefficients == pytest.approx(1, abs=0.1)
     assert found.units == "units of the outcome"
 

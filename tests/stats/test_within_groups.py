@@ -113,13 +113,13 @@ def test_between_variance_maximises_the_likelihood_of_contrasts(tests_of):
                 contrasts @ z,
                 cov=contrasts @ (slope * X @ X.T + np.diag(v + between)) @ contrasts.T,
             )
-            for slope in np.geomspace(1e-3, 1, 61)
+            for slope in np.geomspace(1e-3, 1, 25)
         ]
         return max(fits)
 
-    grid = np.linspace(0, 0.2, 81)
+    grid = np.linspace(0, 0.2, 41)
     best = grid[np.argmax([likelihood(between) for between in grid])]
-    assert between_variance(X, z, v, group) == pytest.approx(best, abs=0.006)
+    assert between_variance(X, z, v, group) == pytest.approx(best, abs=0.008)
 
 
 def test_between_variance_finds_the_truth_and_zero(tests_of):

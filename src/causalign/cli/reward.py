@@ -114,34 +114,48 @@ def fit(
         cluster=cluster,
     )
     chosen.check_roles(roles)
-    if experiments is not None and not isinstance(chosen, ca.reward.Pooled):
-        raise ca.errors.SettingsError(
-            f"The method {method!r} reads no --experiments. Use --method pooled."
-        )
-    if encoder is not None and not chosen.reads_vectors:
-        raise ca.errors.SettingsError(
-            f"The method {method!r} reads texts itself and takes no --encoder. Name the model "
-            f"with --set model={encoder}."
-        )
+    tests = None
+    if experiments is not None:
+        told = (experiments_outcome or outcome, experiments_trials, group)
+        tests = _declare_experiments(chosen, roles, *told)
+    _check_encoder(chosen, encoder)
     given.require_writable(out, logs, *filter(None, [experiments]))
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
         read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
         fit_on = chosen.fit
-        if experiments is not None and isinstance(chosen, ca.reward.Pooled):
-            tests = given.declare_roles(
-                completion,
-                experiments_outcome or outcome,
-                prompt=prompt,
-                trials=experiments_trials,
-                group=group,
-            )
-            tested = given.read_logs(experiments, tests, drop_incomplete=drop_incomplete)
+        if tests is not None and isinstance(chosen, ca.reward.Pooled):
+            tested = given.read_logs(str(experiments), tests, drop_incomplete=drop_incomplete)
             fit_on = partial(chosen.fit, experiments=tested)
         fit = fit_on(read, encoder, out=place, progress=given.shows_progress())
         return fit.section(), fit.save
 
     given.produce(context, work, out, strict=strict, closing=lambda: _name_models(out))
+
+
+def _check_encoder(method: ca.reward.RewardMethod, encoder: str | None) -> None:
+    if encoder is not None and not method.reads_vectors:
+        raise ca.errors.SettingsError(
+            f"The method {method.name!r} reads texts itself and takes no --encoder. Name the model "
+            f"with --set model={encoder}."
+        )
+
+
+def _declare_experiments(
+    method: ca.reward.RewardMethod,
+    roles: ca.Roles,
+    outcome: str,
+    trials: str | None,
+    group: str | None,
+) -> ca.Roles:
+    """Return the roles of the experiments' columns; raise for a method that reads none."""
+    if not isinstance(method, ca.reward.Pooled):
+        raise ca.errors.SettingsError(
+            f"The method {method.name!r} reads no --experiments. Use --method pooled."
+        )
+    if group is None:
+        raise ca.errors.SettingsError("Name the column of the tests in --experiments: --group.")
+    return ca.Roles(roles.completion, outcome, trials=trials, prompt=roles.prompt, group=group)
 
 
 def _name_models(out: Path) -> list[str]:

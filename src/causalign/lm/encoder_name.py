@@ -80,7 +80,16 @@ def parse_encoder_name(name: str | Path) -> EncoderName:
 def split_blocks(name: str | Path) -> list[str]:
     """Return the names of encoders that stand side by side: ``minilm+style`` has two.
 
-    A folder whose name holds a plus is one. Raises ``SettingsError`` where one is named twice.
+    A folder whose name holds a plus is one.
+
+    Parameters
+    ----------
+    name : str or path
+
+    Raises
+    ------
+    SettingsError
+        Where one is named twice.
     """
     whole = str(name)
     if "+" not in whole or Path(whole.partition(":")[0]).expanduser().is_dir():

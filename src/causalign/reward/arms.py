@@ -29,6 +29,8 @@ class Arms:
         Of the outcome by sampling alone; without replicates one over the arm's weight.
     known : bool
         Whether ``variance`` is in squared units of the outcome, or only relative.
+    in_odds : bool
+        Whether outcomes are log-odds of an event.
     test : (m,) integers
     story : (m,) integers
         Tests that share a text, one by way of another, are one story.
@@ -38,6 +40,7 @@ class Arms:
     outcome: Array
     variance: Array
     known: bool
+    in_odds: bool
     test: NDArray[np.int64]
     story: NDArray[np.int64]
 
@@ -82,18 +85,19 @@ def read_arms(logs: Logs, what: str) -> Arms:
             "tests within which texts were randomised?"
         )
     outcome, variance, known = _summarise(logs, arm, weight)
-    kept = np.flatnonzero(usable)
-    test_of = np.unique(pair[kept, 0], return_inverse=True)[1].ravel()
+    compared = np.flatnonzero(usable)
+    test_of = np.unique(pair[compared, 0], return_inverse=True)[1].ravel()
     first = np.unique(arm, return_index=True)[1]
-    if np.ptp(outcome[kept] - _mean_within(outcome[kept], test_of)) == 0:
+    if np.ptp(outcome[compared] - _mean_within(outcome[compared], test_of)) == 0:
         raise InputError("The arms of every test have the same outcome: nothing can be learned.")
     return Arms(
-        first[kept],
-        outcome[kept],
-        variance[kept],
+        first[compared],
+        outcome[compared],
+        variance[compared],
         known,
+        logs.roles.trials is not None,
         test_of,
-        number_stories(test_of, pair[kept, 1]),
+        number_stories(test_of, pair[compared, 1]),
     )
 
 

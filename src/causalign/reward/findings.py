@@ -165,25 +165,25 @@ def log_agrees(agreement: Agreement, share: float) -> Finding:
         "p_value": agreement.p_value,
         "share_of_log": share,
     }
-    said = (
+    comparison = (
         f"Where the log predicts a difference of 1, the tests found {slope:.2f} "
         f"({slope - 1.96 * error:.2f} to {slope + 1.96 * error:.2f})"
     )
     if slope + 1.96 * error < 0 or share == 0:
         explanation = (
-            f"{said}: the log misleads about what texts do, and "
+            f"{comparison}: the log misleads about what texts do, and "
             + ("was left out." if share == 0 else "should not be used.")
             + " Look for a confounder that was not declared."
         )
         return Finding("RM109", title, Verdict.FAIL, explanation, numbers)
     if agreement.p_value < SIGNIFICANCE:
         explanation = (
-            f"{said}, and they differ from its predictions by more than noise (p = "
+            f"{comparison}, and they differ from its predictions by more than noise (p = "
             f"{agreement.p_value:.2g}). The log entered with weight {share:g}; believe its order "
             "of texts rather than its sizes."
         )
         return Finding("RM109", title, Verdict.WARN, explanation, numbers)
-    explanation = f"{said}; beyond that they do not differ by more than noise."
+    explanation = f"{comparison}; beyond that they do not differ by more than noise."
     return Finding("RM109", title, Verdict.PASS, explanation, numbers)
 
 

@@ -160,11 +160,23 @@ class Pooled(LinearMethod):
         shared = _Shared.of(logs, experiments, arms, folds)
         log = self._read_log(logs, vectors, shared)
         cells = self._choose(log, tests, folds)
+        return self._conclude(arms, tests, folds, log, cells, between, shared)
+
+    def _conclude(
+        self,
+        arms: Arms,
+        tests: Deviations,
+        folds: np.ndarray,
+        log: "_Log",
+        cells: "_Cells",
+        between: float,
+        shared: "_Shared",
+    ) -> LinearHeadFit:
+        """Return the fit that was chosen, and what tests and log say of each other."""
         path, (share, index) = cells.path, cells.chosen
         coefficients = path.coefficients[share, index]
         level = log.outcome - log.vectors @ coefficients
         error = path.error[share]
-        best = int(error.argmin())
         return LinearHeadFit(
             method=self.name,
             head=LinearHead(coefficients, float(np.average(level, weights=log.weights))),
@@ -179,37 +191,22 @@ class Pooled(LinearMethod):
                 }
             ),
             error_name="squared error within tests",
-            units=EVENT_ODDS if experiments.roles.trials is not None else UNITS,
+            units=EVENT_ODDS if arms.in_odds else UNITS,
             assumption=_ASSUMPTION,
             out_of_fold=held_out(path, tests, folds, share, index),
-            numbers={
-                "rows": float(len(log.outcome)),
-                "arms": float(len(arms.rows)),
-                "tests": float(arms.test.max() + 1),
-                "features": float(len(coefficients)),
-                "penalty": float(path.penalties[index]),
-                "best_penalty": float(path.penalties[best]),
-                "share_of_log": float(path.shares[share]),
-                "cv_error": float(error[index]),
-                "cv_r2": 1 - float(error[index]),
-                "cv_correlation": float(path.correlation[share, index]),
-                "cv_correlation_of_tests": float(path.correlation[0].max()),
-                "between_variance": between,
-                "slope_of_tests_on_log": cells.agreement.slope,
-                "slope_standard_error": cells.agreement.standard_error,
-            },
+            numbers=_count(arms, log, cells, between),
             findings=(
                 penalty_at_edge(path.penalties, index),
                 no_signal(1 - float(error[index]), "the share of variance within tests explained"),
                 tests_suffice(len(path.null), FEW_TESTS),
                 log_agrees(cells.agreement, float(path.shares[share])),
-                tests_share_texts(shared.texts, shared.dropped, len(logs)),
+                tests_share_texts(shared.texts, shared.dropped, len(shared.own)),
             ),
         )
 
     def _read_log(self, logs: Logs, vectors: Vectors, shared: "_Shared") -> "_Log":
         """Return the log in units of its own noise, and the penalty that suits it."""
-        rows = shared.kept
+        rows = shared.own
         X, y = np.asarray(vectors, dtype=np.float64)[rows], logs.outcome[rows]
         w = np.ones(len(y)) if logs.weights is None else logs.weights[rows]
         cut = group_folds(unit_codes(logs)[rows], self.folds, self.seed)
@@ -247,6 +244,28 @@ class Pooled(LinearMethod):
         return _Cells(path, chosen, compare_with_log(tests, covariance @ cross, covariance))
 
 
+def _count(arms: Arms, log: "_Log", cells: "_Cells", between: float) -> dict[str, float]:
+    """Return the numbers of a fit: what it was made of, and how well it met unseen tests."""
+    path, (share, index) = cells.path, cells.chosen
+    error = path.error[share]
+    return {
+        "rows": float(len(log.outcome)),
+        "arms": float(len(arms.rows)),
+        "tests": float(arms.test.max() + 1),
+        "features": float(len(log.vectors.T)),
+        "penalty": float(path.penalties[index]),
+        "best_penalty": float(path.penalties[int(error.argmin())]),
+        "share_of_log": float(path.shares[share]),
+        "cv_error": float(error[index]),
+        "cv_r2": 1 - float(error[index]),
+        "cv_correlation": float(path.correlation[share, index]),
+        "cv_correlation_of_tests": float(path.correlation[0].max()),
+        "between_variance": between,
+        "slope_of_tests_on_log": cells.agreement.slope,
+        "slope_standard_error": cells.agreement.standard_error,
+    }
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Log:
     """Hold the log in units of its noise, the fold of each row, and the penalty that suits it."""
@@ -272,7 +291,7 @@ class _Cells:
 class _Shared:
     """Hold what log and tests share: rows to keep, the fold that leaves each out, counts."""
 
-    kept: np.ndarray
+    own: np.ndarray
     fold: np.ndarray
     texts: int
     dropped: int

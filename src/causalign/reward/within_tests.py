@@ -70,17 +70,15 @@ class WithinTests(LinearMethod):
 
     def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
         arms = read_arms(logs, f"The method {self.name!r}")
-        return self.fit_arms(arms, vectors, in_odds=logs.roles.trials is not None)
+        return self.fit_arms(arms, vectors)
 
-    def fit_arms(self, arms: Arms, vectors: Vectors, *, in_odds: bool) -> LinearHeadFit:
+    def fit_arms(self, arms: Arms, vectors: Vectors) -> LinearHeadFit:
         """Fit on arms and the vectors ``(n, d)`` of the rows of their logs.
 
         Parameters
         ----------
         arms : Arms
         vectors : (n, d) array
-        in_odds : bool
-            Whether outcomes are log-odds of an event.
         """
         tests, between = arms.deviate(vectors)
         penalties = penalties_for(self.penalties, tests)
@@ -106,7 +104,7 @@ class WithinTests(LinearMethod):
             penalty=float(penalties[index]),
             path=table,
             error_name="squared error within tests",
-            units=EVENT_ODDS if in_odds else UNITS,
+            units=EVENT_ODDS if arms.in_odds else UNITS,
             assumption=_ASSUMPTION,
             out_of_fold=held_out(path, tests, folds, 0, index),
             numbers={

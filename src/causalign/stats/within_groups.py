@@ -1,6 +1,6 @@
 """Ridge regression on deviations within groups: what texts did where they were compared."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.stats import chi2
 
 from causalign.errors import InputError, NotIdentified
+from causalign.stats.ridge_path import row_space
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -96,8 +97,8 @@ def between_variance(
     # τ² is no larger than what the dispersion of the arms leaves beside sampling, with room.
     most = 2 * np.sqrt(np.median(v) * max(dispersion, 1.0))
     options = {"xatol": 1e-2 * most}
-    found = minimize_scalar(deviance, bounds=(0.0, most), method="bounded", options=options)
-    return 0.0 if deviance(0.0) <= found.fun else float(found.x) ** 2
+    optimum = minimize_scalar(deviance, bounds=(0.0, most), method="bounded", options=options)
+    return 0.0 if deviance(0.0) <= optimum.fun else float(optimum.x) ** 2
 
 
 def _profile(within: Deviations, variances: Array) -> float:
@@ -186,12 +187,12 @@ class WithinPath:
         -------
         gain, standard_error : (R, L) arrays
         """
-        found, norm = self.correlation, self._norm()
+        correlation, norm = self.correlation, self._norm()
         square, null = np.maximum(self.square.sum(axis=0), np.finfo(float).tiny), self.null.sum()
         spread = self.square / square + (self.null / null)[:, None, None]
-        influence = self.cross / norm - found * spread / 2
+        influence = self.cross / norm - correlation * spread / 2
         beyond = influence - influence[:, share, penalty][:, None, None]
-        return found - found[share, penalty], np.sqrt((beyond**2).sum(axis=0))
+        return correlation - correlation[share, penalty], np.sqrt((beyond**2).sum(axis=0))
 
     def _norm(self) -> Array:
         size = self.square.sum(axis=0) * self.null.sum()
@@ -235,14 +236,30 @@ def within_path(
     ----------
     Rosenman, Basse, Owen and Baiocchi, arXiv 2002.06708.
     """
+    basis = _shared_span(tests, log)
+    if basis is not None:
+        turned = None if log is None else replace(log, features=log.features @ basis)
+        small = within_path(
+            replace(tests, features=tests.features @ basis),
+            folds,
+            penalties,
+            log=turned,
+            log_folds=log_folds,
+            shares=shares,
+        )
+        return replace(
+            small,
+            coefficients=small.coefficients @ basis.T,
+            fold_coefficients=small.fold_coefficients @ basis.T,
+        )
     fold, lam = np.asarray(folds), np.asarray(penalties, dtype=np.float64)
     rho = np.asarray(shares, dtype=np.float64)
     numbers = np.unique(fold)
     parts = [tests.take(fold == f).products() for f in numbers]
     gram, cross = (np.sum([part[side] for part in parts], axis=0) for side in (0, 1))
-    kept = np.full(0 if log is None else len(log.outcome), -1)
-    kept = kept if log_folds is None else np.asarray(log_folds)
-    whole = _log_products(log, np.ones(len(kept), dtype=bool), gram)
+    left_out = np.full(0 if log is None else len(log.outcome), -1)
+    left_out = left_out if log_folds is None else np.asarray(log_folds)
+    whole = _log_products(log, np.ones(len(left_out), dtype=bool), gram)
     coefficients = _solve_all(gram, cross, whole, rho, lam)
     fitted = np.empty((len(numbers), *coefficients.shape))
     unit = np.unique(tests.group, return_inverse=True)[1].ravel()
@@ -250,8 +267,8 @@ def within_path(
     square = np.zeros_like(cross_z)
     for place, (number, part) in enumerate(zip(numbers, parts, strict=True)):
         left = whole
-        if (kept == number).any():
-            left = _log_products(log, kept != number, gram)
+        if (left_out == number).any():
+            left = _log_products(log, left_out != number, gram)
         fitted[place] = _solve_all(gram - part[0], cross - part[1], left, rho, lam)
         rows = fold == number
         predicted = np.einsum("nd,rld->nrl", tests.features[rows], fitted[place], optimize=True)
@@ -259,6 +276,13 @@ def within_path(
         np.add.at(square, unit[rows], predicted**2)
     null = np.bincount(unit, weights=tests.outcome**2).astype(np.float64)
     return WithinPath(rho, lam, coefficients, fitted, cross_z, square, null)
+
+
+def _shared_span(tests: Deviations, log: Deviations | None) -> Array | None:
+    """Return a basis of the rows' span where there are fewer rows than columns, else None."""
+    parts = [tests.features] if log is None else [tests.features, log.features]
+    rows = sum(len(part) for part in parts)
+    return None if rows >= tests.features.shape[1] else row_space(np.vstack(parts))
 
 
 def _log_products(
@@ -273,13 +297,13 @@ def _solve_all(
     gram: Array, cross: Array, log: tuple[Array, Array], shares: Array, penalties: Array
 ) -> Array:
     """Return the coefficients ``(R, L, d)``, one eigendecomposition for each share."""
-    found = np.empty((len(shares), len(penalties), len(cross)))
+    coefficients = np.empty((len(shares), len(penalties), len(cross)))
     for place, share in enumerate(shares):
         eigenvalues, U = eigh(gram + share * log[0], check_finite=False, overwrite_a=True)
         spectrum = np.clip(eigenvalues, 0.0, None)
         target = U.T @ (cross + share * log[1])
-        found[place] = (U @ (target[:, None] / (spectrum[:, None] + penalties))).T
-    return found
+        coefficients[place] = (U @ (target[:, None] / (spectrum[:, None] + penalties))).T
+    return coefficients
 
 
 @dataclass(frozen=True, slots=True, eq=False)
