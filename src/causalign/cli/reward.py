@@ -109,53 +109,53 @@ def fit(
         categorical=categorical,
         objective=objective,
         weight=weight,
-        # Of tests beside a log it is their column.
-        group=None if experiments else group,
+        group=None if experiments else group,  # it is a column of the tests
         cluster=cluster,
     )
     chosen.check_roles(roles)
-    tests = None
-    if experiments is not None:
-        told = (experiments_outcome or outcome, experiments_trials, group)
-        tests = _declare_experiments(chosen, roles, *told)
-    _check_encoder(chosen, encoder)
+    _check_files(chosen, encoder, experiments, group)
     given.require_writable(out, logs, *filter(None, [experiments]))
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
         read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
-        fit_on = chosen.fit
-        if tests is not None and isinstance(chosen, ca.reward.Pooled):
-            tested = given.read_logs(str(experiments), tests, drop_incomplete=drop_incomplete)
-            fit_on = partial(chosen.fit, experiments=tested)
+        its_outcome = experiments_outcome or outcome
+        tests = ca.Roles(completion, its_outcome, experiments_trials, prompt, group=group)
+        fit_on = _fit_beside(chosen, experiments, tests)
         fit = fit_on(read, encoder, out=place, progress=given.shows_progress())
         return fit.section(), fit.save
 
     given.produce(context, work, out, strict=strict, closing=lambda: _name_models(out))
 
 
-def _check_encoder(method: ca.reward.RewardMethod, encoder: str | None) -> None:
+def _check_files(
+    method: ca.reward.RewardMethod,
+    encoder: str | None,
+    experiments: str | None,
+    group: str | None,
+) -> None:
+    """Raise ``SettingsError`` for an encoder or experiments that the method does not read."""
     if encoder is not None and not method.reads_vectors:
         raise ca.errors.SettingsError(
             f"The method {method.name!r} reads texts itself and takes no --encoder. Name the model "
             f"with --set model={encoder}."
         )
-
-
-def _declare_experiments(
-    method: ca.reward.RewardMethod,
-    roles: ca.Roles,
-    outcome: str,
-    trials: str | None,
-    group: str | None,
-) -> ca.Roles:
-    """Return the roles of the experiments' columns; raise for a method that reads none."""
+    if experiments is None:
+        return
     if not isinstance(method, ca.reward.Pooled):
         raise ca.errors.SettingsError(
             f"The method {method.name!r} reads no --experiments. Use --method pooled."
         )
     if group is None:
         raise ca.errors.SettingsError("Name the column of the tests in --experiments: --group.")
-    return ca.Roles(roles.completion, outcome, trials=trials, prompt=roles.prompt, group=group)
+
+
+def _fit_beside(
+    method: ca.reward.RewardMethod, experiments: str | None, roles: ca.Roles
+) -> Callable[..., ca.reward.RewardFit]:
+    """Return the method's fit, beside experiments where there are some."""
+    if experiments is None or not isinstance(method, ca.reward.Pooled):
+        return method.fit
+    return partial(method.fit, experiments=given.read_logs(experiments, roles))
 
 
 def _name_models(out: Path) -> list[str]:
