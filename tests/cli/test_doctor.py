@@ -35,12 +35,13 @@ def test_doctor_says_how_each_column_is_read(tmp_path, capsys, monkeypatch):
     code, said, _ = told(tmp_path, capsys, monkeypatch, *roles)
     assert code == 0, said
     lines = {line.split()[0]: " ".join(line.split()) for line in said.splitlines() if line.strip()}
-    assert lines["text"].startswith("text completion text 'a, b', 'b', 'c' 4 0 0")
-    assert lines["y"].startswith("y outcome numeric no and yes as 0 and 1 'yes', 'no' 2 0 0")
-    assert "'1,234' as 1234 (comma between thousands)" in lines["price"]
-    assert lines["price"].endswith("3 0 1: row 3 holds '-'")
-    assert lines["place"].startswith("place cluster categorical '007', '7', '08' 3 0 0")
-    assert lines["shown"].startswith("shown - datetime dates")
+    assert lines["text"].startswith("text completion text 'a, b', 'b', 'c' 0 0")
+    assert lines["y"].startswith("y outcome numeric 'yes', 'no' 0 0")
+    assert lines["y:"] == "y: no and yes as 0 and 1"
+    assert "'1,234' as 1234 (comma between thousands)" in lines["price:"]
+    assert lines["price"].endswith("0 1: row 3 holds '-'")
+    assert lines["place"].startswith("place cluster categorical '007', '7', '08' 0 0")
+    assert lines["shown"].startswith("shown - datetime")
 
 
 def test_doctor_exits_with_1_for_a_column_that_its_role_cannot_use(tmp_path, capsys, monkeypatch):

@@ -12,7 +12,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
-from causalign.cli.output import show_findings, show_table
+from causalign.cli.output import say, show_findings, show_table
 
 GIGABYTE = 1 << 30
 MEGABYTE = 1 << 20
@@ -80,7 +80,11 @@ def _show_columns(logs: str, roles: Mapping[str, Sequence[str] | str | None]) ->
             played.setdefault(name, []).append(role)
     table = ca.logs.read_table(logs)
     readings = ca.logs.describe_columns(table, played)
-    show_table(f"{table.num_rows} rows of {logs}", ca.logs.tabulate_readings(readings))
+    shown = ca.logs.tabulate_readings(readings).drop_columns(["how it is read", "different"])
+    show_table(f"{table.num_rows} rows of {logs}", shown)
+    for reading in readings:  # below the table, where there is room for words
+        if reading.refusal or reading.how:
+            say(f"{reading.name}: {reading.refusal or reading.how}")
     if any(r.refusal for r in readings if r.role):
         raise typer.Exit(1)
 
