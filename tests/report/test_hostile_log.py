@@ -55,7 +55,7 @@ def ran(tmp_path_factory, tiny_encoder_folder):
     pq.write_table(hostile_table(), folder / "logs.parquet")
     roles = {"completion": "text\x1b[31m", "outcome": OUTCOME, "confounders": [CONFOUNDER]}
     recipe = {
-        "name": f"{SCRIPT}{CONTROL}".replace("/", ""),
+        "name": "hostile",  # hostile names are refused: tests/cases/test_folders.py
         "data": {"path": "logs.parquet", "roles": roles},
         "encoder": str(tiny_encoder_folder),
         "evaluate": {
