@@ -62,8 +62,10 @@ def measured(draws, users=None, names=tuple(ESTIMATORS), start=0):
             hits["difference"] += gain.lower <= true <= gain.upper
             width["difference"] += gain.upper - gain.lower
         for name, value in found.items():
-            # A draw without an interval (it corrects next to nothing) claims nothing.
-                hits[name] += value.lower is None or value.lower <= LANGUAGE.value <= value.upper
+            if value.lower is None:  # it corrects next to nothing, and claims nothing
+                hits[name] += 1
+                continue
+            hits[name] += value.lower <= LANGUAGE.value <= value.upper
             width[name] += value.upper - value.lower
     return {n: hits[n] / draws for n in hits}, {n: width[n] / draws for n in hits}
 
