@@ -32,6 +32,20 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class Experiments:
+    """Say where tests lie that a reward such as `pooled` reads beside the log.
+
+    ``outcome``, ``trials`` and ``group`` name their columns where those of the log differ; the text
+    and the prompt are those of the log. Tests that share a text with what judges are left out.
+    """
+
+    path: str
+    outcome: str | None = None
+    trials: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """Say what judges the rewards.
 
@@ -81,6 +95,7 @@ class Recipe:
     encoder: str = "minilm"
     deconfound: Settings = field(default_factory=lambda: {"method": "additive"})
     reward: Settings = field(default_factory=lambda: {"method": "ridge"})
+    experiments: Experiments | None = None
     evaluate: Evaluation = Evaluation()
     policy: Settings | None = None
     start: Settings | None = None
@@ -108,10 +123,13 @@ def load(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read ``pipeline.yaml`` with dotted overrides; paths in it are relative to its folder."""
     settings = config.construct(Recipe, config.override(config.read_yaml(path), overrides))
     base = Path(path).parent
-    given = settings.evaluate.pairs
+    given, tests = settings.evaluate.pairs, settings.experiments
     pairs = None if given is None else config.resolve_path(given, base)
+    if tests is not None:
+        tests = replace(tests, path=config.resolve_path(tests.path, base))
     return replace(
         settings,
         data=replace(settings.data, path=config.resolve_path(settings.data.path, base)),
+        experiments=tests,
         evaluate=replace(settings.evaluate, pairs=pairs),
     )

@@ -48,8 +48,11 @@ ESTIMATORS = {
 
 
 def measured(draws, users=None, names=tuple(ESTIMATORS), start=0):
-    """Return the share of draws in which each interval holds the truth, and its mean width."""
-    hits, width = Counter(), Counter()
+    """Return the share of its intervals in which each holds the truth, and its mean width.
+
+    A value without an interval, such as a switch that corrects next to nothing, claims nothing.
+    """
+    hits, width, intervals = Counter(), Counter(), Counter()
     for seed in range(start, start + draws):
         log = LANGUAGE.drawn(seed, n=ROWS, m=ROWS, users=users)
         # Vectors serve the kernel and the check of support, which takes longer than all the rest.
@@ -59,15 +62,17 @@ def measured(draws, users=None, names=tuple(ESTIMATORS), start=0):
         if "doubly-robust" in names:
             gain = found["doubly-robust"].difference(found["what the log earned"])
             true = LANGUAGE.value - float(LANGUAGE.logging @ LANGUAGE.mean)
+            intervals["difference"] += 1
             hits["difference"] += gain.lower <= true <= gain.upper
             width["difference"] += gain.upper - gain.lower
         for name, value in found.items():
-            if value.lower is None:  # it corrects next to nothing, and claims nothing
-                hits[name] += 1
+            if value.lower is None:
                 continue
+            intervals[name] += 1
             hits[name] += value.lower <= LANGUAGE.value <= value.upper
             width[name] += value.upper - value.lower
-    return {n: hits[n] / draws for n in hits}, {n: width[n] / draws for n in hits}
+    assert min(intervals.values()) > draws / 2, intervals
+    return tuple({n: part[n] / intervals[n] for n in hits} for part in (hits, width))
 
 
 def _second(seed, users):

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import causalign as ca
@@ -61,6 +62,26 @@ def test_a_reward_gives_the_same_numbers_by_every_door(doors, tiny_lm_folder, tm
     for folder in (tmp_path / "cli", run / "3-reward" / "naive"):
         for one, other in zip(predictions(folder), expected, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_experiments_reach_the_reward_by_every_door_and_change_it(doors, tmp_path):
+    train, path = doors.train(BASE)
+    tested = train.data.slice(0, 60).append_column("trial", [[f"t{i // 3}" for i in range(60)]])
+    texts = [f"{text} anew {i}" for i, text in enumerate(tested["text"].to_pylist())]
+    tested = tested.set_column(0, "text", [texts])
+    place = tmp_path / "tests.parquet"
+    pq.write_table(tested, place)
+    tests = ca.Logs.of(tested, ca.Roles("text", "y", group="trial"))
+    fit = ca.reward.Pooled().fit(train, doors.encoder, experiments=tests)
+    expected = fit.predict(TEXTS)
+    doors.call("reward", "fit", path, *doors.options(BASE), "--method", "pooled", "--encoder",
+               doors.encoder, "--experiments", place, "--group", "trial",
+               "--out", tmp_path / "cli")  # fmt: skip
+    beside = {"path": str(place), "group": "trial"}
+    run = doors.run_recipe(BASE, reward={"method": "pooled"}, experiments=beside)
+    for folder in (tmp_path / "cli", run / "3-reward" / "naive"):
+        np.testing.assert_array_equal(predictions(folder)[0], expected)
+    assert not np.allclose(ca.reward.Pooled().fit(train, doors.encoder).predict(TEXTS), expected)
 
 
 def test_permutation_weights_reach_the_reward_by_every_door_and_change_it(doors, tmp_path):

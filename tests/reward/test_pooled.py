@@ -6,6 +6,7 @@ import pytest
 
 from causalign import Logs, Roles
 from causalign.errors import InputError
+from causalign.logs.scales import rescale
 from causalign.results import Verdict
 from causalign.reward import Pooled, Ridge, WithinTests
 from causalign.reward.arms import read_arms
@@ -73,10 +74,13 @@ def test_rows_that_are_rows_of_tests_count_once():
     experiments = Logs.of(tested, roles)
     fresh = {**table, "text": [f"new {text}" for text in table["text"]]}
     fresh["test"] = [test + 100 for test in table["test"]]
-    log = Logs.of(pa.concat_tables([tested.slice(0, 20), pa.table(fresh)]), roles)
+    rates = Logs.of(pa.concat_tables([tested.slice(0, 20), pa.table(fresh)]), roles)
+    with pytest.raises(InputError, match="scale 'logit'"):
+        Pooled().fit(rates, "hashing", experiments=experiments)
+    log = rescale(rates, "logit")
     fit = Pooled().fit(log, "hashing", experiments=experiments)
     shared = next(f for f in fit.findings if f.code == "RM110")
     assert (shared.numbers["shared"], shared.numbers["dropped"]) == (20, 20)
     assert fit.estimate.numbers["rows"] == 60
     with pytest.raises(InputError, match="Every row of the log"):
-        Pooled().fit(experiments, "hashing", experiments=experiments)
+        Pooled().fit(rescale(experiments, "logit"), "hashing", experiments=experiments)

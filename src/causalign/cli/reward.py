@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -120,8 +119,12 @@ def fit(
         read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
         its_outcome = experiments_outcome or outcome
         tests = ca.Roles(completion, its_outcome, experiments_trials, prompt, group=group)
-        fit_on = _fit_beside(chosen, experiments, tests)
-        fit = fit_on(read, encoder, out=place, progress=given.shows_progress())
+        more = {}
+        if experiments is not None:
+            more["experiments"] = given.read_logs(
+                experiments, tests, drop_incomplete=drop_incomplete
+            )
+        fit = chosen.fit(read, encoder, out=place, progress=given.shows_progress(), **more)
         return fit.section(), fit.save
 
     given.produce(context, work, out, strict=strict, closing=lambda: _name_models(out))
@@ -141,21 +144,12 @@ def _check_files(
         )
     if experiments is None:
         return
-    if not isinstance(method, ca.reward.Pooled):
+    if not method.reads_experiments:
         raise ca.errors.SettingsError(
             f"The method {method.name!r} reads no --experiments. Use --method pooled."
         )
     if group is None:
         raise ca.errors.SettingsError("Name the column of the tests in --experiments: --group.")
-
-
-def _fit_beside(
-    method: ca.reward.RewardMethod, experiments: str | None, roles: ca.Roles
-) -> Callable[..., ca.reward.RewardFit]:
-    """Return the method's fit, beside experiments where there are some."""
-    if experiments is None or not isinstance(method, ca.reward.Pooled):
-        return method.fit
-    return partial(method.fit, experiments=given.read_logs(experiments, roles))
 
 
 def _name_models(out: Path) -> list[str]:

@@ -2,16 +2,16 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from causalign.errors import InputError, SettingsError
+from causalign.logs.preferences import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
-Message = Mapping[str, Any]
 # Templates that write today's date write this one: the same texts have the same tokens tomorrow.
 TODAY = datetime(2024, 7, 26)
 _CLOCK = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
@@ -96,25 +96,3 @@ def find_closing(tokenizer: "Tokenizer", controls: re.Pattern[str]) -> Closing |
 def _render_answer(tokenizer: "Tokenizer", text: str) -> str:
     asked = {"role": "user", "content": "Hello"}
     return render(tokenizer, [asked, {"role": "assistant", "content": text}], reply=False)
-
-
-def message_text(message: Message) -> str:
-    """Return what a message says: its content, whose parts may be several texts.
-
-    Raises ``InputError`` for a part that is no text, such as a picture.
-    """
-    content = message.get("content")
-    if content is None:  # a message that only calls tools
-        return ""
-    if isinstance(content, str):
-        return content
-    parts = content if isinstance(content, (list, tuple)) else [content]
-    texts = [part if isinstance(part, str) else _part_text(part) for part in parts]
-    return "".join(texts)
-
-
-def _part_text(part: object) -> str:
-    kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
-    if isinstance(part, Mapping) and kind == "text" and isinstance(part.get("text"), str):
-        return str(part["text"])
-    raise InputError(f"A message may hold texts only; one holds a part of the kind {kind!r}.")

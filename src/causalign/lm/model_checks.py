@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from causalign.errors import ArtifactError, SettingsError
 
@@ -305,12 +305,21 @@ def _some(keys: list[str]) -> str:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """Return the settings in a JSON file; raise ``ArtifactError`` if it is damaged."""
+    return cast(dict[str, Any], _read_json(path, dict, "holds no settings"))
+
+
+def read_list(path: Path) -> list[dict[str, Any]]:
+    """Return the list in a JSON file; raise ``ArtifactError`` if it is damaged."""
+    return cast(list[dict[str, Any]], _read_json(path, list, "lists nothing"))
+
+
+def _read_json(path: Path, kind: type, otherwise: str) -> object:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as damage:
         raise ArtifactError(f"{path} cannot be read: {damage}. Copy the folder again.") from damage
-    if not isinstance(content, dict):
-        raise ArtifactError(f"{path} cannot be read: it holds no settings. Copy the folder again.")
+    if not isinstance(content, kind):
+        raise ArtifactError(f"{path} cannot be read: it {otherwise}. Copy the folder again.")
     return content
 
 

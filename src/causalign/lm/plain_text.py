@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from causalign.errors import InputError, SettingsError
 from causalign.lm.chat_template import (
-    Message,
     find_closing,
-    message_text,
     render,
     template_text,
 )
+from causalign.logs.preferences import Message, message_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer

@@ -3,7 +3,6 @@
 What it says is done as sentence-transformers does it, or refused in words; nothing is left out.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from causalign.errors import ArtifactError, SettingsError
 from causalign.lm.encoder_name import Pooling
-from causalign.lm.model_checks import check_finite, read_settings, read_settings_if_there
+from causalign.lm.model_checks import check_finite, read_list, read_settings, read_settings_if_there
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +86,7 @@ def read_sentence_modules(folder: Path) -> SentenceModules | None:
         If a file is damaged or missing.
     """
     if (folder / MODULES).is_file():
-        listed = _read_list(folder / MODULES)
+        listed = read_list(folder / MODULES)
     elif (folder / "1_Pooling" / "config.json").is_file():
         listed = [{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]
         listed.insert(0, {"type": "sentence_transformers.models.Transformer", "path": ""})
@@ -240,13 +239,3 @@ def _unsupported(folder: Path, what: str) -> SettingsError:
     return SettingsError(
         f"The encoder in {folder} asks for {what}, which is not supported. Choose another encoder."
     )
-
-
-def _read_list(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as damage:
-        raise ArtifactError(f"{path} cannot be read: {damage}. Copy the folder again.") from damage
-    if not isinstance(content, list):
-        raise ArtifactError(f"{path} cannot be read: it lists no modules. Copy the folder again.")
-    return content

@@ -1,7 +1,5 @@
 """Count what sentence encoders are blind to: signs, capitals, lengths and function words."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +10,9 @@ from unicodedata import category
 import numpy as np
 from numpy.typing import NDArray
 
+from causalign.artifacts import fingerprint
 from causalign.errors import ArtifactError, InputError
-from causalign.files import read_format, write_whole
+from causalign.files import read_format, write_json
 from causalign.lm.encoder import check_texts
 
 _FILE = "style.json"
@@ -90,7 +89,7 @@ class StyleEncoder:
     @property
     def revision(self) -> str:
         """A hash of the words and of what the counts are scaled by."""
-        return hashlib.sha256(self._content().encode()).hexdigest()[:32]
+        return fingerprint(_VERSION, self.words, self.mean, self.deviation)
 
     @property
     def dimension(self) -> int:
@@ -107,18 +106,8 @@ class StyleEncoder:
 
     def save(self, folder: Path) -> None:
         """Write the words and the scales as JSON."""
-        with write_whole(folder / _FILE) as partial:
-            partial.write_text(self._content(), encoding="utf-8")
-
-    def _content(self) -> str:
-        content = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "words": self.words,
-            "mean": self.mean,
-            "deviation": self.deviation,
-        }
-        return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+        content = {"words": self.words, "mean": self.mean, "deviation": self.deviation}
+        write_json(folder / _FILE, {"format": _FORMAT, "version": _VERSION, **content})
 
 
 def fit_style(texts: Sequence[str]) -> StyleEncoder:

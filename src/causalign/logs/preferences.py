@@ -78,23 +78,27 @@ def read_messages(messages: str | Conversation) -> str:
     """
     if isinstance(messages, str):
         return messages
-    return "\n\n".join(_content(m) for m in messages if _role(m) != "system")
+    return "\n\n".join(message_text(m) for m in messages if _role(m) != "system")
 
 
-def _content(message: Message) -> str:
+def message_text(message: Message) -> str:
+    """Return what a message says: its content, whose parts may be several texts.
+
+    Raises `InputError` for a part that is no text, such as a picture.
+    """
     content = message.get("content", message.get("value"))
     if content is None:  # a message that only calls tools
         return ""
-    parts = content if isinstance(content, list) else [content]
+    parts = content if isinstance(content, list | tuple) else [content]
     return "".join(part if isinstance(part, str) else _part_text(part) for part in parts)
 
 
 def _part_text(part: object) -> str:
-    if isinstance(part, dict) and part.get("type", "text") == "text":
+    if isinstance(part, Mapping) and part.get("type", "text") == "text":
         text = part.get("text")
         if isinstance(text, str):
             return text
-    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
     raise InputError(f"A message holds a part of the kind {kind!r}; only texts can be read.")
 
 

@@ -11,7 +11,7 @@ from causalign import artifacts, config, deconfound, policy, reward
 from causalign.deconfound.method import Deconfounder
 from causalign.errors import RoleNotDeclared, SettingsError
 from causalign.files import hash_content
-from causalign.lm.encoder import Encoder
+from causalign.lm.encoder import Encoder, JoinsBlocks
 from causalign.lm.encoders import load_encoder
 from causalign.logs import Logs, Pairs, Roles
 from causalign.logs.scales import rescale
@@ -28,7 +28,8 @@ class Plan:
 
     ``train`` are the rows that everything is fitted on, ``test`` those held out. ``experiment``
     are pairs that an experimental reward is fitted to, ``test_pairs`` those that judge the
-    rewards; None where there are none. ``policy`` is None in a run that tunes nothing, ``start``
+    rewards, ``tests`` the experiments that a reward reads beside the log; None where there are
+    none. ``policy`` is None in a run that tunes nothing, ``start``
     where no fine-tuning comes before it. ``key`` is the hash of what was read.
     """
 
@@ -37,6 +38,7 @@ class Plan:
     test: Logs
     experiment: Pairs | None
     test_pairs: Pairs | None
+    tests: Logs | None
     encoder: Encoder
     deconfounder: Deconfounder
     reward: RewardMethod
@@ -66,24 +68,27 @@ def make_plan(recipe: Recipe) -> Plan:
         tuner.check(train)
     encoder = load_encoder(recipe.encoder, training_texts=train.texts)
     judging = [pairs for pairs in (experiment, test_pairs) if pairs is not None]
+    tests = _read_tests(recipe, fitter, test_pairs)
     return Plan(
         recipe=recipe,
         train=train,
         test=logs.take(held_out, "held out"),
         experiment=experiment,
         test_pairs=test_pairs,
+        tests=tests,
         encoder=encoder,
         deconfounder=deconfounder,
         reward=fitter,
         policy=tuner,
         start=_choose_start(tuner, recipe.start),
-        key=_hash_inputs(recipe, read, judging, encoder),
+        key=_hash_inputs(recipe, read, judging, tests, encoder),
     )
 
 
 def list_inputs(recipe: Recipe) -> tuple[str, ...]:
     """Return the files, folders and globs that a run reads."""
-    return tuple(filter(None, (recipe.data.path, recipe.evaluate.pairs)))
+    tests = None if recipe.experiments is None else recipe.experiments.path
+    return tuple(filter(None, (recipe.data.path, tests, recipe.evaluate.pairs)))
 
 
 def replacements(recipe: Recipe) -> list[tuple[str, str]]:
@@ -104,7 +109,40 @@ def _read_logs(recipe: Recipe) -> Logs:
     return replace(read, history=history)
 
 
-def _hash_inputs(recipe: Recipe, read: Logs, pairs: Sequence[Pairs], encoder: Encoder) -> str:
+def _read_tests(recipe: Recipe, fitter: RewardMethod, test_pairs: Pairs | None) -> Logs | None:
+    """Read the experiments that the reward learns from, without those that judge."""
+    asked, known = recipe.experiments, recipe.data.roles
+    if asked is None:
+        return None
+    if not fitter.reads_experiments:
+        raise SettingsError(
+            f"'experiments': the reward {fitter.name} reads none. Use reward: {{method: pooled}}."
+        )
+    group = asked.group or known.group
+    if group is None:
+        raise SettingsError("'experiments.group' must name the column of the tests.")
+    trials = asked.trials or known.trials
+    if trials is not None and recipe.data.scale != "logit":
+        raise SettingsError("Tests with trials are read as log-odds: set 'data.scale' to logit.")
+    roles = Roles(
+        known.completion, asked.outcome or known.outcome, trials, known.prompt, group=group
+    )
+    tests = Logs.read(asked.path, roles, drop_incomplete=recipe.data.drop_incomplete)
+    if test_pairs is None:
+        return tests
+    judging = {*test_pairs.chosen, *test_pairs.rejected}
+    seen = np.array([text in judging for text in tests.completions])
+    apart = ~np.isin(tests.groups, tests.groups[seen])
+    return tests.take(apart, f"left out {(~apart).sum()} rows of tests that judge")
+
+
+def _hash_inputs(
+    recipe: Recipe,
+    read: Logs,
+    pairs: Sequence[Pairs],
+    tests: Logs | None,
+    encoder: Encoder,
+) -> str:
     """Return a hash of the content of what is read: not of where it lies, nor of its size or time.
 
     The columns are those with a role, and those that say which rows make a pair and what is true.
@@ -117,12 +155,19 @@ def _hash_inputs(recipe: Recipe, read: Logs, pairs: Sequence[Pairs], encoder: En
         (_name_of(encoder), encoder.revision),
         artifacts.hash_table(read.data.select(list(columns))),
         [replace(some, rows=None) for some in pairs],
+        None if tests is None else [tests.roles, _hash_roles(tests)],
         artifacts.versions()["causalign"],
     )
 
 
+def _hash_roles(logs: Logs) -> str:
+    return artifacts.hash_table(logs.data.select(list(logs.roles.columns())))
+
+
 def _name_of(encoder: Encoder) -> str:
     """Return the encoder's name; one in a folder has none, its revision says what it is."""
+    if isinstance(encoder, JoinsBlocks):
+        return "+".join(_name_of(block) for block in encoder.blocks)
     model, colon, words = encoder.name.partition(":")
     folder = Path(model).expanduser()
     return f"{colon}{words}" if folder.is_dir() else encoder.name

@@ -51,7 +51,8 @@ def reward_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
             seed=plan.recipe.seed,
         )
         for name, fit in fits.items()
-        if fit.out_of_fold is not None and not plan.reward.compares
+        # Beside experiments, what is predicted out of fold are their arms, not rows of the log.
+        if fit.out_of_fold is not None and not plan.reward.compares and plan.tests is None
     }
     if plan.experiment is not None:
         fits["experimental"] = reward.Pairwise(seed=plan.recipe.seed).fit_pairs(
@@ -69,7 +70,8 @@ def reward_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
 def fit_reward(plan: Plan, logs: Logs, work: Path) -> reward.RewardFit:
     """Fit the run's reward method, with the run's encoder if it reads vectors."""
     encoder = plan.encoder if plan.reward.reads_vectors else None
-    return plan.reward.fit(logs, encoder, out=work, progress=sys.stderr.isatty())
+    more = {} if plan.tests is None else {"experiments": plan.tests}
+    return plan.reward.fit(logs, encoder, out=work, progress=sys.stderr.isatty(), **more)
 
 
 def evaluate_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def _choose_judge(plan: Plan, place: Place) -> HeldOutJudge | None:
         return HeldOutJudge("the reward of the experiments", model.units, model)
     try:
         adjusted, _ = deconfound.adjust_logs(plan.deconfounder, plan.test, plan.encoder)
-        fit = fit_reward(plan, adjusted, place.unfinished / "judge")
+        # The experiments taught the reward that was tuned on, so they do not judge.
+        fit = fit_reward(replace(plan, tests=None), adjusted, place.unfinished / "judge")
     except (InputError, NotIdentified):
         return None
     units = name_units(fit.units, plan.test.roles.outcome)

@@ -73,6 +73,7 @@ class LanguageModelReward:
 
     name: ClassVar[str] = "language-model"
     reads_vectors: ClassVar[bool] = False
+    reads_experiments: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:

@@ -41,11 +41,13 @@ class RewardMethod(Protocol):
     """Learn from logs what outcome a text is expected to earn.
 
     A method is a frozen dataclass of settings. ``name`` is its name on the command line;
-    ``reads_vectors`` is False for a method that brings its own encoder.
+    ``reads_vectors`` is False for a method that brings its own encoder; where ``reads_experiments``
+    is True, ``fit`` also takes ``experiments``, logs of tests beside the log.
     """
 
     name: ClassVar[str]
     reads_vectors: ClassVar[bool]
+    reads_experiments: ClassVar[bool]
 
     @property
     def compares(self) -> bool:

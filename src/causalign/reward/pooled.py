@@ -11,6 +11,7 @@ from scipy.linalg import cho_factor, cho_solve
 from causalign.errors import InputError
 from causalign.lm.embedded_logs import embed_texts
 from causalign.lm.encoder import Encoder
+from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
 from causalign.logs import Logs
 from causalign.reward.arms import Arms, read_arms
 from causalign.reward.estimates import LinearHeadFit
@@ -90,6 +91,7 @@ class Pooled(LinearMethod):
     choose: Literal["minimum"] = "minimum"
 
     name: ClassVar[str] = "pooled"
+    reads_experiments: ClassVar[bool] = True
     rules: ClassVar[tuple[str, ...]] = ("minimum",)
 
     def fit(
@@ -109,7 +111,7 @@ class Pooled(LinearMethod):
             The log, deconfounded, on the log-odds scale where the experiments declare trials.
         encoder : str or Encoder, optional
             What turns texts into vectors; "minilm" unless given. What it learns, it learns from
-            the texts of both.
+            the texts of the log.
         experiments : Logs, optional
             Logs whose texts were randomised within their role ``group``; the log alone without.
         progress : bool
@@ -120,11 +122,18 @@ class Pooled(LinearMethod):
         RoleNotDeclared
             If the experiments declare no group.
         InputError
-            If no test has two different texts.
+            If no test has two different texts, or the two are on different scales.
         """
+        if encoder is None or isinstance(encoder, str):
+            encoder = load_encoder(encoder or DEFAULT_ENCODER, training_texts=logs.texts)
         if experiments is None:
             # Spelled out, since `super()` does not know a class with slots.
             return LinearMethod.fit(self, logs, encoder, progress=progress)
+        if logs.roles.trials is not None and experiments.roles.trials is not None:
+            raise InputError(
+                "The experiments are read as log-odds and the log holds rates. Put the log on the "
+                "scale 'logit' before it is deconfounded."
+            )
         embeddings = embed_texts([*logs.texts, *experiments.texts], encoder, progress=progress)
         of_log, of_tests = np.split(embeddings.vectors, [len(logs)])
         estimate = self.fit_both(logs, of_log, experiments, of_tests)

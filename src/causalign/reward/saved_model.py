@@ -184,7 +184,7 @@ def _remove_others(target: Path, names: set[str]) -> None:
             continue
         if re.fullmatch(r"head-[0-9a-f]{16}\.safetensors", old.name):
             old.unlink(missing_ok=True)
-        elif re.fullmatch(r"encoder-[0-9a-f]{32}", old.name):
+        elif re.fullmatch(r"encoder-[0-9a-f]{16,32}", old.name):
             shutil.rmtree(old)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from causalign.lm.cache import EmbeddingCache
-from causalign.lm.chat_template import Message, message_text
+from causalign.logs.preferences import Message, read_messages
 from causalign.reward.model import RewardModel
 
 Text = str | Sequence[Message]
@@ -38,14 +38,8 @@ def trl_reward_function(
         prompts: Sequence[Text], completions: Sequence[Text], **columns: object
     ) -> list[float]:
         del columns  # what else the data set holds, and the trainer's state
-        asked = [_text(prompt) for prompt in prompts] if model.reads_prompt else None
-        texts = [_text(completion) for completion in completions]
+        asked = [read_messages(prompt) for prompt in prompts] if model.reads_prompt else None
+        texts = [read_messages(completion) for completion in completions]
         return [float(r) for r in model(texts, asked, cache)]
 
     return causalign_reward
-
-
-def _text(given: Text) -> str:
-    if isinstance(given, str):
-        return given
-    return "\n\n".join(message_text(m) for m in given if m.get("role") != "system")

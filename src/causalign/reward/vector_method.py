@@ -29,6 +29,7 @@ class VectorMethod(ABC):
 
     name: ClassVar[str]
     reads_vectors: ClassVar[bool] = True
+    reads_experiments: ClassVar[bool] = False
 
     @property
     def compares(self) -> bool:
