@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from causalign import audit, deconfound, evaluate, reward
+from causalign.lm.cache import EmbeddingCache
 from causalign.logs import Logs
 from causalign.pipeline.plan import Plan
 from causalign.results import Section
@@ -107,8 +108,11 @@ def load_rewards(plan: Plan, place: Place) -> dict[str, reward.RewardModel]:
 
 
 def load_reward(plan: Plan, folder: Path) -> reward.RewardModel:
-    """Read a reward; one that names the run's encoder gets the one that is loaded already."""
-    model = reward.RewardModel.load(folder)
+    """Read a reward; one that names the run's encoder gets the one that is loaded already.
+
+    Several rewards score the same texts, which are encoded once and kept in the cache.
+    """
+    model = replace(reward.RewardModel.load(folder), cache=EmbeddingCache())
     if model.encoder is None and model.encoder_name == plan.encoder.name:
         return replace(model, encoder=plan.encoder)
     return model

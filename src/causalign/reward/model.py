@@ -103,6 +103,8 @@ class RewardModel(SavedModel):
         Raises ``SettingsError`` unless its vectors are those that the head was fitted on.
     settings : mapping, optional
         How the model was fitted: the name under ``method``, and the settings.
+    cache : EmbeddingCache, optional
+        Where vectors are kept between calls that name no other.
     """
 
     def __repr__(self) -> str:
@@ -145,7 +147,7 @@ class RewardModel(SavedModel):
         if self.reads_prompt and prompts is None:
             raise InputError("This reward model reads prompts; give one for each completion.")
         texts = join_prompts(completions, prompts if self.reads_prompt else None)
-        embeddings = embed(texts, self.load_encoder(), cache)
+        embeddings = embed(texts, self.load_encoder(), cache or self.cache)
         return self.head(embeddings.vectors), embeddings
 
     def expected_outcome(

@@ -14,6 +14,7 @@ from safetensors.numpy import save as save_tensors
 
 from causalign.errors import ArtifactError, SettingsError
 from causalign.files import read_format, write_json, write_whole
+from causalign.lm.cache import EmbeddingCache
 from causalign.lm.encoder import Encoder, Storable
 from causalign.lm.encoders import load_encoder
 from causalign.reward.heads import Head, Settings, build_head
@@ -34,6 +35,7 @@ class SavedModel:
     encoder_revision: str | None = None
     encoder: Encoder | None = None
     settings: Settings | None = None
+    cache: EmbeddingCache | None = None
 
     def __post_init__(self) -> None:
         if self.encoder is not None:
