@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from causalign.audit.vocabulary import TextMarkers
-from causalign.checks.confounding import Judged
+from causalign.checks.confounding import Judged, write_alike
 from causalign.figures import Drawing, forest, printable
 from causalign.results import Finding, Result, Section
 from causalign.stats.marker_effects import Estimates, MarkerContrasts, q_values
@@ -118,8 +118,9 @@ class MarkerAudit(Result):
             )
         naive, after = self.effects.naive.estimate, self.effects.deconfounded.estimate
         named = "; ".join(
-            f"“{printable(self.markers.names[i], 40)}” seems to add {naive[i]:+.3g} and "
-            f"adds {after[i]:+.3g}"
+            "“{}” seems to add {} and adds {}".format(
+                printable(self.markers.names[i], 40), *write_alike(naive[i], after[i])
+            )
             for i in self.leads[:3]
         )
         others = count - min(len(self.leads), 3)

@@ -213,7 +213,7 @@ def spurious_markers(
     if not names:
         return check.passes(f"None of {tested} markers by itself seems better or worse than it is.")
     shown = [
-        f"“{name}” ({before:+.3g} as logged, {after:+.3g} without the confounders)"
+        "“{}” ({} as logged, {} without the confounders)".format(name, *write_alike(before, after))
         for name, before, after in zip(names[:NAMED], naive, deconfounded, strict=False)
     ]
     more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
@@ -299,3 +299,10 @@ def gain_of_deconfounding(difference: float, lower: float, upper: float, judge: 
 def capital(text: str) -> str:
     """Return the text with its first letter large, as a sentence begins."""
     return text[:1].upper() + text[1:]
+
+
+def write_alike(*numbers: float) -> list[str]:
+    """Write numbers that are compared with the same decimals: three digits of the largest."""
+    largest = max((abs(number) for number in numbers if np.isfinite(number)), default=0.0)
+    decimals = max(0, 2 - int(np.floor(np.log10(largest)))) if largest > 0 else 0
+    return [f"{number:+.{decimals}f}" for number in numbers]
