@@ -4,14 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from criteria import CRITERIA, Log
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from causalign import Logs, Pairs, Roles
 from causalign.deconfound import Additive
 from causalign.logs.scales import rescale
 from causalign.logs.splits import draw_one_per_group
 from causalign.reward import Pairwise
+from causalign.reward.arms import number_stories
 from causalign.stats.folds import group_folds
 from causalign.stats.pair_metrics import pair_auc
 from causalign.stats.ridge_path import RidgePath, ridge_path
@@ -64,7 +63,7 @@ def read(path: str, tests: int | None) -> Archive:
         raw,
         rescale(raw, "logit"),
         pairs,
-        group_folds(_stories(raw), 5, 0),
+        group_folds(number_stories(raw.groups, raw.codes_of("headline")), 5, 0),
         np.unique(number, return_inverse=True)[1],
         np.unique(month, return_inverse=True)[1],
     )
@@ -158,11 +157,3 @@ def _monthly(archive: Archive, one: Split, V: np.ndarray, path: RidgePath) -> np
         mean = np.bincount(held, predicted, size)[both] / np.bincount(held, minlength=size)[both]
         found.append(np.corrcoef(mean, logged)[0, 1] if np.ptp(mean) > 0 else 0.0)
     return np.array(found)
-
-
-def _stories(raw: Logs) -> np.ndarray:
-    """Number groups of tests that share a headline: a story that was tested twice is one."""
-    test, text = raw.groups, raw.codes_of("headline")
-    tests, texts = test.max() + 1, text.max() + 1
-    graph = coo_array((np.ones(len(test)), (test, tests + text)), shape=(tests + texts,) * 2)
-    return connected_components(graph, directed=False)[1][test]
