@@ -71,7 +71,7 @@ def measured(draws, users=None, names=tuple(ESTIMATORS), start=0):
             intervals[name] += 1
             hits[name] += value.lower <= LANGUAGE.value <= value.upper
             width[name] += value.upper - value.lower
-    assert min(intervals.values()) > draws / 2, intervals
+    assert min(intervals.values()) > draws / 4, intervals
     return tuple({n: part[n] / intervals[n] for n in hits} for part in (hits, width))
 
 

@@ -7,10 +7,11 @@ import pytest
 from transformers.utils import chat_template_utils
 
 from causalign.errors import InputError, SettingsError
-from causalign.lm.chat_template import message_text, reads_clock, render
+from causalign.lm.chat_template import reads_clock, render
 from causalign.lm.completions import decode_texts, shorten_prompts, tokenize, tokenize_prompts
 from causalign.lm.encoders import load_encoder
 from causalign.lm.plain_text import control_tokens, encode_plain, find_ending, read_ends
+from causalign.logs.preferences import message_text
 from tests.lm.tiny_tokenizers import (
     CHATML,
     GEMMA,

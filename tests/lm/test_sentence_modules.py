@@ -241,7 +241,7 @@ REFUSED = {
         "can run code",
     ),
     "a torn list": (lambda folder: (folder / "modules.json").write_text("[{"), "cannot be read"),
-    "no list": (lambda folder: (folder / "modules.json").write_text("{}"), "lists no modules"),
+    "no list": (lambda folder: (folder / "modules.json").write_text("{}"), "lists nothing"),
     "a list of other things": (
         lambda folder: (folder / "modules.json").write_text('["a"]'),
         "cannot be read",

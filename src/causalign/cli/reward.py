@@ -98,7 +98,7 @@ def fit(
     Example: `causalign reward fit runs/adjusted/logs.parquet --completion mail
     --outcome minutes_adjusted --out runs/reward`
     """
-    chosen = ca.reward.choose(ca.config.override({"method": method}, settings or ()), "")
+    chosen = _choose(method, settings, encoder, experiments, group)
     roles = given.declare_roles(
         completion,
         outcome,
@@ -112,44 +112,50 @@ def fit(
         cluster=cluster,
     )
     chosen.check_roles(roles)
-    _check_files(chosen, encoder, experiments, group)
-    given.require_writable(out, logs, *filter(None, [experiments]))
+    given.require_writable(out, logs, *([experiments] if experiments else []))
+    tests = ca.Roles(
+        completion, experiments_outcome or outcome, experiments_trials, prompt, group=group
+    )
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
         read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
-        its_outcome = experiments_outcome or outcome
-        tests = ca.Roles(completion, its_outcome, experiments_trials, prompt, group=group)
-        more = {}
-        if experiments is not None:
-            more["experiments"] = given.read_logs(
-                experiments, tests, drop_incomplete=drop_incomplete
-            )
+        more = _read_experiments(experiments, tests, drop_incomplete)
         fit = chosen.fit(read, encoder, out=place, progress=given.shows_progress(), **more)
         return fit.section(), fit.save
 
     given.produce(context, work, out, strict=strict, closing=lambda: _name_models(out))
 
 
-def _check_files(
-    method: ca.reward.RewardMethod,
+def _choose(
+    name: str,
+    settings: list[str] | None,
     encoder: str | None,
     experiments: str | None,
     group: str | None,
-) -> None:
-    """Raise ``SettingsError`` for an encoder or experiments that the method does not read."""
+) -> ca.reward.RewardMethod:
+    """Return the method; raise ``SettingsError`` for an encoder or tests that it does not read."""
+    method = ca.reward.choose(ca.config.override({"method": name}, settings or ()), "")
     if encoder is not None and not method.reads_vectors:
         raise ca.errors.SettingsError(
             f"The method {method.name!r} reads texts itself and takes no --encoder. Name the model "
             f"with --set model={encoder}."
         )
-    if experiments is None:
-        return
-    if not method.reads_experiments:
+    if experiments is not None and not method.reads_experiments:
         raise ca.errors.SettingsError(
             f"The method {method.name!r} reads no --experiments. Use --method pooled."
         )
-    if group is None:
+    if experiments is not None and group is None:
         raise ca.errors.SettingsError("Name the column of the tests in --experiments: --group.")
+    return method
+
+
+def _read_experiments(
+    path: str | None, roles: ca.Roles, drop_incomplete: bool
+) -> dict[str, ca.Logs]:
+    """Return what ``fit`` takes beside the log: the tests, if a file of them is named."""
+    if path is None:
+        return {}
+    return {"experiments": given.read_logs(path, roles, drop_incomplete=drop_incomplete)}
 
 
 def _name_models(out: Path) -> list[str]:
