@@ -17,8 +17,8 @@ import numpy as np
 from causalign import Logs, Roles
 from causalign.deconfound import Additive
 from causalign.lm import EmbeddingCache, embed, load_encoder
+from causalign.logs.arms import read_arms
 from causalign.reward import Pairwise, Pooled, Ridge, WithinTests
-from causalign.reward.arms import read_arms
 from causalign.stats.pair_metrics import pair_auc
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "reproductions/deconfoundlm/upworthy"))

@@ -13,6 +13,7 @@ from causalign.lm import embed, load_encoder
 from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import Logs, Roles
+from causalign.logs.arms import read_arms
 from causalign.reward import (
     CHOICES,
     METHODS,
@@ -26,7 +27,6 @@ from causalign.reward import (
     choose,
     cross_fit,
 )
-from causalign.reward.arms import read_arms
 from causalign.stats.strata import quantile_strata
 
 ROWS = 90

@@ -6,10 +6,10 @@ import pytest
 
 from causalign import Logs, Roles
 from causalign.errors import InputError
+from causalign.logs.arms import read_arms
 from causalign.logs.scales import rescale
 from causalign.results import Verdict
 from causalign.reward import Pooled, Ridge, WithinTests
-from causalign.reward.arms import read_arms
 from tests.reward.experiments import agreement_with_truth, simulate
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from causalign import Logs, Roles
 from causalign.errors import InputError, RoleNotDeclared, SettingsError
+from causalign.logs.arms import read_arms
 from causalign.reward import Pairwise, RewardModel, WithinTests, choose
-from causalign.reward.arms import number_stories, read_arms
 from tests.reward.experiments import agreement_with_truth, simulate
 
 
@@ -57,16 +57,6 @@ def test_means_of_readers_are_arms_with_the_variance_of_readers():
     found = WithinTests().fit_arms(arms, x[test, arm][:, None])
     assert found.head.coefficients == pytest.approx(1, abs=0.1)
     assert found.units == "units of the outcome"
-
-
-def test_tests_that_share_a_text_are_unseen_together():
-    test = np.array([0, 0, 1, 1, 2, 2, 3, 3])
-    text = np.array([0, 1, 1, 2, 3, 4, 4, 0])
-    story = number_stories(test, text)
-    assert len(np.unique(story)) == 1
-    text[-2:] = [5, 6]
-    assert [len(np.unique(number_stories(test, text)[test == t])) for t in range(4)] == [1] * 4
-    assert len(np.unique(number_stories(test, text))) == 3
 
 
 def test_a_fit_on_texts_scores_and_is_chosen_by_name(tmp_path):

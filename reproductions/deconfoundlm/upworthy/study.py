@@ -7,10 +7,10 @@ from criteria import CRITERIA, Log
 
 from causalign import Logs, Pairs, Roles
 from causalign.deconfound import Additive
+from causalign.logs.arms import number_stories
 from causalign.logs.scales import rescale
 from causalign.logs.splits import draw_one_per_group
 from causalign.reward import Pairwise
-from causalign.reward.arms import number_stories
 from causalign.stats.folds import group_folds
 from causalign.stats.pair_metrics import pair_auc
 from causalign.stats.ridge_path import RidgePath, ridge_path

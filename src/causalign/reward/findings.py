@@ -12,7 +12,7 @@ from causalign.stats.component_effects import ComponentEffects
 from causalign.stats.independence import IndependenceTest
 from causalign.stats.latent_overlap import LatentOverlap
 from causalign.stats.pair_metrics import RankingMetric
-from causalign.stats.within_groups import Agreement
+from causalign.stats.pooling import Agreement
 
 # Conventions, not tests: smaller relations do not turn a reward around.
 SIGNIFICANCE = 0.01

@@ -6,14 +6,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
-from scipy.linalg import cho_factor, cho_solve
 
 from causalign.errors import InputError
 from causalign.lm.embedded_logs import embed_texts
 from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
 from causalign.logs import Logs
-from causalign.reward.arms import Arms, read_arms
+from causalign.logs.arms import Arms, SharedRows, match_log, read_arms
 from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.findings import (
@@ -28,29 +27,15 @@ from causalign.reward.heads import LinearHead
 from causalign.reward.model import RewardFit
 from causalign.reward.ridge import Ridge
 from causalign.reward.vector_method import LinearMethod
-from causalign.reward.within_tests import UNITS, held_out, penalties_for
+from causalign.reward.within_tests import UNITS, held_out
 from causalign.stats.folds import group_folds
-from causalign.stats.ridge_path import ridge_path
-from causalign.stats.within_groups import (
-    Agreement,
-    Deviations,
-    WithinPath,
-    compare_with_log,
-    deviate,
-    within_path,
-)
+from causalign.stats.pooling import FEW_TESTS, Pooling, WeighedLog, pool, weigh_log
+from causalign.stats.within_groups import Deviations, deviate_arms
 
 _ASSUMPTION = (
     "Texts of the experiments were randomised within their test; the log was deconfounded. Where "
     "the two differ by more than noise, unseen tests decide how much the log may say."
 )
-# ρ: from the tests alone to the log at full weight.
-SHARES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
-# Fewer cannot tell a log that misleads from bad luck: on Upworthy 25 chose wrongly in a fold of 5.
-FEW_TESTS = 50
-# The best of some hundred correlated cells beats the default by 3 standard errors in fewer than one
-# twenty logs that are right.
-_BEYOND_CHANCE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,32 +149,54 @@ class Pooled(LinearMethod):
             The experiments.
         """
         arms = read_arms(experiments, "Experiments")
-        tests, between = arms.deviate(experiment_vectors)
+        tests, between = deviate_arms(
+            experiment_vectors[arms.rows], arms.outcome, arms.variance, arms.test, known=arms.known
+        )
         stories = int(arms.story.max()) + 1
         folds = group_folds(arms.story, max(2, min(self.folds, stories)), self.seed)
-        shared = _Shared.of(logs, experiments, arms, folds)
-        log = self._read_log(logs, vectors, shared)
-        cells = self._choose(log, tests, folds)
-        return self._conclude(arms, tests, folds, log, cells, between, shared)
+        shared = match_log(logs, experiments, arms)
+        log = self._weigh(logs, vectors, shared, _fold_of_rows(shared, arms, folds))
+        pooling = pool(tests, folds, log, self.penalties)
+        return self._conclude(arms, tests, folds, log, pooling, between, shared)
+
+    def _weigh(
+        self, logs: Logs, vectors: Vectors, shared: SharedRows, left_out: np.ndarray
+    ) -> WeighedLog:
+        """Return the rows of the log that are no rows of tests, in units of their noise."""
+        rows = shared.own
+        if not rows.any():
+            raise InputError(
+                "Every row of the log is a row of the experiments. Fit `within-tests` on them, or "
+                "give a log of other rows."
+            )
+        return weigh_log(
+            vectors[rows],
+            logs.outcome[rows],
+            unit_codes(logs)[rows],
+            weights=None if logs.weights is None else logs.weights[rows],
+            leave_out=left_out[rows],
+            penalties=self.penalties,
+            folds=self.folds,
+            seed=self.seed,
+        )
 
     def _conclude(
         self,
         arms: Arms,
         tests: Deviations,
         folds: np.ndarray,
-        log: "_Log",
-        cells: "_Cells",
+        log: WeighedLog,
+        pooling: Pooling,
         between: float,
-        shared: "_Shared",
+        shared: SharedRows,
     ) -> LinearHeadFit:
         """Return the fit that was chosen, and what tests and log say of each other."""
-        path, (share, index) = cells.path, cells.chosen
+        path, (share, index) = pooling.path, pooling.chosen
         coefficients = path.coefficients[share, index]
-        level = log.outcome - log.vectors @ coefficients
-        error = path.error[share]
+        error, own = path.error[share], shared.own
         return LinearHeadFit(
             method=self.name,
-            head=LinearHead(coefficients, float(np.average(level, weights=log.weights))),
+            head=LinearHead(coefficients, log.intercept(coefficients)),
             penalty=float(path.penalties[index]),
             path=pa.table(
                 {
@@ -204,65 +211,36 @@ class Pooled(LinearMethod):
             units=EVENT_ODDS if arms.in_odds else UNITS,
             assumption=_ASSUMPTION,
             out_of_fold=held_out(path, tests, folds, share, index),
-            numbers=_count(arms, log, cells, between),
+            numbers={
+                "rows": float(own.sum()),
+                "arms": float(len(arms.rows)),
+                "tests": float(arms.test.max() + 1),
+                "features": float(len(coefficients)),
+                **_count(pooling),
+                "between_variance": between,
+            },
             findings=(
                 penalty_at_edge(path.penalties, index),
                 no_signal(1 - float(error[index]), "the share of variance within tests explained"),
                 tests_suffice(len(path.null), FEW_TESTS),
-                log_agrees(cells.agreement, float(path.shares[share])),
-                tests_share_texts(shared.texts, shared.dropped, len(shared.own)),
+                log_agrees(pooling.agreement, float(path.shares[share])),
+                tests_share_texts(int((shared.story >= 0).sum()), int((~own).sum()), len(own)),
             ),
         )
 
-    def _read_log(self, logs: Logs, vectors: Vectors, shared: "_Shared") -> "_Log":
-        """Return the log in units of its own noise, and the penalty that suits it."""
-        rows = shared.own
-        X, y = np.asarray(vectors, dtype=np.float64)[rows], logs.outcome[rows]
-        w = np.ones(len(y)) if logs.weights is None else logs.weights[rows]
-        cut = group_folds(unit_codes(logs)[rows], self.folds, self.seed)
-        path = ridge_path(X, y, folds=cut, penalties=self.penalties, weights=w)
-        noise = float(path.cv_error[path.best])
-        positive = w > 0
-        deviations = deviate(
-            X[positive], y[positive], np.zeros(positive.sum()), w[positive] / noise
-        )
-        return _Log(
-            deviations,
-            shared.fold[rows][positive],
-            float(path.penalties[path.best]) / noise,
-            X,
-            y,
-            w,
-        )
 
-    def _choose(self, log: "_Log", tests: Deviations, folds: np.ndarray) -> "_Cells":
-        """Fit every ρ and λ, and keep the log's choice unless the tests know better."""
-        penalties = np.unique([*penalties_for(self.penalties, tests), log.penalty])
-        path = within_path(
-            tests, folds, penalties, log=log.deviations, log_folds=log.folds, shares=SHARES
-        )
-        default = (len(SHARES) - 1, int(np.flatnonzero(penalties == log.penalty)[0]))
-        gain, error = path.gain(*default)
-        better = (gain > _BEYOND_CHANCE * error) & (len(path.null) >= FEW_TESTS)
-        chosen = default
-        if better.any():
-            best = np.unravel_index(int(np.where(better, gain, -np.inf).argmax()), gain.shape)
-            chosen = (int(best[0]), int(best[1]))
-        gram, cross = log.deviations.products()
-        factor = cho_factor(gram + log.penalty * np.eye(len(gram)))
-        covariance = cho_solve(factor, np.eye(len(gram)))
-        return _Cells(path, chosen, compare_with_log(tests, covariance @ cross, covariance))
+def _fold_of_rows(shared: SharedRows, arms: Arms, folds: np.ndarray) -> np.ndarray:
+    """Return the fold of tests that leaves each row of the log out, -1 for none."""
+    of_story = np.full(int(arms.story.max()) + 2, -1)  # the last is read at -1: no story
+    of_story[arms.story] = folds
+    return of_story[shared.story]
 
 
-def _count(arms: Arms, log: "_Log", cells: "_Cells", between: float) -> dict[str, float]:
-    """Return the numbers of a fit: what it was made of, and how well it met unseen tests."""
-    path, (share, index) = cells.path, cells.chosen
+def _count(pooling: Pooling) -> dict[str, float]:
+    """Return what was chosen, how well it met unseen tests, and how far they follow the log."""
+    path, (share, index) = pooling.path, pooling.chosen
     error = path.error[share]
     return {
-        "rows": float(len(log.outcome)),
-        "arms": float(len(arms.rows)),
-        "tests": float(arms.test.max() + 1),
-        "features": float(len(log.vectors.T)),
         "penalty": float(path.penalties[index]),
         "best_penalty": float(path.penalties[int(error.argmin())]),
         "share_of_log": float(path.shares[share]),
@@ -270,57 +248,6 @@ def _count(arms: Arms, log: "_Log", cells: "_Cells", between: float) -> dict[str
         "cv_r2": 1 - float(error[index]),
         "cv_correlation": float(path.correlation[share, index]),
         "cv_correlation_of_tests": float(path.correlation[0].max()),
-        "between_variance": between,
-        "slope_of_tests_on_log": cells.agreement.slope,
-        "slope_standard_error": cells.agreement.standard_error,
+        "slope_of_tests_on_log": pooling.agreement.slope,
+        "slope_standard_error": pooling.agreement.standard_error,
     }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Log:
-    """Hold the log in units of its noise, the fold of each row, and the penalty that suits it."""
-
-    deviations: Deviations
-    folds: np.ndarray
-    penalty: float
-    vectors: np.ndarray
-    outcome: np.ndarray
-    weights: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cells:
-    """Hold the fits for every ρ and λ, the indices that were chosen, and how far tests agree."""
-
-    path: WithinPath
-    chosen: tuple[int, int]
-    agreement: Agreement
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Shared:
-    """Hold what log and tests share: rows to keep, the fold that leaves each out, counts."""
-
-    own: np.ndarray
-    fold: np.ndarray
-    texts: int
-    dropped: int
-
-    @classmethod
-    def of(cls, logs: Logs, experiments: Logs, arms: Arms, folds: np.ndarray) -> "_Shared":
-        """Find rows of the log that show texts of tests, and those that are rows of tests."""
-        texts = experiments.texts
-        fold_of = {texts[row]: fold for row, fold in zip(arms.rows, folds, strict=True)}
-        fold = np.array([fold_of.get(text, -1) for text in logs.texts])
-        group = experiments.roles.group
-        twice = np.zeros(len(logs), dtype=bool)
-        if group is not None and group in logs.data.column_names:
-            tested = set(zip(experiments.data[group].to_pylist(), texts, strict=True))
-            here = zip(logs.data[group].to_pylist(), logs.texts, strict=True)
-            twice = np.array([row in tested for row in here])
-        if twice.all():
-            raise InputError(
-                "Every row of the log is a row of the experiments. Fit `within-tests` on them, or "
-                "give a log of other rows."
-            )
-        return cls(~twice, fold, int((fold >= 0).sum()), int(twice.sum()))

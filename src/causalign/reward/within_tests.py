@@ -1,6 +1,5 @@
 """Fit a reward to experiments by ridge regression on all arms, within tests."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from causalign.logs import Logs
-from causalign.reward.arms import Arms, read_arms
+from causalign.logs.arms import Arms, read_arms
 from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.findings import no_signal, penalty_at_edge
@@ -16,8 +15,13 @@ from causalign.reward.from_logs import Vectors
 from causalign.reward.heads import LinearHead
 from causalign.reward.vector_method import LinearMethod
 from causalign.stats.folds import group_folds
-from causalign.stats.penalties import check_penalties, penalty_grid
-from causalign.stats.within_groups import Deviations, WithinPath, within_path
+from causalign.stats.within_groups import (
+    Deviations,
+    WithinPath,
+    deviate_arms,
+    penalties_for,
+    within_path,
+)
 
 _ASSUMPTION = (
     "Texts were randomised within each test, and what a text does beside its test's level is "
@@ -80,7 +84,9 @@ class WithinTests(LinearMethod):
         arms : Arms
         vectors : (n, d) array
         """
-        tests, between = arms.deviate(vectors)
+        tests, between = deviate_arms(
+            vectors[arms.rows], arms.outcome, arms.variance, arms.test, known=arms.known
+        )
         penalties = penalties_for(self.penalties, tests)
         folds = group_folds(arms.story, min(self.folds, int(arms.story.max()) + 1), self.seed)
         path = within_path(tests, folds, penalties)
@@ -124,14 +130,6 @@ class WithinTests(LinearMethod):
                 no_signal(1 - float(error[best]), "the share of variance within tests explained"),
             ),
         )
-
-
-def penalties_for(given: Sequence[float] | None, tests: Deviations) -> np.ndarray:
-    """Return the penalties to try: those given, or a grid scaled to the tests."""
-    if given is not None:
-        return check_penalties(given)
-    gram = tests.features.T @ tests.features
-    return penalty_grid(float(np.linalg.eigvalsh(gram)[-1]))
 
 
 def held_out(

@@ -1,5 +1,6 @@
 """Ridge regression on deviations within groups: what texts did where they were compared."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,9 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 from scipy.optimize import minimize_scalar
 from scipy.sparse import coo_array
-from scipy.stats import chi2
 
 from causalign.errors import InputError, NotIdentified
+from causalign.stats.penalties import check_penalties, penalty_grid
 from causalign.stats.ridge_path import row_space
 
 Array = NDArray[np.float64]
@@ -118,6 +119,38 @@ def _profile(within: Deviations, variances: Array) -> float:
     centre = -np.log(max(float(spectrum.mean()), np.finfo(float).tiny))
     best = minimize_scalar(deviance, bounds=(centre - 14, centre + 14), method="bounded")
     return float(fixed + min(best.fun, 0.0))
+
+
+def deviate_arms(
+    features: ArrayLike, outcome: ArrayLike, variances: ArrayLike, group: ArrayLike, *, known: bool
+) -> tuple[Deviations, float]:
+    """Return deviations of arms from their tests in units of their noise, and τ².
+
+    Parameters
+    ----------
+    features : (n, d) array
+    outcome, variances : (n,) arrays
+        Variances by sampling alone, in squared units of the outcome where ``known``, else relative;
+        their size is then that of the deviations, and τ² is 0.
+    group : (n,) integers
+    known : bool
+    """
+    z, v = np.asarray(outcome, dtype=np.float64), np.asarray(variances, dtype=np.float64)
+    if known:
+        between = between_variance(features, z, v, group)
+        return deviate(features, z, group, 1 / (v + between)), between
+    relative = deviate(features, z, group, 1 / v)
+    freedom = len(z) - relative.group.max() - 1
+    noise = float(relative.outcome @ relative.outcome) / freedom
+    return deviate(features, z, group, 1 / (v * noise)), 0.0
+
+
+def penalties_for(given: Sequence[float] | None, tests: Deviations) -> Array:
+    """Return the penalties to try: those given, or a grid scaled to the tests."""
+    if given is not None:
+        return check_penalties(given)
+    gram = tests.features.T @ tests.features
+    return penalty_grid(float(np.linalg.eigvalsh(gram)[-1]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -304,59 +337,3 @@ def _solve_all(
         target = U.T @ (cross + share * log[1])
         coefficients[place] = (U @ (target[:, None] / (spectrum[:, None] + penalties))).T
     return coefficients
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Agreement:
-    """Hold a test that tests and a log estimate one effect.
-
-    ``statistic`` is the excess of what the tests say beyond the log's prediction over its
-    expectation, ``p_value`` its probability under agreement; ``slope`` what a difference predicted
-    by the log was worth in the tests, with ``standard_error``: 1 when the log is right.
-    """
-
-    statistic: float
-    p_value: float
-    slope: float
-    standard_error: float
-
-
-def compare_with_log(
-    tests: Deviations, coefficients: ArrayLike, covariance: ArrayLike
-) -> Agreement:
-    """Test whether the tests depart from what a log predicts, as Hausman compares two estimates.
-
-    With ``b ~ N(b_o, V_o)`` after the log and ``z̃ = X̃b + e``, ``e ~ N(0, I)`` in the tests, the
-    score of a further effect ``δ ~ N(0, t² I)`` at t = 0 is ``Q = ‖X̃'(z̃ - X̃b_o)‖²``, with
-
-        E Q = tr M,   Var Q = 2 tr M²,   M = A + A V_o A,   A = X̃'X̃,
-
-    compared with a scaled chi-square of the same mean and variance. The slope is least squares of
-    z̃ on ``X̃b_o``, its standard error clustered by group.
-
-    Parameters
-    ----------
-    tests : Deviations
-    coefficients : (d,) array
-        Of the log.
-    covariance : (d, d) array
-        Of the log's coefficients after its penalty.
-
-    References
-    ----------
-    Hausman (1978), Econometrica 46; Verbeke and Molenberghs (2003), Biometrics 59, for the score
-    of a variance component.
-    """
-    b, V = np.asarray(coefficients, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
-    A, c = tests.products()
-    score = c - A @ b
-    M = A + A @ V @ A
-    mean, variance = float(np.trace(M)), 2 * float((M * M.T).sum())
-    scale, freedom = variance / (2 * mean), 2 * mean**2 / variance
-    statistic = float(score @ score)
-    predicted = tests.features @ b
-    length = max(float(predicted @ predicted), float(np.finfo(float).tiny))
-    slope = float(predicted @ tests.outcome) / length
-    moment = np.bincount(tests.group, weights=predicted * (tests.outcome - slope * predicted))
-    error = float(np.sqrt((moment**2).sum())) / length
-    return Agreement(statistic / mean, float(chi2.sf(statistic / scale, freedom)), slope, error)

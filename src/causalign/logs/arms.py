@@ -7,10 +7,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from causalign.errors import InputError
-from causalign.logs import Logs
-from causalign.reward.from_logs import require_group
-from causalign.stats.within_groups import Deviations, between_variance, deviate
+from causalign.errors import InputError, RoleNotDeclared
+from causalign.logs.table import Logs
 
 Array = NDArray[np.float64]
 
@@ -44,23 +42,6 @@ class Arms:
     test: NDArray[np.int64]
     story: NDArray[np.int64]
 
-    def deviate(self, vectors: NDArray[np.float32]) -> tuple[Deviations, float]:
-        """Return deviations within tests in units of their noise, and τ².
-
-        Parameters
-        ----------
-        vectors : (n, d) array
-            Of all rows of the logs.
-        """
-        X = np.asarray(vectors[self.rows], dtype=np.float64)
-        if self.known:
-            between = between_variance(X, self.outcome, self.variance, self.test)
-            return deviate(X, self.outcome, self.test, 1 / (self.variance + between)), between
-        relative = deviate(X, self.outcome, self.test, 1 / self.variance)
-        freedom = len(self.outcome) - self.test.max() - 1
-        noise = float(relative.outcome @ relative.outcome) / freedom
-        return deviate(X, self.outcome, self.test, 1 / (self.variance * noise)), 0.0
-
 
 def read_arms(logs: Logs, what: str) -> Arms:
     """Return the arms of logs whose texts were randomised within the role ``group``.
@@ -72,7 +53,8 @@ def read_arms(logs: Logs, what: str) -> Arms:
     Raises ``RoleNotDeclared`` without a group; ``InputError`` if no test has two different texts,
     or none of them differ in outcome.
     """
-    require_group(what, logs.roles)
+    if logs.roles.group is None:
+        raise RoleNotDeclared(f"{what} compares texts that competed.", "group")
     text, test = logs.codes_of(logs.roles.completion), logs.groups
     weight = np.ones(len(logs)) if logs.weights is None else logs.weights
     pair, arm = np.unique(np.column_stack([test, text]), axis=0, return_inverse=True)
@@ -107,6 +89,43 @@ def number_stories(test: NDArray[np.int64], text: NDArray[np.int64]) -> NDArray[
     size = tests + texts.max() + 1
     graph = coo_array((np.ones(len(test)), (test, tests + texts)), shape=(size, size))
     return np.asarray(connected_components(graph, directed=False)[1][test], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedRows:
+    """Hold what the n rows of a log share with experiments.
+
+    Attributes
+    ----------
+    own : (n,) booleans
+        Rows that are no rows of the experiments, in the same test with the same text.
+    story : (n,) integers
+        The story of arms that show the row's text, -1 where none does.
+    """
+
+    own: NDArray[np.bool_]
+    story: NDArray[np.int64]
+
+
+def match_log(logs: Logs, experiments: Logs, arms: Arms) -> SharedRows:
+    """Return which rows of a log are rows of experiments too, or show a text of their arms.
+
+    Parameters
+    ----------
+    logs, experiments : Logs
+    arms : Arms
+        Of the experiments.
+    """
+    texts = experiments.texts
+    story_of = {texts[row]: story for row, story in zip(arms.rows, arms.story, strict=True)}
+    story = np.array([story_of.get(text, -1) for text in logs.texts], dtype=np.int64)
+    group = experiments.roles.group
+    twice = np.zeros(len(logs), dtype=bool)
+    if group is not None and group in logs.data.column_names:
+        tested = set(zip(experiments.data[group].to_pylist(), texts, strict=True))
+        here = zip(logs.data[group].to_pylist(), logs.texts, strict=True)
+        twice = np.array([row in tested for row in here])
+    return SharedRows(~twice, story)
 
 
 def _summarise(logs: Logs, arm: NDArray[np.int64], weight: Array) -> tuple[Array, Array, bool]:
