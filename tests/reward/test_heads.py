@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from causalign.errors import ArtifactError, SettingsError
+from causalign.errors import ArtifactError, InputError, SettingsError
 from causalign.lm import load_encoder
 from causalign.reward import LinearHead, RewardModel
 from causalign.reward.heads import HEADS, ClassHead, NetworkHead, build_head
@@ -106,3 +106,33 @@ def test_altered_words_are_refused(tmp_path):
     path.unlink()
     with pytest.raises(ArtifactError):
         RewardModel.load(tmp_path)
+
+
+def test_the_factor_of_a_covariance_is_saved_and_older_folders_have_none(tmp_path):
+    factor = random.normal(size=(2049, 3))
+    head = LinearHead(EXAMPLES["linear"].coefficients, 0.25, factor)
+    saved = RewardModel("hashing", head, encoder=load_encoder("hashing"))
+    before = RewardModel("hashing", EXAMPLES["linear"], encoder=load_encoder("hashing"))
+    loaded = RewardModel.load(saved.save(tmp_path / "new"))
+    F = loaded.covariance_factor(TEXTS)
+    vectors = load_encoder("hashing").encode(TEXTS)
+    L = factor.astype(np.float32).astype(np.float64)
+    np.testing.assert_allclose(F @ F.T, (L[0] + vectors @ L[1:]) @ (L[0] + vectors @ L[1:]).T)
+    np.testing.assert_allclose(loaded.standard_error(TEXTS), np.sqrt(np.diag(F @ F.T)))
+    assert "covariance_factor" not in before.head.tensors()  # as all folders were once
+    old = RewardModel.load(before.save(tmp_path / "old"))
+    assert (old(TEXTS) == loaded(TEXTS)).all()
+    assert not old.has_covariance
+    with pytest.raises(SettingsError, match="Fit 'ridge', 'pairwise', 'within-tests' or 'pooled'"):
+        old.covariance_factor(TEXTS)
+    by_network = RewardModel("hashing", EXAMPLES["network"], settings={"method": "perceptron"})
+    with pytest.raises(SettingsError, match="fitted by 'perceptron', does not tell how uncertain"):
+        by_network.standard_error(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "factor", [np.zeros((2048, 3)), np.zeros(2049), np.full((2049, 1), np.nan)]
+)
+def test_a_factor_that_does_not_fit_is_refused(factor):
+    with pytest.raises(InputError, match="factor of the covariance must be"):
+        LinearHead(np.zeros(2048), 0.0, factor)

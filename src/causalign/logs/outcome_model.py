@@ -29,6 +29,9 @@ class CrossFitted:
         Model k was fitted on the rows with ``fold != k``.
     fold : (n,) integers
         Which model did not see a row.
+    whole : UncertainReward, optional
+        A model of the same kind, fitted on all rows. The mean of the K models has its error, as
+        near as matters: each of them saw all rows but one fold.
 
     Raises
     ------
@@ -38,6 +41,7 @@ class CrossFitted:
 
     models: tuple[OutcomeModel, ...]
     fold: NDArray[np.int64]
+    whole: "UncertainReward | None" = None
 
     def __post_init__(self) -> None:
         if set(np.unique(self.fold)) - set(range(len(self.models))):
@@ -93,6 +97,24 @@ class CrossFitted:
                 texts = [completions[row] for row in rows]
                 predictions[rows] = predict_outcome(model, texts, asked)
         return predictions
+
+
+@runtime_checkable
+class UncertainReward(Protocol):
+    """An outcome model that tells how uncertain its predictions are: a linear reward model."""
+
+    def __call__(self, completions: Texts, prompts: Texts | None = None) -> ArrayLike:
+        """Predict the outcomes ``(m,)`` of texts."""
+        ...
+
+    def covariance_factor(
+        self, completions: Texts, prompts: Texts | None = None
+    ) -> NDArray[np.float64]:
+        """Return F ``(m, k)``, ``F_i'F_j`` the covariance of the predictions of two texts.
+
+        Raises ``SettingsError`` for a model that has none.
+        """
+        ...
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtr, softmax
 
-from causalign.errors import ArtifactError, InputError, nearest
+from causalign.errors import ArtifactError, InputError, SettingsError, nearest
 from causalign.results import file_stem
 
 Array = NDArray[np.float64]
@@ -61,15 +61,18 @@ class LinearHead:
         One for each component of a vector, in units of the outcome.
     intercept : float
         The reward of the vector 0.
+    factor : (d + 1, k) array, optional
+        L, ``L L'`` the mean squared error of ``(intercept, coefficients)``; kept as float32.
 
     Raises
     ------
     InputError
-        If a number is not finite, or the coefficients are no vector.
+        If a number is not finite, or shapes do not fit.
     """
 
     coefficients: Array
     intercept: float = 0.0
+    factor: NDArray[np.float32] | None = None
 
     kind: ClassVar[str] = "linear"
 
@@ -78,6 +81,16 @@ class LinearHead:
             raise InputError("A linear head needs (d,) finite coefficients.")
         if not np.isfinite(self.intercept):
             raise InputError("A linear head needs a finite intercept.")
+        if self.factor is None:
+            return
+        factor = np.asarray(self.factor, dtype=np.float32)
+        rows = len(self.coefficients) + 1
+        if factor.ndim != 2 or len(factor) != rows or not np.isfinite(factor).all():
+            raise InputError(
+                f"The factor of the covariance must be ({rows}, k) finite numbers, a row for the "
+                f"intercept and one for each coefficient; its shape is {factor.shape}."
+            )
+        object.__setattr__(self, "factor", factor)
 
     @property
     def dimension(self) -> int:
@@ -91,19 +104,32 @@ class LinearHead:
 
     def tensors(self) -> Tensors:
         """Return the arrays that define the head, by name."""
-        return {"coefficients": self.coefficients, "intercept": np.array([self.intercept])}
+        named = {"coefficients": self.coefficients, "intercept": np.array([self.intercept])}
+        return named if self.factor is None else named | {"covariance_factor": self.factor}
 
     @classmethod
     def from_tensors(cls, settings: Settings, tensors: Tensors) -> "LinearHead":
         """Build a head from what :meth:`tensors` and ``settings`` returned."""
         del settings  # there are none
         coefficients = np.asarray(tensors["coefficients"], dtype=np.float64)
-        return cls(coefficients, float(tensors["intercept"][0]))
+        # Heads that were saved before covariances were have none.
+        return cls(coefficients, float(tensors["intercept"][0]), tensors.get("covariance_factor"))
 
     def __call__(self, features: ArrayLike) -> Array:
         """Return the scores ``(n,)`` of features ``(n, d)``, in the units of the outcome."""
         X = _check_features(features, self.dimension)
         return np.asarray(X @ self.coefficients + self.intercept)
+
+    def covariance_factor(self, features: ArrayLike) -> Array:
+        """Return ``F = (1, X) L`` ``(n, k)``: ``F_i'F_j`` is the covariance of two scores.
+
+        Raises ``SettingsError`` where the fit told none.
+        """
+        if self.factor is None:
+            raise SettingsError("This head does not tell how uncertain its coefficients are.")
+        X = _check_features(features, self.dimension)
+        level, slopes = np.split(self.factor.astype(np.float64), [1])
+        return np.asarray(level + X @ slopes)
 
 
 def gelu(x: Array) -> Array:

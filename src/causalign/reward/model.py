@@ -16,13 +16,11 @@ from causalign import config
 from causalign.errors import InputError, SettingsError
 from causalign.figures import Drawing
 from causalign.files import to_json
-from causalign.lm.cache import EmbeddingCache
-from causalign.lm.embeddings import Embeddings, embed
+from causalign.lm.embeddings import Embeddings
 from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import CrossFitted, Logs, Roles
-from causalign.logs.table import join_prompts
 from causalign.results import Finding, Result, Section, card
 from causalign.reward import CHOICES, METHODS
 from causalign.reward.estimates import LanguageModelFit, LinearHeadFit, NetworkFit
@@ -30,7 +28,7 @@ from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.findings import texts_read_whole
 from causalign.reward.from_logs import unit_codes
 from causalign.reward.heads import ObjectiveHeads, Settings
-from causalign.reward.saved_model import SavedModel
+from causalign.reward.text_scorer import TextScorer
 from causalign.stats.folds import group_folds
 
 Texts = Sequence[str]
@@ -83,7 +81,7 @@ class RewardMethod(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class RewardModel(SavedModel):
+class RewardModel(TextScorer):
     """Score completions: ``r(prompt, completion) = head(encode(text))``.
 
     Parameters
@@ -117,38 +115,6 @@ class RewardModel(SavedModel):
     def method(self) -> RewardMethod | None:
         """The method that fitted the model, or None if that is not recorded."""
         return None if self.settings is None else choose(self.settings)
-
-    def __call__(
-        self, completions: Texts, prompts: Texts | None = None, cache: EmbeddingCache | None = None
-    ) -> NDArray[np.float64]:
-        """Return the reward ``(n,)`` of each completion, in ``units``.
-
-        Parameters
-        ----------
-        completions : n strings
-        prompts : n strings, optional
-            What each text answers; read where the model was fitted with prompts.
-        cache : EmbeddingCache, optional
-            Where vectors are kept between calls.
-
-        Raises
-        ------
-        InputError
-            If the model reads prompts and none are given, or their number differs.
-        """
-        return self.score(completions, prompts, cache)[0]
-
-    predict = __call__
-
-    def score(
-        self, completions: Texts, prompts: Texts | None = None, cache: EmbeddingCache | None = None
-    ) -> tuple[NDArray[np.float64], Embeddings]:
-        """Return the rewards ``(n,)`` and how the texts were read; see :meth:`__call__`."""
-        if self.reads_prompt and prompts is None:
-            raise InputError("This reward model reads prompts; give one for each completion.")
-        texts = join_prompts(completions, prompts if self.reads_prompt else None)
-        embeddings = embed(texts, self.load_encoder(), cache or self.cache)
-        return self.head(embeddings.vectors), embeddings
 
     def expected_outcome(
         self, completions: Texts, prompts: Texts | None = None
@@ -215,7 +181,10 @@ class RewardModel(SavedModel):
         if isinstance(encoder, PrefixedEncoder):
             encoder = encoder.encoder  # the method writes its own words in front
         given = encoder if method.reads_vectors else None
-        return cross_fit(method, logs, given, folds=folds, seed=seed, out=out)
+        fitted = cross_fit(method, logs, given, folds=folds, seed=seed, out=out)
+        return (
+            replace(fitted, whole=method.fit(logs, given).model) if self.has_covariance else fitted
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -133,17 +133,21 @@ class Pairwise(LinearMethod):
         labels, asked = _rows("groups", groups, differs), _rows("margins", margins, differs)
         if asked is not None and (np.asarray(asked, dtype=np.float64) < 0).any():
             raise InputError(NEGATIVE_MARGIN)
+        counted = _rows("weights", weights, differs)
         path = logistic_path(
             D[differs],
             folds=group_folds(
                 int(differs.sum()) if labels is None else labels, self.folds, self.seed
             ),
             penalties=self.penalties,
-            weights=_rows("weights", weights, differs),
+            weights=counted,
             margins=asked,
         )
         index = path.best if self.choose == "minimum" else path.one_standard_error
-        return _fit_of_path(D, differs, path, index)
+        factor = path.covariance_factor(
+            D[differs], index, weights=counted, margins=asked, groups=labels
+        )
+        return _fit_of_path(D, differs, path, index, factor)
 
 
 def _rows(
@@ -158,7 +162,11 @@ def _rows(
 
 
 def _fit_of_path(
-    D: NDArray[np.float64], differs: NDArray[np.bool_], path: LogisticPath, index: int
+    D: NDArray[np.float64],
+    differs: NDArray[np.bool_],
+    path: LogisticPath,
+    index: int,
+    factor: NDArray[np.float64],
 ) -> LinearHeadFit:
     held_out = np.zeros(len(D))
     best = index == path.best
@@ -166,7 +174,7 @@ def _fit_of_path(
     numbers = path_numbers(path, index)
     return LinearHeadFit(
         method=Pairwise.name,
-        head=LinearHead(path.coefficients[index]),
+        head=LinearHead(path.coefficients[index], factor=factor.astype(np.float32)),
         penalty=numbers["penalty"],
         path=path_table(path, index),
         error_name="negative log-likelihood",

@@ -194,9 +194,12 @@ class Pooled(LinearMethod):
         path, (share, index) = pooling.path, pooling.chosen
         coefficients = path.coefficients[share, index]
         error, own = path.error[share], shared.own
+        unseen = held_out(path, tests, folds, share, index)
+        errors = tests.outcome - np.sqrt(tests.weights) * unseen
+        factor = pooling.covariance_factor(tests, log, errors, arms.story).astype(np.float32)
         return LinearHeadFit(
             method=self.name,
-            head=LinearHead(coefficients, log.intercept(coefficients)),
+            head=LinearHead(coefficients, log.intercept(coefficients), factor),
             penalty=float(path.penalties[index]),
             path=pa.table(
                 {
@@ -210,7 +213,7 @@ class Pooled(LinearMethod):
             error_name="squared error within tests",
             units=EVENT_ODDS if arms.in_odds else UNITS,
             assumption=_ASSUMPTION,
-            out_of_fold=held_out(path, tests, folds, share, index),
+            out_of_fold=unseen,
             numbers={
                 "rows": float(own.sum()),
                 "arms": float(len(arms.rows)),

@@ -109,7 +109,8 @@ class Ridge(LinearMethod):
         cut = group_folds(len(X) if groups is None else groups, self.folds, self.seed)
         path = ridge_path(X, outcome, folds=cut, penalties=self.penalties, weights=weights)
         index, ranking = _choose_penalty(path, X, outcome, self.choose, environment)
-        return _fit_of_path(X, path, index, ranking)
+        factor = path.covariance_factor(X, outcome, index, weights=weights, groups=groups)
+        return _fit_of_path(X, path, index, ranking, factor)
 
 
 def _choose_penalty(
@@ -134,7 +135,11 @@ def _choose_penalty(
 
 
 def _fit_of_path(
-    X: NDArray[np.float64], path: RidgePath, index: int, ranking: NDArray[np.float64] | None
+    X: NDArray[np.float64],
+    path: RidgePath,
+    index: int,
+    ranking: NDArray[np.float64] | None,
+    factor: NDArray[np.float64],
 ) -> LinearHeadFit:
     table = path_table(path, index)
     if ranking is not None:
@@ -142,7 +147,9 @@ def _fit_of_path(
     numbers = path_numbers(path, index)
     return LinearHeadFit(
         method=Ridge.name,
-        head=LinearHead(path.coefficients[index], float(path.intercepts[index])),
+        head=LinearHead(
+            path.coefficients[index], float(path.intercepts[index]), factor.astype(np.float32)
+        ),
         penalty=numbers["penalty"],
         path=table,
         error_name="mean squared error",

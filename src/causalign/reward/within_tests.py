@@ -5,6 +5,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from causalign.logs import Logs
 from causalign.logs.arms import Arms, read_arms
@@ -15,6 +17,13 @@ from causalign.reward.from_logs import Vectors
 from causalign.reward.heads import LinearHead
 from causalign.reward.vector_method import LinearMethod
 from causalign.stats.folds import group_folds
+from causalign.stats.penalised_covariance import (
+    implied_prior_variance,
+    penalised_factor,
+    score_covariance,
+    with_level,
+)
+from causalign.stats.ridge_path import row_space
 from causalign.stats.within_groups import (
     Deviations,
     WithinPath,
@@ -22,6 +31,8 @@ from causalign.stats.within_groups import (
     penalties_for,
     within_path,
 )
+
+Array = NDArray[np.float64]
 
 _ASSUMPTION = (
     "Texts were randomised within each test, and what a text does beside its test's level is "
@@ -96,6 +107,8 @@ class WithinTests(LinearMethod):
         index = best if self.choose == "minimum" else int(near.max())
         coefficients = path.coefficients[0, index]
         level = arms.outcome - np.asarray(vectors[arms.rows], dtype=np.float64) @ coefficients
+        unseen = held_out(path, tests, folds, 0, index)
+        factor = _factor(arms, vectors, tests, level, unseen, penalties[[index, best]])
         table = pa.table(
             {
                 "penalty": penalties,
@@ -106,13 +119,13 @@ class WithinTests(LinearMethod):
         )
         return LinearHeadFit(
             method=self.name,
-            head=LinearHead(coefficients, float(np.average(level, weights=tests.weights))),
+            head=LinearHead(coefficients, float(np.average(level, weights=tests.weights)), factor),
             penalty=float(penalties[index]),
             path=table,
             error_name="squared error within tests",
             units=EVENT_ODDS if arms.in_odds else UNITS,
             assumption=_ASSUMPTION,
-            out_of_fold=held_out(path, tests, folds, 0, index),
+            out_of_fold=unseen,
             numbers={
                 "arms": float(len(arms.rows)),
                 "tests": float(arms.test.max() + 1),
@@ -130,6 +143,34 @@ class WithinTests(LinearMethod):
                 no_signal(1 - float(error[best]), "the share of variance within tests explained"),
             ),
         )
+
+
+def _factor(
+    arms: Arms,
+    vectors: Vectors,
+    tests: Deviations,
+    level: Array,
+    unseen: Array,
+    penalties: Array,
+) -> NDArray[np.float32]:
+    """Return L ``(d + 1, d + 1)`` at the first penalty, of which the second predicts best.
+
+    Stories are independent, and levels of slopes within tests.
+    """
+    root, basis = np.sqrt(tests.weights), row_space(tests.features)
+    Z = tests.features if basis is None else tests.features @ basis
+    off = root * (level - np.average(level, weights=tests.weights))
+    gram = Z.T @ Z
+    meat = score_covariance(Z, tests.outcome - root * unseen, arms.story)
+    prior = implied_prior_variance(gram, meat, float(penalties[1]))
+    inner = penalised_factor(
+        block_diag(tests.weights.sum(), gram),
+        block_diag(score_covariance(root[:, None], off, arms.story), meat),
+        np.r_[0.0, np.full(len(gram), penalties[0])],
+        prior,
+    )
+    centre = np.average(vectors[arms.rows], axis=0, weights=tests.weights)
+    return with_level(inner, centre, basis, prior).astype(np.float32)
 
 
 def held_out(

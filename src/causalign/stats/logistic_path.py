@@ -4,11 +4,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh
+from scipy.linalg import block_diag, eigh
 from scipy.special import expit
 
 from causalign.errors import InputError, NotIdentified
 from causalign.stats.folds import check_folds
+from causalign.stats.penalised_covariance import (
+    implied_prior_variance,
+    penalised_factor,
+    score_covariance,
+    with_level,
+)
 from causalign.stats.penalties import PenaltyPath, check_penalties, choose_penalty, penalty_grid
 from causalign.stats.ridge_path import row_space
 
@@ -37,6 +43,41 @@ class LogisticPath(PenaltyPath):
         return _held_out(
             np.asarray(differences, dtype=np.float64), self.folds, self.fold_coefficients[:, index]
         )
+
+    def covariance_factor(
+        self,
+        differences: ArrayLike,
+        index: int,
+        *,
+        weights: ArrayLike | None = None,
+        margins: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Array:
+        """Return L ``(d + 1, k)``, ``L L'`` the mean squared error of coefficients, by Laplace.
+
+        The first side is the preferred one. The intercept, which comes first, is 0 by definition.
+        See `causalign.stats.penalised_covariance.penalised_factor`, A the curvature of the
+        likelihood at the fit.
+
+        Parameters
+        ----------
+        differences, weights, margins
+            Those of the fit.
+        index : int
+            Of the penalty.
+        groups : (n,) labels, optional
+            Pairs that are not independent.
+        """
+        data = _check_arrays(differences, None, weights, margins)
+        basis = row_space(data.Z)
+        Z = data.Z if basis is None else data.Z @ basis
+        p = expit(data.Z @ self.coefficients[index] - data.margins)
+        surprise = 1 - expit(self.out_of_fold_at(data.Z, index) - data.margins)
+        curvature = (Z * (data.weights * p * (1 - p))[:, None]).T @ Z
+        meat = score_covariance(Z * data.weights[:, None], surprise, groups)
+        prior = implied_prior_variance(curvature, meat, float(self.penalties[self.best]))
+        inner = penalised_factor(curvature, meat, float(self.penalties[index]), prior)
+        return with_level(block_diag(0.0, inner), np.zeros(data.Z.shape[1]), basis, prior)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,10 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import block_diag, cho_factor, cho_solve
 from scipy.stats import chi2
 
 from causalign.stats.folds import group_folds
+from causalign.stats.penalised_covariance import (
+    implied_prior_variance,
+    penalised_factor,
+    score_covariance,
+    with_level,
+)
 from causalign.stats.ridge_path import ridge_path
 from causalign.stats.within_groups import (
     Deviations,
@@ -43,6 +49,10 @@ class WeighedLog:
         The λ that predicts unseen rows best, in these units.
     mean_features : (d,) array
     mean_outcome : float
+    errors : (m,) array
+        Of fits that did not see the row, in these units.
+    units : (m,) integers
+        Rows that are not independent share one.
     """
 
     deviations: Deviations
@@ -50,6 +60,8 @@ class WeighedLog:
     penalty: float
     mean_features: Array
     mean_outcome: float
+    errors: Array
+    units: NDArray[np.int64]
 
     def intercept(self, coefficients: Array) -> float:
         """Return the a of ``y = a + x'b`` that fits the mean of the log."""
@@ -63,6 +75,37 @@ class Pooling:
     path: WithinPath
     chosen: tuple[int, int]
     agreement: "Agreement"
+
+    def covariance_factor(
+        self, tests: Deviations, log: WeighedLog, errors: ArrayLike, groups: ArrayLike
+    ) -> Array:
+        """Return L ``(d + 1, d + 1)``, ``L L'`` the mean squared error of a and b as chosen.
+
+        Of ``ρ`` below 1 the log's rows count as if their noise were ``1/ρ`` times as large. See
+        `causalign.stats.penalised_covariance.penalised_factor`.
+
+        Parameters
+        ----------
+        tests : Deviations
+        log : WeighedLog
+        errors : (n,) array
+            Of the tests, by fits that did not see them, over the standard deviation of their noise.
+        groups : (n,) labels
+            Tests that are not independent share one.
+        """
+        share, rows = self.path.shares[self.chosen[0]], log.deviations
+        penalty = self.path.penalties[self.chosen[1]]
+        of_log = np.column_stack([np.sqrt(rows.weights), np.sqrt(share) * rows.features])
+        meat = score_covariance(of_log, log.errors, log.units)
+        meat[1:, 1:] += score_covariance(tests.features, errors, groups)
+        gram = tests.products()[0] + share * rows.products()[0]
+        inner = penalised_factor(
+            block_diag(rows.weights.sum(), gram),
+            meat,
+            np.r_[0.0, np.full(len(gram), penalty)],
+            implied_prior_variance(gram, meat[1:, 1:], penalty),
+        )
+        return with_level(inner, log.mean_features)
 
 
 def weigh_log(
@@ -107,6 +150,8 @@ def weigh_log(
         float(path.penalties[path.best]) / noise,
         np.average(X, axis=0, weights=w),
         float(np.average(y, weights=w)),
+        np.sqrt(w[positive] / noise) * (y - path.out_of_fold)[positive],
+        np.asarray(units)[positive],
     )
 
 

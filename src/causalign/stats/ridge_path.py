@@ -4,10 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh, qr
+from scipy.linalg import block_diag, eigh, qr
 
 from causalign.errors import InputError, NotIdentified
 from causalign.stats.folds import check_folds
+from causalign.stats.penalised_covariance import (
+    implied_prior_variance,
+    penalised_factor,
+    score_covariance,
+    with_level,
+)
 from causalign.stats.penalties import PenaltyPath, check_penalties, choose_penalty, penalty_grid
 
 Array = NDArray[np.float64]
@@ -21,11 +27,14 @@ class RidgePath(PenaltyPath):
     ``out_of_fold`` ``(n,)``; with ``m`` outcomes ``(L, d, m)``, ``(L, m)``, ``(n, m)``.
     ``cv_error`` is the mean squared error of rows that the fit did not see, in squared units of
     the outcome (averaged over outcomes); ``null_error`` that of predicting the training mean.
-    ``best`` minimises ``cv_error``; ``out_of_fold`` holds the predictions at ``best``.
+    ``best`` minimises ``cv_error``; ``out_of_fold`` holds the predictions at ``best``. ``gram`` is
+    the weighted product of the features about their mean, in the coordinates of ``origin``.
     """
 
     intercepts: Array
     fold_intercepts: Array
+    origin: "Origin"
+    gram: Array
 
     def out_of_fold_at(self, features: ArrayLike, index: int) -> Array:
         """Return out-of-fold predictions at penalty ``index``, for the rows of the fit."""
@@ -35,6 +44,43 @@ class RidgePath(PenaltyPath):
             self.fold_coefficients[:, index],
             self.fold_intercepts[:, index],
         )
+
+    def covariance_factor(
+        self,
+        features: ArrayLike,
+        outcome: ArrayLike,
+        index: int,
+        *,
+        weights: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Array:
+        """Return L ``(d + 1, k)``, ``L L'`` the mean squared error of intercept and coefficients.
+
+        Noise is that of rows which the fit at penalty ``index`` did not see, summed within groups;
+        what was shrunk away is judged by the penalty that predicts best. See
+        `causalign.stats.penalised_covariance.penalised_factor`.
+
+        Parameters
+        ----------
+        features, outcome, weights
+            Those of the fit; one outcome.
+        index : int
+            Of the penalty.
+        groups : (n,) labels, optional
+            Rows that are not independent.
+        """
+        X, Y, w, _ = _check_arrays(features, outcome, weights)
+        centred, basis = X - self.origin.mean_x, self.origin.basis
+        Z = centred if basis is None else centred @ basis
+        errors = Y[:, 0] - self.out_of_fold_at(X, index)
+        design = w[:, None] * np.column_stack([np.ones(len(Z)), Z])
+        gram = block_diag(w.sum(), self.gram)
+        penalty = np.r_[0.0, np.full(Z.shape[1], self.penalties[index])]
+        meat = score_covariance(design, errors, groups)
+        best = float(self.penalties[self.best])
+        prior = implied_prior_variance(self.gram, meat[1:, 1:], best)
+        inner = penalised_factor(gram, meat, penalty, prior)
+        return with_level(inner, self.origin.mean_x, basis, prior)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +137,7 @@ def ridge_path(
     if total.gram.diagonal().max() <= 1e-20 * w.sum() * np.square(mean_x).max():
         raise NotIdentified("The features do not vary, so no coefficient can be estimated.")
     grid = _grid(total.gram) if penalties is None else check_penalties(penalties)
-    back = _Origin(basis, mean_x, mean_y, single)
+    back = Origin(basis, mean_x, mean_y, single)
     return _validated(Z, Y, w, member, total, grid, back)
 
 
@@ -102,7 +148,7 @@ def _validated(
     member: NDArray[np.int64],
     total: _Moments,
     grid: Array,
-    back: "_Origin",
+    back: "Origin",
 ) -> RidgePath:
     """Fit all rows and all but each fold, and choose a penalty."""
     coefficients, intercepts = _solve(total, grid)
@@ -129,11 +175,13 @@ def _validated(
         member,
         intercepts,
         fold_intercepts,
+        back,
+        total.gram,
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Origin:
+class Origin:
     """Undo the centring and the rotation that the arithmetic was done in."""
 
     basis: Array | None
@@ -149,6 +197,7 @@ class _Origin:
         return self.squeeze(coefficients), self.squeeze(intercepts + self.mean_y - shift)
 
     def squeeze(self, values: Array) -> Array:
+        """Return the values of a single outcome without its axis."""
         return values[..., 0] if self.single else values
 
 
