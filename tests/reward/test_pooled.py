@@ -49,7 +49,7 @@ def test_a_log_that_is_right_is_kept_and_passes():
     passed = 0
     for seed in range(6):
         fit = three(seed, tests=60, bias=0)[1]
-        assert fit.numbers["share_of_log"] == 1
+        assert fit.numbers["share_of_log"] > 0.95
         assert fit.numbers["slope_of_tests_on_log"] == pytest.approx(1, abs=0.35)
         passed += verdict(fit, "RM109") is Verdict.PASS
     assert passed >= 5

@@ -1,4 +1,6 @@
-"""A log beside tests: what was chosen, and whether the two agree."""
+"""A log beside tests: how far it is believed, how sure the result is, and whether both agree."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,26 +26,52 @@ def test_a_log_is_weighed_by_its_error_in_unseen_rows(tests_of):
     assert log.mean_features == pytest.approx(L[1000:].mean(axis=0))
 
 
-def test_few_tests_keep_the_choice_of_the_log_and_many_leave_out_one_that_misleads(tests_of):
+def test_tests_decide_how_far_a_log_is_believed(tests_of):
     X, z, v, group, b = tests_of(groups=200)
     tests, folds = deviate(X, z, group, 1 / (v + 0.05)), group_folds(group, 5, 0)
-    few = group < 40
-    for right, rows, share in ((b, slice(None), 1.0), (-b, slice(None), 0.0), (-b, few, 1.0)):
-        some = tests if isinstance(rows, slice) else tests.take(rows)
-        log, _ = weighed(right)
-        pooling = pool(some, folds[rows], log)
-        assert pooling.path.shares[pooling.chosen[0]] == share
+    for slope, probable in ((1, True), (0.5, True), (-1, False)):  # a log may exaggerate
+        log, _ = weighed(b / slope)
+        pooling = pool(tests, folds, log)
+        assert pooling.weights.sum() == pytest.approx(1)
+        assert (pooling.share_of_log > 0.5) is probable
+        assert (pooling.share_of_log < 0.01) is not probable
+    two = group < 2
+    few = pool(tests.take(two), group[two], log)
+    assert few.weights[few.trusted] > 0.5  # they cannot tell
 
 
-def test_the_default_is_ridge_on_both_with_the_penalty_of_the_log(tests_of):
+def test_a_log_that_is_believed_is_ridge_on_both(tests_of):
     X, z, v, group, b = tests_of(groups=30)
     tests, folds = deviate(X, z, group, 1 / (v + 0.05)), group_folds(group, 5, 0)
     log, _ = weighed(b)
     pooling = pool(tests, folds, log)
     both = np.vstack([tests.features, log.deviations.features])
     target = np.concatenate([tests.outcome, log.deviations.outcome])
-    expected = Ridge(log.penalty, fit_intercept=False).fit(both, target).coef_
-    assert pooling.path.coefficients[pooling.chosen] == pytest.approx(expected)
+    penalty = pooling.path.penalties[pooling.trusted[1]]
+    expected = Ridge(penalty, fit_intercept=False).fit(both, target).coef_
+    assert pooling.path.coefficients[pooling.trusted] == pytest.approx(expected)
+    assert pooling.coefficients == pytest.approx(expected, abs=0.02)
+
+
+def test_the_covariance_counts_every_fit_and_the_choice_among_them(tests_of):
+    X, z, v, group, b = tests_of(groups=30)
+    tests, folds = deviate(X, z, group, 1 / (v + 0.05)), group_folds(group, 5, 0)
+    log, _ = weighed(b)
+    pooling = pool(tests, folds, log)
+    errors, other = tests.outcome - pooling.predict_unseen(tests, folds), (0, 3)
+
+    def covariance(weights):
+        filled = np.zeros_like(pooling.weights)
+        for place, weight in weights.items():
+            filled[place] = weight
+        factor = replace(pooling, weights=filled).covariance_factor(tests, log, errors, group)
+        return factor @ factor.T
+
+    apart = pooling.path.coefficients[pooling.trusted] - pooling.path.coefficients[other]
+    apart = np.r_[-log.mean_features @ apart, apart]
+    V = (covariance({pooling.trusted: 1}) + covariance({other: 1})) / 2
+    both = covariance({pooling.trusted: 0.5, other: 0.5})
+    assert both == pytest.approx(V + np.outer(apart, apart) / 4)
 
 
 def test_agreement_is_rejected_as_often_as_promised_and_contradiction_always(tests_of):

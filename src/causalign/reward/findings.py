@@ -21,6 +21,7 @@ RELEVANT_SHARE = 0.01
 RELEVANT_LOSS = 0.05
 RELEVANT_OVERLAP = 0.9
 FEW_PAIRS = 30
+IRRELEVANT = 0.05
 
 
 def penalty_at_edge(
@@ -149,8 +150,8 @@ def tests_suffice(tests: int, few: int) -> Finding:
         explanation = f"{tests:,} tests can say whether the log misleads."
         return Finding("RM108", title, Verdict.PASS, explanation, numbers)
     explanation = (
-        f"There are {tests} tests, fewer than {few}: they add to the log but cannot say whether it "
-        "misleads. Test what the audit calls spurious first."
+        f"There are {tests} tests, fewer than {few}: they add to the log but can hardly say "
+        "whether it misleads. Test what the audit calls spurious first."
     )
     return Finding("RM108", title, Verdict.WARN, explanation, numbers)
 
@@ -169,21 +170,23 @@ def log_agrees(agreement: Agreement, share: float) -> Finding:
         f"Where the log predicts a difference of 1, the tests found {slope:.2f} "
         f"({slope - 1.96 * error:.2f} to {slope + 1.96 * error:.2f})"
     )
-    if slope + 1.96 * error < 0 or share == 0:
+    believed = f"by what the tests found, it entered with weight {share:.2g}"
+    if slope + 1.96 * error < 0 or share < IRRELEVANT:
         explanation = (
-            f"{comparison}: the log misleads about what texts do, and "
-            + ("was left out." if share == 0 else "should not be used.")
-            + " Look for a confounder that was not declared."
+            f"{comparison}: the log misleads about what texts do; {believed}. Look for a "
+            "confounder that was not declared."
         )
         return Finding("RM109", title, Verdict.FAIL, explanation, numbers)
     if agreement.p_value < SIGNIFICANCE:
         explanation = (
             f"{comparison}, and they differ from its predictions by more than noise (p = "
-            f"{agreement.p_value:.2g}). The log entered with weight {share:g}; believe its order "
-            "of texts rather than its sizes."
+            f"{agreement.p_value:.2g}); {believed}. Believe its order of texts rather than its "
+            "sizes."
         )
         return Finding("RM109", title, Verdict.WARN, explanation, numbers)
-    explanation = f"{comparison}; beyond that they do not differ by more than noise."
+    explanation = (
+        f"{comparison}; beyond that they do not differ by more than noise, and {believed}."
+    )
     return Finding("RM109", title, Verdict.PASS, explanation, numbers)
 
 

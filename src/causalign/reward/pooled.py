@@ -27,15 +27,19 @@ from causalign.reward.heads import LinearHead
 from causalign.reward.model import RewardFit
 from causalign.reward.ridge import Ridge
 from causalign.reward.vector_method import LinearMethod
-from causalign.reward.within_tests import UNITS, held_out
+from causalign.reward.within_tests import UNITS
 from causalign.stats.folds import group_folds
-from causalign.stats.pooling import FEW_TESTS, Pooling, WeighedLog, pool, weigh_log
+from causalign.stats.pooling import Pooling, WeighedLog, pool, weigh_log
 from causalign.stats.within_groups import Deviations, deviate_arms
 
 _ASSUMPTION = (
-    "Texts of the experiments were randomised within their test; the log was deconfounded. Where "
-    "the two differ by more than noise, unseen tests decide how much the log may say."
+    "Texts of the experiments were randomised within their test; the log was deconfounded. How "
+    "probable it makes what the tests found decides how much it may say."
 )
+
+
+# Fewer may be met by chance, whatever the log says.
+FEW_TESTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,10 @@ class Pooled(LinearMethod):
         min_b Σ_tests (z̃ - x̃'b)²/(v + τ²) + ρ Σ_log (y - a - x'b)²/σ² + λ‖b‖²
 
     z̃ and x̃ are deviations from the test's mean, so that a test's level is absorbed; y is the
-    deconfounded outcome of the log on the same scale. With ρ = 1 and the λ that predicts unseen
-    rows of the log best, both are weighed by their information. Another (ρ, λ) is taken only if
-    its predictions of unseen tests, whatever their scale, correlate better by 3 standard errors:
-    with few tests the log's choice stays, with many a log that misleads is left out (ρ = 0).
+    deconfounded outcome of the log on the same scale. With ρ = 1 both are weighed by their
+    information. The reward is a mean of fits over a grid of ρ and λ, weighted by how probable each
+    makes what the tests found; before the tests, the log in full has 0.9 of the weight. So few
+    tests change a log little, and one that misleads is left out as soon as they can tell.
 
     Assumption: texts of the experiments were randomised within the role ``group``; the log is
     unconfounded given what was adjusted for, or the tests are many enough to tell.
@@ -71,7 +75,7 @@ class Pooled(LinearMethod):
     References
     ----------
     Rosenman, Basse, Owen and Baiocchi, arXiv 2002.06708; Kallus, Puli and Shalit (2018),
-    arXiv 1810.11646.
+    arXiv 1810.11646; Ibrahim and Chen (2000), Statistical Science 15.
     """
 
     choose: Literal["minimum"] = "minimum"
@@ -191,42 +195,41 @@ class Pooled(LinearMethod):
         shared: SharedRows,
     ) -> LinearHeadFit:
         """Return the fit that was chosen, and what tests and log say of each other."""
-        path, (share, index) = pooling.path, pooling.chosen
-        coefficients = path.coefficients[share, index]
-        error, own = path.error[share], shared.own
-        unseen = held_out(path, tests, folds, share, index)
-        errors = tests.outcome - np.sqrt(tests.weights) * unseen
-        factor = pooling.covariance_factor(tests, log, errors, arms.story).astype(np.float32)
+        path, index = pooling.path, pooling.trusted[1]
+        predicted = pooling.predict_unseen(tests, folds)
+        factor = pooling.covariance_factor(tests, log, tests.outcome - predicted, arms.story)
+        coefficients, own = pooling.coefficients, shared.own
+        numbers = _count(pooling, tests, predicted)
         return LinearHeadFit(
             method=self.name,
-            head=LinearHead(coefficients, log.intercept(coefficients), factor),
+            head=LinearHead(coefficients, log.intercept(coefficients), factor.astype(np.float32)),
             penalty=float(path.penalties[index]),
             path=pa.table(
                 {
                     "penalty": path.penalties,
-                    "cv_error": error,
-                    "cv_standard_error": path.fold_spread(folds, tests.group)[share],
+                    "cv_error": path.error[-1],
+                    "cv_standard_error": path.fold_spread(folds, tests.group)[-1],
                     "chosen": np.arange(len(path.penalties)) == index,
-                    "cv_correlation": path.correlation[share],
+                    "cv_correlation": path.correlation[-1],
                 }
             ),
             error_name="squared error within tests",
             units=EVENT_ODDS if arms.in_odds else UNITS,
             assumption=_ASSUMPTION,
-            out_of_fold=unseen,
+            out_of_fold=predicted / np.sqrt(tests.weights),
             numbers={
                 "rows": float(own.sum()),
                 "arms": float(len(arms.rows)),
                 "tests": float(arms.test.max() + 1),
                 "features": float(len(coefficients)),
-                **_count(pooling),
+                **numbers,
                 "between_variance": between,
             },
             findings=(
                 penalty_at_edge(path.penalties, index),
-                no_signal(1 - float(error[index]), "the share of variance within tests explained"),
+                no_signal(numbers["cv_r2"], "the share of variance within tests explained"),
                 tests_suffice(len(path.null), FEW_TESTS),
-                log_agrees(pooling.agreement, float(path.shares[share])),
+                log_agrees(pooling.agreement, pooling.share_of_log),
                 tests_share_texts(int((shared.story >= 0).sum()), int((~own).sum()), len(own)),
             ),
         )
@@ -239,17 +242,19 @@ def _fold_of_rows(shared: SharedRows, arms: Arms, folds: np.ndarray) -> np.ndarr
     return of_story[shared.story]
 
 
-def _count(pooling: Pooling) -> dict[str, float]:
-    """Return what was chosen, how well it met unseen tests, and how far they follow the log."""
-    path, (share, index) = pooling.path, pooling.chosen
-    error = path.error[share]
+def _count(pooling: Pooling, tests: Deviations, predicted: np.ndarray) -> dict[str, float]:
+    """Return how far the log was believed, and how well the reward met unseen tests."""
+    path, index = pooling.path, pooling.trusted[1]
+    square = max(float(tests.outcome @ tests.outcome), float(np.finfo(float).tiny))
+    error = float(((tests.outcome - predicted) ** 2).sum()) / square
+    length = max(float(predicted @ predicted), float(np.finfo(float).tiny))
     return {
         "penalty": float(path.penalties[index]),
-        "best_penalty": float(path.penalties[int(error.argmin())]),
-        "share_of_log": float(path.shares[share]),
-        "cv_error": float(error[index]),
-        "cv_r2": 1 - float(error[index]),
-        "cv_correlation": float(path.correlation[share, index]),
+        "best_penalty": float(path.penalties[int(path.error[-1].argmin())]),
+        "share_of_log": pooling.share_of_log,
+        "cv_error": error,
+        "cv_r2": 1 - error,
+        "cv_correlation": float(predicted @ tests.outcome) / np.sqrt(square * length),
         "cv_correlation_of_tests": float(path.correlation[0].max()),
         "slope_of_tests_on_log": pooling.agreement.slope,
         "slope_standard_error": pooling.agreement.standard_error,

@@ -269,7 +269,7 @@ def within_path(
     ----------
     Rosenman, Basse, Owen and Baiocchi, arXiv 2002.06708.
     """
-    basis = _shared_span(tests, log)
+    basis = span_rows(tests, log)
     if basis is not None:
         turned = None if log is None else replace(log, features=log.features @ basis)
         small = within_path(
@@ -311,7 +311,7 @@ def within_path(
     return WithinPath(rho, lam, coefficients, fitted, cross_z, square, null)
 
 
-def _shared_span(tests: Deviations, log: Deviations | None) -> Array | None:
+def span_rows(tests: Deviations, log: Deviations | None) -> Array | None:
     """Return a basis of the rows' span where there are fewer rows than columns, else None."""
     parts = [tests.features] if log is None else [tests.features, log.features]
     rows = sum(len(part) for part in parts)
