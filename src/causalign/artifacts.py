@@ -289,7 +289,7 @@ def stages(run: Path) -> list[Path]:
     """Return the finished stage folders of a run, in their order."""
     folders = [p for p in run.iterdir() if re.match(r"\d+-", p.name)]
     finished = [p for p in folders if (p / "result.json").exists()]
-    return sorted(finished, key=lambda p: int(p.name.split("-")[0]))
+    return sorted(finished, key=lambda p: (int(p.name.split("-")[0]), p.name))
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -82,6 +83,42 @@ def test_experiments_reach_the_reward_by_every_door_and_change_it(doors, tmp_pat
     for folder in (tmp_path / "cli", run / "3-reward" / "naive"):
         np.testing.assert_array_equal(predictions(folder)[0], expected)
     assert not np.allclose(ca.reward.Pooled().fit(train, doors.encoder).predict(TEXTS), expected)
+
+
+def test_what_a_log_is_worth_and_how_wrong_it_is_are_the_same_by_every_door(doors, tmp_path):
+    train, _ = doors.train(BASE)
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(["mugs", "free", "rain", "sun"], 4)) for _ in range(48)]
+    tested = pa.table(
+        {
+            "text": [f"{text} {i}" for i, text in enumerate(texts)],
+            "y": [text.count("free") + random.normal(scale=0.3) for text in texts],
+            "trial": np.repeat(np.arange(16), 3),
+        }
+    )
+    place = tmp_path / "tests.parquet"
+    pq.write_table(tested, place)
+    tests = ca.Logs.of(tested, ca.Roles("text", "y", group="trial"))
+    run = doors.run_recipe(
+        BASE, reward={"method": "pooled"}, experiments={"path": str(place), "group": "trial"}
+    )
+    adjusted = ca.Logs.load(run / "2-deconfound")
+    asked = {
+        "worth": ca.evaluate.worth(adjusted, tests, doors.encoder, naive=train),
+        "bias": ca.evaluate.bias_of_log(adjusted, tests, doors.encoder),
+    }
+    logs, outcome = run / "2-deconfound" / "logs.parquet", adjusted.roles.outcome
+    options = [*doors.options({"completion": "text", "outcome": outcome}), "--experiments", place,
+               "--experiments-outcome", "y", "--group", "trial",
+               "--encoder", doors.encoder]  # fmt: skip
+    for verb, result in asked.items():
+        naive = ["--as-logged", "y"] if verb == "worth" else []
+        doors.call("evaluate", verb, logs, *options, *naive, "--out", tmp_path / verb)
+        expected = result.section().numbers
+        for folder in (tmp_path / verb, run / f"5-evaluate-{verb}"):
+            numbers = json.loads((folder / "result.json").read_text())["numbers"]
+            assert numbers == pytest.approx(expected), folder
+        assert result.section().answer in (run / "6-report" / "report.md").read_text()
 
 
 def test_permutation_weights_reach_the_reward_by_every_door_and_change_it(doors, tmp_path):

@@ -24,6 +24,7 @@ def test_rows_of_a_log_are_matched_to_tests_by_text_and_to_their_rows_by_test_an
     arms = read_arms(experiments, "this")
     table = pa.table({"text": list("acz"), "y": [1.0, 2.0, 3.0], "test": [0, 0, 9]})
     shared = match_log(Logs.of(table, Roles("text", "y")), experiments, arms)
+    assert shared.arm.tolist() == [0, -1, -1]
     assert shared.own.tolist() == [False, True, True]
     assert shared.story.tolist() == [0, 0, -1]
     apart = match_log(Logs.of(table.drop_columns("test"), Roles("text", "y")), experiments, arms)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import causalign as ca
-from causalign.cli import generations
+from causalign.cli import generations, log_and_tests
 from causalign.cli import options as given
 
 LoggingLogprob = Annotated[
@@ -55,7 +55,8 @@ Level = Annotated[float, typer.Option("--level", help="Level of the intervals.")
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="""Judge rewards on held-out pairs, compare policies by what they write or would earn.
+    help="""Judge rewards on held-out pairs, a log by experiments, and policies by what they write
+or would earn.
 
 Examples:
 
@@ -63,10 +64,14 @@ Examples:
 - `causalign evaluate generations before.parquet after.parquet --judge runs/reward/model`
 - `causalign evaluate value logs.parquet --outcome minutes --logging-logprob logged
   --target-logprob tuned`
+- `causalign evaluate worth adjusted.parquet --completion headline --outcome clicks_adjusted
+  --experiments tests.csv --group test`
 """,
 )
 
 app.command("generations")(generations.command)
+app.command("worth")(log_and_tests.worth_command)
+app.command("bias")(log_and_tests.bias_command)
 
 
 @app.command("pairs")

@@ -82,6 +82,19 @@ Encoder = Annotated[
         "model folder, or owner/name on a hub.",
     ),
 ]
+Experiments = Annotated[
+    str | None,
+    typer.Option(
+        "--experiments", metavar="FILE", help="Tests beside the log; `--group` names the column."
+    ),
+]
+ExperimentsOutcome = Annotated[
+    str | None,
+    typer.Option("--experiments-outcome", help="Their outcome; that of the log unless given."),
+]
+ExperimentsTrials = Annotated[
+    str | None, typer.Option("--experiments-trials", help="The trials their outcome counts.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Setting of the method, e.g. training.steps=100 (repeatable)."),

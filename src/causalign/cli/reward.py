@@ -48,19 +48,6 @@ In Python: `causalign.reward.RewardModel.load("runs/reward/model").predict(["a t
 Method = Annotated[
     str, typer.Option("--method", help=f"One of: {', '.join(CHOICES)}. See `reward --help`.")
 ]
-Experiments = Annotated[
-    str | None,
-    typer.Option(
-        "--experiments", metavar="FILE", help="Tests for `pooled`; `--group` names the column."
-    ),
-]
-ExperimentsOutcome = Annotated[
-    str | None,
-    typer.Option("--experiments-outcome", help="Their outcome; that of the log unless given."),
-]
-ExperimentsTrials = Annotated[
-    str | None, typer.Option("--experiments-trials", help="The trials their outcome counts.")
-]
 
 
 @app.command()
@@ -83,9 +70,9 @@ def fit(
     scale: given.ScaleOption = "identity",
     drop_incomplete: given.DropIncomplete = False,
     encoder: given.Encoder = None,
-    experiments: Experiments = None,
-    experiments_outcome: ExperimentsOutcome = None,
-    experiments_trials: ExperimentsTrials = None,
+    experiments: given.Experiments = None,
+    experiments_outcome: given.ExperimentsOutcome = None,
+    experiments_trials: given.ExperimentsTrials = None,
     strict: given.Strict = False,
 ) -> None:
     """Fit a reward on texts and their outcomes; `causalign reward --help` tells the methods.

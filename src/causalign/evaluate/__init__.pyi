@@ -17,6 +17,9 @@ from .judges import CommandJudge as CommandJudge
 from .judges import Judge as Judge
 from .judges import RewardJudge as RewardJudge
 from .kernel import KernelWeighting as KernelWeighting
+from .log_bias import BiasOfLog as BiasOfLog
+from .log_bias import bias_arrays as bias_arrays
+from .log_bias import bias_of_log as bias_of_log
 from .marker_payments import MarkerPayments as MarkerPayments
 from .marker_payments import measure_marker_payments as measure_marker_payments
 from .off_policy_estimation import METHODS as METHODS
@@ -45,3 +48,6 @@ from .value import SupportLimits as SupportLimits
 from .weighting import Clipped as Clipped
 from .weighting import ImportanceWeighting as ImportanceWeighting
 from .weighting import SelfNormalised as SelfNormalised
+from .worth_of_log import Worth as Worth
+from .worth_of_log import worth as worth
+from .worth_of_log import worth_arrays as worth_arrays

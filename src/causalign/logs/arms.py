@@ -93,18 +93,36 @@ def number_stories(test: NDArray[np.int64], text: NDArray[np.int64]) -> NDArray[
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedRows:
-    """Hold what the n rows of a log share with experiments.
+    """Hold what the n rows of a log share with m arms of experiments.
 
     Attributes
     ----------
-    own : (n,) booleans
-        Rows that are no rows of the experiments, in the same test with the same text.
+    arm : (n,) integers
+        The arm that the row is itself a part of, in the same test with the same text; -1 for none.
     story : (n,) integers
         The story of arms that show the row's text, -1 where none does.
     """
 
-    own: NDArray[np.bool_]
+    arm: NDArray[np.int64]
     story: NDArray[np.int64]
+
+    @property
+    def own(self) -> NDArray[np.bool_]:
+        """Rows that are no rows of the experiments, ``(n,)``."""
+        return np.asarray(self.arm < 0)
+
+    def folds(self, arms: Arms, cut: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the fold ``(n,)`` whose arms show a row's text, -1 for none.
+
+        Parameters
+        ----------
+        arms : Arms
+        cut : (m,) integers
+            The fold of each arm, whole stories in one; -1 for arms that are in none.
+        """
+        of_story = np.full(int(arms.story.max()) + 2, -1)  # the last is read at -1: no story
+        np.maximum.at(of_story, arms.story, cut)
+        return np.asarray(of_story[self.story])
 
 
 def match_log(logs: Logs, experiments: Logs, arms: Arms) -> SharedRows:
@@ -119,13 +137,23 @@ def match_log(logs: Logs, experiments: Logs, arms: Arms) -> SharedRows:
     texts = experiments.texts
     story_of = {texts[row]: story for row, story in zip(arms.rows, arms.story, strict=True)}
     story = np.array([story_of.get(text, -1) for text in logs.texts], dtype=np.int64)
+    arm = np.full(len(logs), -1)
     group = experiments.roles.group
-    twice = np.zeros(len(logs), dtype=bool)
     if group is not None and group in logs.data.column_names:
-        tested = set(zip(experiments.data[group].to_pylist(), texts, strict=True))
+        tests = experiments.data[group].to_pylist()
+        arm_of = {(tests[row], texts[row]): place for place, row in enumerate(arms.rows)}
         here = zip(logs.data[group].to_pylist(), logs.texts, strict=True)
-        twice = np.array([row in tested for row in here])
-    return SharedRows(~twice, story)
+        arm = np.array([arm_of.get(row, -1) for row in here], dtype=np.int64)
+    return SharedRows(arm, story)
+
+
+def require_same_scale(logs: Logs, experiments: Logs) -> None:
+    """Raise ``InputError`` for a log of rates beside experiments, which are read as log-odds."""
+    if logs.roles.trials is not None and experiments.roles.trials is not None:
+        raise InputError(
+            "The experiments are read as log-odds and the log holds rates. Put the log on the "
+            "scale 'logit' before it is deconfounded."
+        )
 
 
 def _summarise(logs: Logs, arm: NDArray[np.int64], weight: Array) -> tuple[Array, Array, bool]:

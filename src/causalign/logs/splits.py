@@ -6,6 +6,12 @@ from causalign.errors import InputError
 from causalign.logs import Logs
 
 
+def unit_codes(logs: Logs) -> np.ndarray:
+    """Return what folds keep together, ``(n,)``: clusters, else rows of the same text."""
+    clusters = logs.clusters
+    return logs.codes_of(logs.roles.completion) if clusters is None else clusters
+
+
 def draw_held_out(logs: Logs, share: float, seed: int) -> np.ndarray:
     """Draw the held-out rows: a mask ``(n,)`` of about ``share`` of the groups.
 
@@ -27,9 +33,7 @@ def draw_held_out(logs: Logs, share: float, seed: int) -> np.ndarray:
     InputError
         When one side would be empty.
     """
-    unit = logs.groups if logs.roles.group is not None else logs.clusters
-    if unit is None:
-        unit = logs.codes_of(logs.roles.completion)
+    unit = logs.groups if logs.roles.group is not None else unit_codes(logs)
     names = np.unique(unit)
     count = round(share * len(names))
     if not 0 < count < len(names):

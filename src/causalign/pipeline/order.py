@@ -152,7 +152,11 @@ def _list_stages(recipe: Recipe) -> list[_Stage]:
         tuning = (policy, start, recipe.generate)
         order.append(_Stage("4-policy", policy_stage, tuning, "3-reward"))
     # What judges the rewards does not ask which policy was tuned.
-    return [*order, _Stage("5-evaluate", stages.evaluate_stage, judge, "3-reward")]
+    order.append(_Stage("5-evaluate", stages.evaluate_stage, judge, "3-reward"))
+    if recipe.experiments is not None:
+        order.append(_Stage("5-evaluate-worth", stages.worth_stage, None, "2-deconfound"))
+        order.append(_Stage("5-evaluate-bias", stages.bias_stage, None, "2-deconfound"))
+    return order
 
 
 def _do_stage(stage: _Stage, plan: Plan, target: Path, key: str, replace: bool, say: Say) -> None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from causalign import audit, deconfound, evaluate, reward
+from causalign.errors import InputError
 from causalign.lm.cache import EmbeddingCache
 from causalign.logs import Logs
 from causalign.pipeline.plan import Plan
-from causalign.results import Section
+from causalign.results import Result, Section
 
 Payload = Callable[[Path], object] | None
 REWARDS = ("naive", "deconfounded", "experimental")
@@ -86,6 +87,43 @@ def evaluate_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
         markers=plan.recipe.evaluate.markers,
     )
     return judged.section(), None
+
+
+def worth_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
+    """Ask how many tests the log is worth, as logged and deconfounded."""
+
+    def measure(tests: Logs) -> Result:
+        progress, seed = sys.stderr.isatty(), plan.recipe.seed
+        log = load_adjusted(place)
+        return evaluate.worth(
+            log, tests, plan.encoder, naive=plan.train, seed=seed, progress=progress
+        )
+
+    return _ask_tests(plan, evaluate.Worth.question, measure)
+
+
+def bias_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
+    """Ask the tests how wrong the deconfounded log may be."""
+
+    def measure(tests: Logs) -> Result:
+        progress, seed = sys.stderr.isatty(), plan.recipe.seed
+        log = load_adjusted(place)
+        return evaluate.bias_of_log(log, tests, plan.encoder, seed=seed, progress=progress)
+
+    return _ask_tests(plan, evaluate.BiasOfLog.question, measure)
+
+
+def _ask_tests(
+    plan: Plan, question: str, measure: Callable[[Logs], Result]
+) -> tuple[Section, Payload]:
+    """Return what the tests say of the log, or that they are too few to say anything."""
+    if plan.tests is None:
+        return Section("evaluate", question, "There are no experiments to ask."), None
+    try:
+        return measure(plan.tests).section(), None
+    except InputError as refusal:
+        # The rewards of this run are fitted and judged all the same.
+        return Section("evaluate", question, str(refusal)), None
 
 
 def load_adjusted(place: Place) -> Logs:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from causalign.errors import InputError, RoleNotDeclared
 from causalign.logs import Logs, Roles
 from causalign.logs.covariates import design
+from causalign.logs.splits import unit_codes
 from causalign.reward.examples import Examples
 from causalign.stats.strata import crossed, quantile_strata
 
@@ -81,12 +82,6 @@ def require_confounder(method: str, roles: Roles) -> None:
     """Raise ``RoleNotDeclared`` without a confounder."""
     if not roles.confounders:
         raise RoleNotDeclared(f"The method {method!r} needs a confounder.", "confounders")
-
-
-def unit_codes(logs: Logs) -> NDArray[np.int64]:
-    """Return what folds keep together, ``(n,)``: clusters, else rows of the same text."""
-    clusters = logs.clusters
-    return logs.codes_of(logs.roles.completion) if clusters is None else clusters
 
 
 def environment_codes(logs: Logs) -> NDArray[np.int64] | None:

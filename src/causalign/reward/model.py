@@ -21,12 +21,12 @@ from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import CrossFitted, Logs, Roles
+from causalign.logs.splits import unit_codes
 from causalign.results import Finding, Result, Section, card
 from causalign.reward import CHOICES, METHODS
 from causalign.reward.estimates import LanguageModelFit, LinearHeadFit, NetworkFit
 from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.findings import texts_read_whole
-from causalign.reward.from_logs import unit_codes
 from causalign.reward.heads import ObjectiveHeads, Settings
 from causalign.reward.text_scorer import TextScorer
 from causalign.stats.folds import group_folds

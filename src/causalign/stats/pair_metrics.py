@@ -53,7 +53,7 @@ def pair_auc(
 
     Raises ``InputError`` for shapes or values that do not fit, or fewer than two clusters.
     """
-    estimate, influence = _auc(_favour(differences, labels))
+    estimate, influence = auc_influence(_favour(differences, labels))
     return clustered_metric("pair AUC", estimate, influence, clusters, level, 0.0)
 
 
@@ -87,7 +87,7 @@ def paired_difference(
     pair before they are summed in clusters, so that what both scorers find hard cancels; comparing
     two separate intervals would not. Assumption and errors are those of :func:`pair_auc`.
     """
-    kernels = {"auc": _auc, "accuracy": _accuracy}
+    kernels = {"auc": auc_influence, "accuracy": _accuracy}
     if metric not in kernels:
         raise SettingsError(f"metric must be 'auc' or 'accuracy'; found {metric!r}.")
     a, psi_a = kernels[metric](_favour(first, labels))
@@ -114,7 +114,12 @@ def _favour(differences: ArrayLike, labels: ArrayLike | None) -> Array:
     return np.where(preferred.astype(bool), d, -d)
 
 
-def _auc(e: Array) -> tuple[float, Array]:
+def auc_influence(e: Array) -> tuple[float, Array]:
+    """Return the AUC of score differences ``(n,)`` in favour of the preferred side, and influences.
+
+    ``AUC + Σ_i (m_i - 1) influence_i / n`` is what a resample with multiplicities m gives, to
+    first order.
+    """
     ordered = np.sort(-e)
     below = np.searchsorted(ordered, e, side="left")
     up_to = np.searchsorted(ordered, e, side="right")
