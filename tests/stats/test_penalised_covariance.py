@@ -18,7 +18,7 @@ def rows(n=60, d=4, seed=0):
 def test_with_plain_noise_it_is_the_posterior_of_the_coefficients():
     X, _ = rows()
     A, lam, sigma = X.T @ X, 7.0, 0.6
-    L = penalised_factor(A, sigma**2 * A, lam, sigma**2 / lam)
+    L = penalised_factor(A, sigma**2 * A, lam, sigma**2 / lam, np.zeros(4))
     np.testing.assert_allclose(L @ L.T, sigma**2 * np.linalg.inv(A + lam * np.eye(4)), rtol=1e-9)
 
 
@@ -27,11 +27,22 @@ def test_it_is_the_mean_squared_error_when_noise_is_shared_and_the_penalty_too_h
     X, rng = rows()
     group, lam, kappa = np.arange(60) % 4, 20.0, 0.3
     shared = (group[:, None] == group) + np.eye(60)
-    L = penalised_factor(X.T @ X, X.T @ shared @ X, lam, kappa**2)
+    L = penalised_factor(X.T @ X, X.T @ shared @ X, lam, kappa**2, np.zeros(4))
     b = kappa * rng.normal(size=(40_000, 4))
     noise = rng.normal(size=(40_000, 4))[:, group] + rng.normal(size=(40_000, 60))
     fit = np.linalg.solve(X.T @ X + lam * np.eye(4), X.T @ (b @ X.T + noise).T).T
     np.testing.assert_allclose(L @ L.T, (fit - b).T @ (fit - b) / 40_000, rtol=0.1, atol=2e-4)
+
+
+def test_the_last_column_is_what_the_penalty_takes_from_the_estimate():
+    """Without noise the fit is short of the truth by what it would lose if it were true."""
+    X, rng = rows(400)
+    b, lam = rng.normal(size=4), 4.0
+    A = X.T @ X
+    fit = np.linalg.solve(A + lam * np.eye(4), A @ b)
+    L = penalised_factor(A, 1e-9 * A, lam, 0.0, fit)
+    np.testing.assert_allclose(L[:, -1], b - fit, rtol=0.05)
+    np.testing.assert_allclose(L @ L.T, np.outer(b - fit, b - fit), rtol=0.1, atol=1e-8)
 
 
 def test_scores_are_summed_within_groups():
@@ -47,6 +58,7 @@ def test_in_the_span_of_few_rows_it_is_what_it_is_in_all_coordinates():
     """Five rows of eight columns: outside their span the prior is left."""
     X, rng = rows(5, 8)
     centred, errors = X - X.mean(axis=0), rng.normal(size=5)
+    b = rng.normal(size=5) @ centred  # in the span, as penalised coefficients are
     basis, wide = row_space(centred), []
     for B in (basis, np.eye(8)):
         Z = centred @ B
@@ -54,7 +66,9 @@ def test_in_the_span_of_few_rows_it_is_what_it_is_in_all_coordinates():
         gram = np.diag(np.r_[5.0, np.zeros(B.shape[1])])
         gram[1:, 1:] = Z.T @ Z
         meat = score_covariance(design, errors)
-        inner = penalised_factor(gram, meat, np.r_[0.0, np.full(B.shape[1], 3.0)], 0.4)
+        inner = penalised_factor(
+            gram, meat, np.r_[0.0, np.full(B.shape[1], 3.0)], 0.4, np.r_[0.0, b @ B]
+        )
         L = with_level(inner, X.mean(axis=0), None if len(B.T) == 8 else B, 0.4)
         wide.append(L @ L.T)
     np.testing.assert_allclose(wide[0], wide[1], atol=1e-8)
@@ -96,3 +110,4 @@ def test_the_curvature_of_pairs_is_that_of_the_likelihood():
     exact = np.linalg.inv((D * (p * (1 - p))[:, None]).T @ D)
     assert np.all(L[0] == 0)
     np.testing.assert_allclose((L @ L.T)[1:, 1:], exact, rtol=0.25, atol=0.15 * exact.max())
+    np.testing.assert_allclose(L[1:, -1], 1e-3 * exact @ path.coefficients[0], rtol=0.01)

@@ -59,8 +59,9 @@ class TextScorer(SavedModel):
     ) -> NDArray[np.float64]:
         """Return F ``(n, k)`` with ``Cov(r̂(T_i), r̂(T_j)) = F_i'F_j``.
 
-        ``F_i = L'(1, x_i)``, ``L L'`` the mean squared error of intercept and coefficients: noise
-        of the rows that were learned from, and what the penalty shrank away. The error of a mean
+        ``F_i = L'(1, x_i)``, ``L L'`` the mean squared error of intercept and coefficients: their
+        posterior, with noise of the rows that were learned from, and what the penalty shrank away
+        along the coefficients, which is where policies go. The error of a mean
         over texts is the length of the mean of their rows of F; one text's luck is that of all
         that resemble it, so that more texts do not average it out.
 

@@ -108,7 +108,9 @@ class WithinTests(LinearMethod):
         coefficients = path.coefficients[0, index]
         level = arms.outcome - np.asarray(vectors[arms.rows], dtype=np.float64) @ coefficients
         unseen = held_out(path, tests, folds, 0, index)
-        factor = _factor(arms, vectors, tests, level, unseen, penalties[[index, best]])
+        factor = _factor(
+            arms, vectors, tests, coefficients, level, unseen, penalties[[index, best]]
+        )
         table = pa.table(
             {
                 "penalty": penalties,
@@ -149,11 +151,12 @@ def _factor(
     arms: Arms,
     vectors: Vectors,
     tests: Deviations,
+    coefficients: Array,
     level: Array,
     unseen: Array,
     penalties: Array,
 ) -> NDArray[np.float32]:
-    """Return L ``(d + 1, d + 1)`` at the first penalty, of which the second predicts best.
+    """Return L ``(d + 1, d + 2)`` at the first penalty, of which the second predicts best.
 
     Stories are independent, and levels of slopes within tests.
     """
@@ -168,6 +171,7 @@ def _factor(
         block_diag(score_covariance(root[:, None], off, arms.story), meat),
         np.r_[0.0, np.full(len(gram), penalties[0])],
         prior,
+        np.r_[0.0, coefficients if basis is None else coefficients @ basis],
     )
     centre = np.average(vectors[arms.rows], axis=0, weights=tests.weights)
     return with_level(inner, centre, basis, prior).astype(np.float32)

@@ -76,7 +76,9 @@ class LogisticPath(PenaltyPath):
         curvature = (Z * (data.weights * p * (1 - p))[:, None]).T @ Z
         meat = score_covariance(Z * data.weights[:, None], surprise, groups)
         prior = implied_prior_variance(curvature, meat, float(self.penalties[self.best]))
-        inner = penalised_factor(curvature, meat, float(self.penalties[index]), prior)
+        slopes = self.coefficients[index] if basis is None else self.coefficients[index] @ basis
+        penalty = float(self.penalties[index])
+        inner = penalised_factor(curvature, meat, penalty, prior, slopes)
         return with_level(block_diag(0.0, inner), np.zeros(data.Z.shape[1]), basis, prior)
 
 

@@ -40,18 +40,24 @@ def score_covariance(
 
 
 def penalised_factor(
-    gram: ArrayLike, meat: ArrayLike, penalty: ArrayLike, prior_variance: float
+    gram: ArrayLike,
+    meat: ArrayLike,
+    penalty: ArrayLike,
+    prior_variance: float,
+    coefficients: ArrayLike,
 ) -> Array:
-    """Return L ``(k, k)`` with ``L L' = E (b̂ - b)(b̂ - b)'`` of penalised coefficients.
+    """Return L ``(k, k + 1)`` with ``L L' = E (b̂ - b)(b̂ - b)'`` of penalised coefficients.
 
     For ``min_b ‖y - Xb‖² + Σ_j λ_j b_j²`` is ``b̂ - b = (A + Λ)⁻¹ (X'e - Λ b)``, ``A = X'X``, hence
     with ``b ~ N(0, κ² I)``
 
-        L L' = (A + Λ)⁻¹ (Cov(X'e) + κ² Λ²) (A + Λ)⁻¹.
+        V = (A + Λ)⁻¹ (Cov(X'e) + κ² Λ²) (A + Λ)⁻¹,   L L' = V + δδ',   δ = (A + Λ)⁻¹ Λ b̂.
 
-    The second term is what the penalty shrinks away, on average over such coefficients. For
-    independent noise of variance σ² and ``κ² = σ²/λ`` this is the posterior ``σ² (A + λ)⁻¹``; for
-    groups it stays right, and where no row says anything the prior is left.
+    The second term of V is what the penalty shrinks away from coefficients of any direction, on
+    average. For independent noise of variance σ² and ``κ² = σ²/λ`` V is the posterior
+    ``σ² (A + λ)⁻¹``; for groups it stays right, and where no row says anything the prior is left.
+    δ, the last column of L, is what was shrunk away along the estimate itself. That is where
+    policies go, so that an average over all directions falls short of it.
 
     Parameters
     ----------
@@ -61,6 +67,8 @@ def penalised_factor(
         λ; 0 for a coefficient that is not penalised.
     prior_variance : float
         κ²: see `implied_prior_variance`.
+    coefficients : (k,) array
+        b̂.
 
     References
     ----------
@@ -72,9 +80,10 @@ def penalised_factor(
     spread = M + np.diag(prior_variance * lam**2)
     scale = float(spread.diagonal().max())
     if scale <= 0:
-        return np.zeros_like(A)
+        return np.zeros((len(A), len(A) + 1))
     root = cholesky(spread + _ROUNDING * scale * np.eye(len(A)), lower=True)
-    return np.asarray(cho_solve(cho_factor(A + np.diag(lam)), root))
+    shrunk = lam * np.asarray(coefficients, dtype=np.float64)
+    return np.asarray(cho_solve(cho_factor(A + np.diag(lam)), np.column_stack([root, shrunk])))
 
 
 def implied_prior_variance(gram: ArrayLike, meat: ArrayLike, best_penalty: float) -> float:
@@ -106,7 +115,7 @@ def with_level(
 
     Parameters
     ----------
-    factor : (r + 1, r + 1) array
+    factor : (r + 1, r + 2) array
         Of the level at the centre, which comes first, and of the coefficients.
     centre : (d,) array
         x̄, where the prediction is the level: the intercept is the level less ``x̄'b``.
@@ -120,7 +129,9 @@ def with_level(
     level, slopes = inner[:1], inner[1:]
     if basis is not None:
         B = np.asarray(basis, dtype=np.float64)
-        level = np.hstack([level[:, :1], level[:, 1:] @ B.T])
         outside = np.sqrt(prior_variance) * (np.eye(len(B)) - B @ B.T)
-        slopes = np.hstack([B @ slopes[:, :1], B @ slopes[:, 1:] @ B.T + outside])
+        level = np.hstack([level[:, :1], level[:, 1:-1] @ B.T, level[:, -1:]])
+        ends, core = slopes[:, [0, -1]], slopes[:, 1:-1]
+        first, last = np.hsplit(B @ ends, 2)
+        slopes = np.hstack([first, B @ core @ B.T + outside, last])
     return np.vstack([level - mean @ slopes, slopes])

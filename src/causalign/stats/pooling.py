@@ -172,6 +172,7 @@ class Pooling:
             meat,
             np.r_[0.0, np.full(len(gram), penalty)],
             implied_prior_variance(gram, meat[1:, 1:], penalty),
+            np.r_[0.0, self.path.coefficients[place]],
         )
         return with_level(inner, log.mean_features)
 

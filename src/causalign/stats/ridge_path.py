@@ -56,8 +56,9 @@ class RidgePath(PenaltyPath):
     ) -> Array:
         """Return L ``(d + 1, k)``, ``L L'`` the mean squared error of intercept and coefficients.
 
-        Noise is that of rows which the fit at penalty ``index`` did not see, summed within groups;
-        what was shrunk away is judged by the penalty that predicts best. See
+        The last column is what was shrunk away along the coefficients. Noise is that of rows which
+        the fit at penalty ``index`` did not see, summed within groups; what was shrunk away is
+        judged by the penalty that predicts best. See
         `causalign.stats.penalised_covariance.penalised_factor`.
 
         Parameters
@@ -79,7 +80,8 @@ class RidgePath(PenaltyPath):
         meat = score_covariance(design, errors, groups)
         best = float(self.penalties[self.best])
         prior = implied_prior_variance(self.gram, meat[1:, 1:], best)
-        inner = penalised_factor(gram, meat, penalty, prior)
+        slopes = self.coefficients[index] if basis is None else self.coefficients[index] @ basis
+        inner = penalised_factor(gram, meat, penalty, prior, np.r_[0.0, slopes])
         return with_level(inner, self.origin.mean_x, basis, prior)
 
 
