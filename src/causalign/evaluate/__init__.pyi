@@ -29,9 +29,11 @@ from .off_policy_estimation import off_policy as off_policy
 from .off_policy_estimation import off_policy_arrays as off_policy_arrays
 from .off_policy_inputs import read_columns as read_columns
 from .off_policy_log import OffPolicyLog as OffPolicyLog
+from .off_policy_log import PilotTexts as PilotTexts
 from .off_policy_log import TargetSamples as TargetSamples
 from .off_policy_values import OffPolicyValues as OffPolicyValues
 from .off_policy_values import add_second_policy as add_second_policy
+from .pilot import Pilot as Pilot
 from .policy_texts import MarkerShares as MarkerShares
 from .policy_texts import MeanDifference as MeanDifference
 from .policy_texts import WinRate as WinRate

@@ -45,12 +45,12 @@ class CrossFittedOutcome:
         require_number("seed", self.seed, least=0, whole=True)
 
     def predict(self, log: OffPolicyLog) -> OffPolicyLog:
-        """Return the log with ``predicted`` and ``samples.predicted`` filled in.
+        """Return the log with predictions of all its texts, and how uncertain those of samples are.
 
         Parameters
         ----------
         log : OffPolicyLog
-            With vectors of logged texts and of samples.
+            With vectors of logged texts and of samples, and of a pilot if it is to be predicted.
 
         Returns
         -------
@@ -66,16 +66,37 @@ class CrossFittedOutcome:
         groups = len(log) if log.clusters is None else log.clusters
         member = group_folds(groups, self.folds, self.seed)
         predicted, sampled = np.empty(len(log)), np.zeros(len(T))
+        pilot = log.pilot
+        measured = None if pilot is None else pilot.features
+        of_pilot = np.zeros(0 if measured is None else len(measured))
         for fold in range(self.folds):
             left_out = member == fold
             slopes, intercept = self._fit(log, ~left_out)
             predicted[left_out] = intercept + X[left_out] @ slopes
             guess = intercept + T @ slopes
+            if measured is not None:
+                of_pilot += left_out.mean() * (intercept + measured @ slopes)
             if samples.row is None:
                 sampled += left_out.mean() * guess
             else:
                 sampled = np.where(left_out[samples.row], guess, sampled)
-        return replace(log, predicted=predicted, samples=replace(samples, predicted=sampled))
+        factor = self._factor(log, T)
+        samples = replace(samples, predicted=sampled, covariance_factor=factor)
+        if pilot is not None and measured is not None:
+            pilot = replace(pilot, predicted=of_pilot)
+        return replace(log, predicted=predicted, samples=samples, pilot=pilot)
+
+    def _factor(self, log: OffPolicyLog, sampled: Floats) -> Floats:
+        """Return how uncertain predictions are: a fit on all rows has the noise of the fits' mean.
+
+        Each of these saw fewer rows, so that its penalty shrank more.
+        """
+        X, _ = log.vectors
+        groups = np.arange(len(log)) if log.clusters is None else log.clusters
+        path = ridge_path(X, log.outcome, folds=group_folds(groups, self.folds, self.seed))
+        factor = path.covariance_factor(X, log.outcome, path.best, groups=log.clusters)
+        factor[:, -1] *= self.folds / (self.folds - 1)
+        return np.asarray(factor[0] + sampled @ factor[1:])
 
     def _fit(self, log: OffPolicyLog, rows: NDArray[np.bool_]) -> tuple[Floats, float]:
         assert log.features is not None

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from causalign.checks.weights import effective_rows
 from causalign.errors import InputError
+from causalign.evaluate.influence import FurtherError
 from causalign.evaluate.off_policy_log import OffPolicyLog
 from causalign.evaluate.support_findings import (
     mass_cut,
@@ -19,7 +20,7 @@ from causalign.evaluate.support_findings import (
 from causalign.evaluate.value import Estimator, PolicyValue
 from causalign.evaluate.weighting import check_largest
 from causalign.results import Finding
-from causalign.settings import require_choice
+from causalign.settings import require_choice, require_number
 from causalign.stats.importance_weights import (
     at_most,
     clip_weights,
@@ -38,10 +39,18 @@ class Direct(Estimator):
 
     With several samples for each logged prompt, their mean for each row is averaged over rows.
     Needs ``samples.predicted``; no weights, hence little variance, and all of the model's bias.
-    There is no interval: the error of the model, its shrinkage above all, is not in the data that
-    this estimator reads, and an interval for the sampling alone would be far too narrow (EV210).
 
-    Assumption: the outcome model g is right about the target's texts.
+    With ``samples.covariance_factor`` F, which a linear reward tells, there is an interval:
+
+        Var V = Var of the mean over texts + |f|^2 + bias^2,   f the mean of F over texts,
+
+    the sampling of texts (clustered by row), the noise and the shrinkage of the model's
+    coefficients, which more texts do not average out, and what else may be wrong. The shrinkage
+    counts as what coefficients about zero, as the penalty expects them, lose on average. Without F
+    there is no interval: sampling alone would be far too narrow (EV210).
+
+    Assumption: the outcome model g is right about the target's texts, but for its coefficients'
+    error and a bias of the size that is given.
 
     Parameters
     ----------
@@ -49,9 +58,19 @@ class Direct(Estimator):
         How the interval is made.
     limits : SupportLimits
         Beyond which a value is refused.
+    bias : float
+        Standard deviation of the model's further error in the *mean* over the target's texts, in
+        units of the outcome: confounding that is left, features that miss what matters. The ω of
+        `bias_of_log` is that of a difference between two texts; as biases of many texts average
+        out in part, it is an upper bound here.
     """
 
+    bias: float = 0.0
     name: ClassVar[str] = "direct"
+
+    def __post_init__(self) -> None:
+        Estimator.__post_init__(self)
+        require_number("bias", self.bias, least=0)
 
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when the log has no predictions for samples."""
@@ -60,6 +79,12 @@ class Direct(Estimator):
         if log.target_logprob is not None:
             weights = diagnose_weights(log.log_weights, log.clusters)
         n = len(log)
+        of_coefficients = _coefficient_error(log)
+        known = of_coefficients is not None
+        further = () if of_coefficients is None else (of_coefficients,)
+        if self.bias > 0:
+            further = (*further, FurtherError(np.array([self.bias])))
+        error = None if of_coefficients is None else float(np.sqrt(of_coefficients.variance))
         return self.conclude(
             log,
             RatioOfMeans(np.zeros(n), np.ones(n), by_row, by_sample),
@@ -67,11 +92,26 @@ class Direct(Estimator):
             findings=(
                 *shared_findings(log, self.limits),
                 outcome_model(log, weights),
-                model_error(),
+                model_error(error, self.bias),
             ),
             weights=weights,
-            interval=False,
+            settings={"bias": self.bias},
+            interval=known,
+            further=further,
+            numbers={} if error is None else {"error of coefficients": error},
         )
+
+
+def _coefficient_error(log: OffPolicyLog) -> FurtherError | None:
+    """Return the error of the mean prediction that the model's coefficients make, if known."""
+    samples = log.samples
+    if samples is None or samples.covariance_factor is None:
+        return None
+    share = np.full(len(samples), 1 / len(samples))
+    if samples.row is not None:
+        share = 1 / np.bincount(samples.row)[samples.row] / len(log)
+    # The same predictions of logged texts are the same coefficients: a difference shares them.
+    return FurtherError(share @ samples.covariance_factor, log.predicted)
 
 
 def predicted_part(log: OffPolicyLog) -> tuple[Floats, Floats]:

@@ -7,9 +7,10 @@ import numpy as np
 
 from causalign.checks.weights import effective_rows
 from causalign.errors import SettingsError
+from causalign.evaluate.influence import Influence
 from causalign.evaluate.off_policy_log import OffPolicyLog
 from causalign.evaluate.support_findings import REPEATED, likeness, shared_findings
-from causalign.evaluate.value import Estimator, Influence, PolicyValue, refuse_if_failed
+from causalign.evaluate.value import Estimator, PolicyValue, refuse_if_failed
 from causalign.results import Finding
 from causalign.settings import require_number
 from causalign.stats.importance_weights import diagnose_weights

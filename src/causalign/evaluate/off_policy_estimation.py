@@ -17,13 +17,16 @@ from causalign.evaluate.off_policy_inputs import (
     embed_both,
     log_propensity,
     read_columns,
+    read_pilot,
 )
 from causalign.evaluate.off_policy_log import OffPolicyLog, TargetSamples
 from causalign.evaluate.off_policy_values import PREFERENCE, OffPolicyValues
+from causalign.evaluate.pilot import Pilot
 from causalign.evaluate.support_findings import shared_findings
 from causalign.evaluate.value import Estimator, Inference, PolicyValue
 from causalign.evaluate.weighting import Clipped, ImportanceWeighting, SelfNormalised
 from causalign.lm.encoder import Encoder
+from causalign.lm.encoders import load_encoder
 from causalign.logs import CrossFitted, Logs, OutcomeModel
 from causalign.logs.outcome_model import CrossFittable, predict_outcome
 from causalign.stats.ratio_of_means import RatioOfMeans
@@ -39,6 +42,7 @@ METHODS: Mapping[str, type[Estimator]] = MappingProxyType(
             Switch,
             DoublyRobust,
             KernelWeighting,
+            Pilot,
         )
     }
 )
@@ -53,6 +57,7 @@ def off_policy(
     target_predicted: Column | None = None,
     outcome_model: OutcomeModel | CrossFittedOutcome | None = None,
     samples: object = None,
+    pilot: object = None,
     encoder: str | Encoder | None = None,
     estimators: Sequence[Estimator] | None = None,
     inference: Inference | None = None,
@@ -80,11 +85,17 @@ def off_policy(
     outcome_model : callable, CrossFitted, RewardModel or CrossFittedOutcome, optional
         Makes the predictions: ``model(completions, prompts) -> (n,)``. A reward model is fitted
         again without each fold, a `CrossFittedOutcome` fits the vectors; any other callable is
-        asked as it is, so that it must not have seen these rows.
+        asked as it is, so that it must not have seen these rows. A linear reward tells how
+        uncertain its coefficients are, and gives ``direct`` its interval.
     samples : Logs, table, frame or TargetSamples, optional
         Texts sampled from the target, with the columns ``target_logprob``, ``logging_logprob``,
         ``predicted`` and ``row`` that there are; texts, prompts and features have the columns of
         the logs.
+    pilot : Logs, table, frame or PilotTexts, optional
+        Texts of the target whose outcome was measured, with the columns of the logs for text,
+        prompt, outcome, trials and cluster, and the one that ``predicted`` names unless a model
+        predicts. The outcome is in the units of the logs; where it was deconfounded there, by the
+        same effect. No model may have learned from it.
     encoder : str or Encoder, optional
         Makes the vectors of logged texts and samples; by default the role ``features``.
     estimators : sequence of Estimator, optional
@@ -114,18 +125,20 @@ def off_policy(
     own = samples if isinstance(samples, TargetSamples) else None
     texts = None if samples is own else TargetTexts(samples, logs)
     vectors, of_samples = logs.features, None if texts is None else texts.features
+    if isinstance(encoder, str):
+        encoder = load_encoder(encoder, training_texts=logs.texts)
     if encoder is not None:
         vectors, of_samples = embed_both(logs, texts, encoder)
     model = None if isinstance(outcome_model, CrossFittedOutcome) else outcome_model
     if isinstance(model, CrossFittable):
         model = model.cross_fit(logs)
+    measured = read_pilot(pilot, logs, model=model, predicted=predicted, encoder=encoder)
     if isinstance(model, CrossFitted):
         predicted = model.predict_logged(logs.completions, logs.prompts)
     elif model is not None:
         predicted = predict_outcome(model, logs.completions, logs.prompts)
     if texts is not None:
-        guess = None if model is None else predict_outcome(model, *texts.read())
-        own = texts.arrays(of_samples, guess)
+        own = texts.arrays(of_samples, model)
     log = read_columns(
         logs.data,
         outcome=logs.outcome,
@@ -136,6 +149,7 @@ def off_policy(
         clusters=logs.clusters,
         samples=own,
         features=vectors,
+        pilot=measured,
     )
     if isinstance(outcome_model, CrossFittedOutcome):
         log = outcome_model.predict(log)
@@ -170,7 +184,7 @@ def off_policy_arrays(
     if not chosen:
         raise InputError(
             "Nothing can be estimated from outcomes alone: give log-probabilities under target and "
-            "logging policy, or predictions or vectors of texts sampled from the target."
+            "logging policy, predictions or vectors of texts sampled from the target, or a pilot."
         )
     values = tuple(e.estimate(log) for e in chosen)
     names = [v.method for v in values]
@@ -213,6 +227,7 @@ def choose_estimators(
         "switch": weighted and sampled and log.predicted is not None,
         "doubly-robust": weighted and sampled and log.predicted is not None,
         "kernel": vectors and log.features is not None,
+        "pilot": log.pilot is not None,
     }
     chosen: list[Estimator] = []
     how, bounds = inference or Inference(), limits or SupportLimits()

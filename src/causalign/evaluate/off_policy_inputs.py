@@ -8,15 +8,15 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import ColumnNotFound, InputError, RoleNotDeclared, SettingsError, nearest
-from causalign.evaluate.off_policy_log import OffPolicyLog, TargetSamples
+from causalign.evaluate.off_policy_log import OffPolicyLog, PilotTexts, TargetSamples
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import embed
 from causalign.lm.encoder import Encoder
-from causalign.lm.encoders import load_encoder
-from causalign.logs import Logs
+from causalign.logs import CrossFitted, Logs, OutcomeModel, Roles
 from causalign.logs.columns import settle_values
 from causalign.logs.containers import to_arrow
 from causalign.logs.covariates import codes, numeric
+from causalign.logs.outcome_model import UncertainReward, predict_outcome
 from causalign.logs.propensity import log_propensities
 from causalign.logs.table import join_prompts
 
@@ -35,6 +35,7 @@ def read_columns(
     clusters: str | NDArray[np.int64] | None = None,
     samples: TargetSamples | None = None,
     features: Floats | None = None,
+    pilot: PilotTexts | None = None,
 ) -> OffPolicyLog:
     """Read the columns of a table that need not hold texts.
 
@@ -52,6 +53,8 @@ def read_columns(
         Texts of the target.
     features : (n, d) floats, optional
         Vectors of the texts.
+    pilot : PilotTexts, optional
+        Texts of the target whose outcome was measured.
 
     Returns
     -------
@@ -75,7 +78,61 @@ def read_columns(
         features=features,
         clusters=_clusters(arrow, clusters) if isinstance(clusters, str) else clusters,
         samples=samples,
+        pilot=pilot,
     )
+
+
+def read_pilot(
+    pilot: object,
+    logs: Logs,
+    *,
+    model: OutcomeModel | None = None,
+    predicted: Column | None = None,
+    encoder: Encoder | None = None,
+) -> PilotTexts | None:
+    """Read the texts of the target whose outcome was measured.
+
+    Parameters
+    ----------
+    pilot : Logs, table, frame, PilotTexts or None
+        With the columns of the logs.
+    logs : Logs
+        Whose roles name the columns.
+    model : callable, optional
+        Predicts the outcome of the texts, which it has not seen.
+    predicted : column, optional
+        The name of the column of predictions, where no model makes them.
+    encoder : Encoder, optional
+        Makes the vectors; by default the role ``features`` of the logs.
+
+    Raises
+    ------
+    ColumnNotFound
+        When the outcome, or the text that a model reads, is not there.
+    """
+    if pilot is None or isinstance(pilot, PilotTexts):
+        return pilot
+    table = pilot.data if isinstance(pilot, Logs) else to_arrow(pilot)
+    roles, there = logs.roles, set(table.column_names)
+    ways = roles.cluster_columns()
+    own = Roles(
+        roles.completion,
+        roles.outcome,
+        trials=roles.trials,
+        prompt=roles.prompt,
+        cluster=ways if set(ways) <= there else None,
+        features=roles.features if set(roles.features) <= there else (),
+    )
+    measured = Logs.of(table, own)
+    guess = None
+    if model is not None:
+        guess = predict_outcome(model, measured.completions, measured.prompts)
+    elif isinstance(predicted, str):
+        guess = _values(table, predicted)
+    vectors = measured.features
+    if encoder is not None:
+        vectors = embed(measured.texts, encoder, EmbeddingCache()).vectors.astype(np.float64)
+    return PilotTexts(measured.outcome, guess, measured.clusters, vectors)
 
 
 class TargetTexts:
@@ -104,20 +161,23 @@ class TargetTexts:
         prompts = self.logs.prompts or []
         return texts, [prompts[int(row)] for row in _values(self.table, "row")]
 
-    def arrays(self, features: Floats | None, predicted: Floats | None) -> TargetSamples:
+    def arrays(self, features: Floats | None, model: OutcomeModel | None) -> TargetSamples:
         """Return the arrays of the samples, with vectors and predictions where there are any."""
-        computed = {"features": features, "predicted": predicted}
+        computed = {"features": features}
+        if model is not None:
+            computed["predicted"] = predict_outcome(model, *self.read())
+            certain = model.whole if isinstance(model, CrossFitted) else model
+            if isinstance(certain, UncertainReward):
+                computed["covariance_factor"] = certain.covariance_factor(*self.read())
         return TargetSamples.of(
             self.table, **{n: values for n, values in computed.items() if values is not None}
         )
 
 
 def embed_both(
-    logs: Logs, samples: TargetTexts | None, encoder: str | Encoder
+    logs: Logs, samples: TargetTexts | None, encoder: Encoder
 ) -> tuple[Floats, Floats | None]:
     """Return the vectors of logged and sampled texts by one encoder."""
-    if isinstance(encoder, str):
-        encoder = load_encoder(encoder, training_texts=logs.texts)
     sides: list[Sequence[str]] = [logs.texts]
     if samples is not None:
         sides.append(join_prompts(*samples.read()))

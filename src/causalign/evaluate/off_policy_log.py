@@ -13,6 +13,9 @@ from causalign.stats.importance_weights import check_log_probabilities, log_impo
 
 Floats = NDArray[np.float64]
 
+# Arrays with several columns for each text.
+_OF_COLUMNS = ("features", "covariance_factor")
+
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TargetSamples:
@@ -29,6 +32,9 @@ class TargetSamples:
         Log-probability of the text under either policy.
     features : (m, d) floats, optional
         Its vector, from the encoder of the logged texts.
+    covariance_factor : (m, k) floats, optional
+        F, how uncertain the predictions are: ``F_i'F_j`` is the covariance of those of two texts,
+        as `causalign.reward.RewardModel.covariance_factor` returns it.
 
     Raises
     ------
@@ -41,6 +47,7 @@ class TargetSamples:
     target_logprob: Floats | None = None
     logging_logprob: Floats | None = None
     features: Floats | None = None
+    covariance_factor: Floats | None = None
 
     def __post_init__(self) -> None:
         given = [f.name for f in fields(self) if getattr(self, f.name) is not None]
@@ -78,7 +85,7 @@ class TargetSamples:
             When the table has none of these columns and nothing is given.
         """
         arrow = to_arrow(table)
-        known = [f.name for f in fields(TargetSamples) if f.name != "features"]
+        known = [f.name for f in fields(TargetSamples) if f.name not in _OF_COLUMNS]
         columns = {
             name: numeric(name, settle_values(name, arrow[name], "propensity"))
             for name in known
@@ -101,6 +108,48 @@ class TargetSamples:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class PilotTexts:
+    """Arrays about n texts that the target wrote and whose outcome was measured.
+
+    Parameters
+    ----------
+    outcome : (n,) floats
+        What happened after the text, in the units of the log.
+    predicted : (n,) floats, optional
+        What the model that predicts the samples says of it; the model has not seen the outcome.
+    clusters : (n,) labels, optional
+        Texts that are not independent (one user, one prompt) have one label.
+    features : (n, d) floats, optional
+        Vectors of the texts, from the encoder of the logged texts.
+
+    Raises
+    ------
+    InputError
+        For values that are missing or of different lengths, or fewer than two texts.
+    """
+
+    outcome: Floats
+    predicted: Floats | None = None
+    clusters: NDArray[np.int64] | None = None
+    features: Floats | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outcome", _numbers(self.outcome, "outcome of the pilot", None))
+        n = len(self.outcome)
+        if n < 2:
+            raise InputError("The pilot has one text: nothing tells how far another would differ.")
+        given = [name for name in ("predicted", "features") if getattr(self, name) is not None]
+        _check_arrays(self, given, n, " of the pilot", may_be_zero="")
+        _check_clusters(self.clusters, n, " of the pilot")
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    def __repr__(self) -> str:
+        return _card(self, "texts of a pilot")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class OffPolicyLog:
     """Arrays about n logged texts: what happened, and what each policy thought of the text.
 
@@ -119,6 +168,8 @@ class OffPolicyLog:
         Rows that are not independent (a user, a prompt) have one label.
     samples : TargetSamples, optional
         Texts that the target would write.
+    pilot : PilotTexts, optional
+        Texts that the target wrote and whose outcome was measured.
 
     Raises
     ------
@@ -133,6 +184,7 @@ class OffPolicyLog:
     features: Floats | None = None
     clusters: NDArray[np.int64] | None = None
     samples: TargetSamples | None = None
+    pilot: PilotTexts | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outcome", _numbers(self.outcome, "outcome", None))
@@ -145,14 +197,7 @@ class OffPolicyLog:
         names = ("predicted", "features", "logging_logprob", "target_logprob")
         given = [name for name in names if getattr(self, name) is not None]
         _check_arrays(self, given, n, "", may_be_zero="target_logprob")
-        if self.clusters is not None and np.shape(self.clusters) != (n,):
-            raise InputError(f"clusters must be ({n},), not {np.shape(self.clusters)}.")
-        labels = np.asarray(0 if self.clusters is None else self.clusters)
-        if labels.dtype.kind == "f" and np.isnan(labels).any():
-            raise InputError(
-                f"clusters are missing (NaN) in row {int(np.isnan(labels).argmax())}: name them, "
-                "or leave the row out everywhere."
-            )
+        _check_clusters(self.clusters, n, "")
         self._check_samples()
 
     def __len__(self) -> int:
@@ -188,7 +233,9 @@ class OffPolicyLog:
         return self.features, self.samples.features
 
     def _check_samples(self) -> None:
-        samples, n = self.samples, len(self)
+        samples, n, pilot = self.samples, len(self), self.pilot
+        if pilot is not None and pilot.features is not None and self.features is not None:
+            _check_width(self.features, pilot.features, "the pilot")
         if samples is None:
             return
         if samples.row is not None:
@@ -199,22 +246,42 @@ class OffPolicyLog:
                     f"found {low} to {high}."
                 )
         if samples.features is not None and self.features is not None:
-            width, logged = samples.features.shape[1], self.features.shape[1]
-            if width != logged:
-                raise InputError(
-                    f"Vectors of logged texts have {logged} columns, those of the target's samples "
-                    f"{width}: use one encoder for both."
-                )
+            _check_width(self.features, samples.features, "the target's samples")
 
 
-def _card(arrays: OffPolicyLog | TargetSamples, what: str) -> str:
+def _check_width(logged: Floats, others: Floats, whose: str) -> None:
+    """Raise ``InputError`` unless both have vectors of one length."""
+    if others.shape[1] != logged.shape[1]:
+        raise InputError(
+            f"Vectors of logged texts have {logged.shape[1]} columns, those of {whose} "
+            f"{others.shape[1]}: use one encoder for both."
+        )
+
+
+def _check_clusters(clusters: NDArray[np.int64] | None, n: int, of: str) -> None:
+    """Raise ``InputError`` unless there is one label for each of n rows."""
+    if clusters is not None and np.shape(clusters) != (n,):
+        raise InputError(f"clusters{of} must be ({n},), not {np.shape(clusters)}.")
+    labels = np.asarray(0 if clusters is None else clusters)
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise InputError(
+            f"clusters{of} are missing (NaN) in row {int(np.isnan(labels).argmax())}: name them, "
+            "or leave the row out everywhere."
+        )
+
+
+def _card(arrays: OffPolicyLog | TargetSamples | PilotTexts, what: str) -> str:
     """Return a line that says how many texts there are and which arrays."""
     given = [f.name for f in fields(arrays) if getattr(arrays, f.name) is not None]
     return f"{type(arrays).__name__}: {len(arrays):,} {what}, with {', '.join(given)}"
 
 
 def _check_arrays(
-    arrays: OffPolicyLog | TargetSamples, names: list[str], size: int, of: str, may_be_zero: str
+    arrays: OffPolicyLog | TargetSamples | PilotTexts,
+    names: list[str],
+    size: int,
+    of: str,
+    may_be_zero: str,
 ) -> None:
     """Put checked arrays in the place of those given; raise ``InputError`` for what is none."""
     for name in names:
@@ -223,7 +290,7 @@ def _check_arrays(
             zero = name == may_be_zero
             checked = check_log_probabilities(values, name + of, size=size, allow_zero=zero)
         else:
-            checked = _numbers(values, name + of, size, columns=name == "features")
+            checked = _numbers(values, name + of, size, columns=name in _OF_COLUMNS)
         object.__setattr__(arrays, name, checked)
 
 

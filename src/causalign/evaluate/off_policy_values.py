@@ -14,7 +14,7 @@ from causalign.results import Figure, Finding, Result, Section
 from causalign.stats.importance_weights import WeightDiagnostics
 
 # Decided before any estimate is seen: the first that the log allows is the answer.
-PREFERENCE = ("doubly-robust", "self-normalised", "kernel", "direct")
+PREFERENCE = ("pilot", "doubly-robust", "self-normalised", "kernel", "direct")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

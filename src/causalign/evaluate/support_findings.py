@@ -1,4 +1,4 @@
-"""Findings on support, outcomes and models, EV204 to EV211: may a value be given?"""
+"""Findings on support, outcomes and models, EV204 to EV212: may a value be given?"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from scipy.stats import norm
 
 from causalign.checks.check import Check
 from causalign.checks.weights import SupportLimits, effective_rows, mean_weight, weight_tail
-from causalign.evaluate.off_policy_log import OffPolicyLog
+from causalign.evaluate.off_policy_log import OffPolicyLog, PilotTexts
 from causalign.results import Finding, Verdict
 from causalign.stats.distances import share_near_the_log, share_within_logged_weights
 from causalign.stats.importance_weights import (
@@ -126,16 +126,16 @@ def likeness(vectors: Floats, often: float) -> Finding:
     )
 
 
-def outcome_varies(log: OffPolicyLog) -> Finding:
+def outcome_varies(outcome: Floats) -> Finding:
     """EV207: outcomes that are all the same carry no uncertainty, and no information."""
-    title, first = "Outcomes vary", float(log.outcome[0])
-    if np.ptp(log.outcome) == 0:
+    title, first = "Outcomes vary", float(outcome[0])
+    if np.ptp(outcome) == 0:
         words = (
             f"Every outcome is {first:g}. Every policy would seem to earn just that, with standard "
             "error 0, because the log shows nothing else. Log until outcomes differ."
         )
         return Finding("EV207", title, Verdict.FAIL, words, {"value": first})
-    rare = min(np.unique(log.outcome, return_counts=True)[1]) if _binary(log.outcome) else None
+    rare = min(np.unique(outcome, return_counts=True)[1]) if _binary(outcome) else None
     if rare is not None and rare < 20:
         words = f"The rarer of two outcomes occurs {rare} times; intervals are rough."
         return Finding("EV207", title, Verdict.WARN, words, {"rarer": float(rare)})
@@ -143,18 +143,26 @@ def outcome_varies(log: OffPolicyLog) -> Finding:
 
 
 def outcome_model(log: OffPolicyLog, weights: WeightDiagnostics | None) -> Finding:
-    """EV208: is the outcome model right, on average, about texts that the target would write?"""
-    title = "Outcome model"
-    if weights is None or log.predicted is None or not weights.pareto_shape <= 0.7:
-        words = "Needs predictions for logged texts and weights that can be averaged."
+    """EV208: is the outcome model right, on average, about texts that the target would write?
+
+    A pilot shows it; without one, logged texts that are weighed to the target's.
+    """
+    title, pilot = "Outcome model", log.pilot
+    if pilot is not None and pilot.predicted is not None:
+        where, residual = "In the pilot", pilot.outcome - pilot.predicted
+        off = float(residual.mean())
+        error, _ = clustered_error(residual - off, pilot.clusters)
+    elif weights is not None and log.predicted is not None and weights.pareto_shape <= 0.7:
+        where, residual = "Weighted to the target's texts", log.outcome - log.predicted
+        w = np.exp(log.log_weights - log.log_weights.max())
+        off = float(w @ residual / w.sum())
+        error, _ = clustered_error(w * (residual - off) / w.mean(), log.clusters)
+    else:
+        words = "Needs a pilot, or predictions for logged texts and weights that can be averaged."
         return Finding("EV208", title, Verdict.NOT_APPLICABLE, words)
-    w = np.exp(log.log_weights - log.log_weights.max())
-    residual = log.outcome - log.predicted
-    off = float(w @ residual / w.sum())
-    error, _ = clustered_error(w * (residual - off) / w.mean(), log.clusters)
     p = 2 * float(norm.sf(abs(off / error))) if error > 0 else float(abs(off) < 1e-9)
     verdict = Verdict.WARN if p < 0.01 else Verdict.PASS
-    words = f"Weighted to the target's texts, outcomes lie {off:+.3g} from the predictions"
+    words = f"{where}, outcomes lie {off:+.3g} from the predictions"
     words += (
         f" (p = {p:.2g}): the direct estimate is off by about that much."
         if verdict is Verdict.WARN
@@ -166,7 +174,7 @@ def outcome_model(log: OffPolicyLog, weights: WeightDiagnostics | None) -> Findi
 def shared_findings(log: OffPolicyLog, limits: SupportLimits) -> tuple[Finding, ...]:
     """Return the findings that matter to every estimator: support, outcomes, clusters."""
     _, clusters = clustered_error(np.zeros(len(log)), log.clusters)
-    return support(log, limits), outcome_varies(log), enough_clusters(clusters)
+    return support(log, limits), outcome_varies(log.outcome), enough_clusters(clusters)
 
 
 def weight_findings(
@@ -196,14 +204,50 @@ def enough_clusters(count: int) -> Finding:
     )
 
 
-def model_error() -> Finding:
-    """EV210: the direct method cannot tell how wrong its model is."""
-    return Finding(
-        "EV210",
-        "Error of the outcome model",
-        Verdict.WARN,
-        "The direct estimate has no interval: nothing that it reads tells how wrong the outcome "
-        "model is. Give log-probabilities and use 'doubly-robust', whose interval needs no model.",
+def model_error(coefficients: float | None = None, bias: float = 0.0) -> Finding:
+    """EV210: does the interval of the direct method count how wrong its model may be?
+
+    ``coefficients`` is the standard error that those of the model add, None where it tells none;
+    ``bias`` the standard deviation of what is wrong beside them, as the user says.
+    """
+    check = Check("EV210", "Error of the outcome model", bias=bias)
+    if coefficients is None:
+        return check.warns(
+            "There is no interval: nothing that was given tells how wrong the outcome model is. "
+            "Give a linear reward as outcome_model, which tells how uncertain its coefficients "
+            "are; or a pilot, texts of the target whose outcome was measured; or log-probabilities "
+            "and use 'doubly-robust'."
+        )
+    check.numbers["coefficients"] = coefficients
+    words = f"The interval counts an error of {coefficients:.3g} of the reward's coefficients"
+    if bias > 0:
+        return check.passes(f"{words}, and a bias of {bias:.3g} beside it, as was asked for.")
+    return check.warns(
+        f"{words}. It holds if the reward is right: what its features miss, or what is still "
+        "confounded, is not counted. Give its size as bias, or a pilot, texts of the target whose "
+        "outcome was measured."
+    )
+
+
+def pilot_size(pilot: PilotTexts, tuning: float, narrower: float) -> Finding:
+    """EV212: how many independent texts a pilot has, and what predictions add to it.
+
+    ``tuning`` is the weight λ of the predictions, ``narrower`` by what share they shorten the
+    interval.
+    """
+    _, clusters = clustered_error(pilot.outcome, pilot.clusters)
+    check = Check(
+        "EV212", "Size of the pilot", clusters=float(clusters), tuning=tuning, narrower=narrower
+    )
+    words = f"{clusters:,} independent texts, or clusters of texts, were measured"
+    if clusters < 30:
+        return check.warns(
+            f"{words}: few, so that the interval is rough and covers less often than it says. "
+            "Measure at least 30."
+        )
+    return check.passes(
+        f"{words}; predictions count with weight {tuning:.2f} and narrow the interval by "
+        f"{narrower:.0%}."
     )
 
 

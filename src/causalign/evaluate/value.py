@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from causalign import figures
 from causalign.checks.weights import SupportLimits as SupportLimits
-from causalign.errors import InputError
+from causalign.evaluate.influence import FurtherError, Influence
 from causalign.evaluate.off_policy_log import OffPolicyLog
 from causalign.results import Finding, Result, Section, Verdict
 from causalign.settings import require_choice, require_kind, require_number
@@ -59,45 +59,6 @@ class Inference:
         require_choice("interval", self.interval, ("influence", "bootstrap"))
         require_number("draws", self.draws, least=100, whole=True)
         require_number("seed", self.seed, least=0, whole=True)
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Influence:
-    """What each logged row ``(n,)`` and each sample ``(m,)`` did to an estimate.
-
-    ``outcome`` and ``clusters`` say which log it was, so that only estimates from the same log
-    are subtracted row by row.
-    """
-
-    rows: Floats
-    samples: Floats
-    outcome: Floats
-    clusters: NDArray[np.int64] | None
-
-    def minus(self, other: "Influence") -> "Influence":
-        """Return the influence on a difference; samples of two policies are independent.
-
-        Raises ``InputError`` when the two estimates come from different logs.
-        """
-        mine, theirs = self.clusters, other.clusters
-        same = np.array_equal(self.outcome, other.outcome)
-        if mine is None or theirs is None:
-            same &= mine is None and theirs is None
-        else:
-            same &= np.array_equal(mine, theirs)
-        if not same:
-            raise InputError(
-                "The two values come from different logs, so rows cannot be paired. Evaluate both "
-                "policies on the same rows in the same order."
-            )
-        parts = [self.samples, -other.samples]
-        # Each sample has its own size; scaled so that one mean of all has the variance of both.
-        sizes = [len(p) for p in parts]
-        total = sum(sizes)
-        scaled = [p * total / max(size, 1) for p, size in zip(parts, sizes, strict=True)]
-        return Influence(
-            self.rows - other.rows, np.concatenate(scaled), self.outcome, self.clusters
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -176,6 +137,7 @@ class PolicyValue(Result):
             estimate = self.estimate - other.estimate
             both = (influence.rows, influence.samples)
             spread = influence_spread(estimate, both, influence.clusters, self.level)
+            spread = influence.widen(spread, estimate, self.level)
         unknown = self.stderr is None or other.stderr is None
         return PolicyValue(
             f"{self.method} minus {other.method}",
@@ -302,6 +264,8 @@ class Estimator(ABC):
         settings: Mapping[str, object] | None = None,
         bounds: tuple[float, float] | None = None,
         interval: bool = True,
+        further: tuple[FurtherError, ...] = (),
+        numbers: Mapping[str, float] | None = None,
     ) -> PolicyValue:
         """Return the value of these terms with its interval, or refuse it when a finding failed.
 
@@ -312,15 +276,17 @@ class Estimator(ABC):
         log : OffPolicyLog
         terms : RatioOfMeans
             Whose ratio the value is.
-        assumption, findings, weights, settings
+        assumption, findings, weights, settings, numbers
             As in `PolicyValue`.
         bounds : (float, float), optional
             Replace the ends of the interval.
         interval : bool
             Whether there is one.
+        further : tuple of FurtherError
+            What else the interval counts.
         """
         inference = self.inference
-        influence = Influence(*terms.influence(), log.outcome, log.clusters)
+        influence = Influence(*terms.influence(), log.outcome, log.clusters, further)
         if inference.interval == "bootstrap":
             spread = bootstrap_spread(
                 terms, log.clusters, inference.level, draws=inference.draws, seed=inference.seed
@@ -328,6 +294,7 @@ class Estimator(ABC):
         else:
             both = (influence.rows, influence.samples)
             spread = influence_spread(terms.estimate, both, log.clusters, inference.level)
+        spread = influence.widen(spread, terms.estimate, inference.level)
         if bounds is not None:
             spread = Spread(spread.stderr, *bounds)
         value = PolicyValue(
@@ -342,6 +309,7 @@ class Estimator(ABC):
             {
                 "rows": float(len(log)),
                 "clusters": float(clustered_error(influence.rows, log.clusters)[1]),
+                **(numbers or {}),
             },
             {"interval": inference.interval, **(settings or {})},
         )
