@@ -29,10 +29,11 @@ FAMILIES = {
     "RM": "Reward models",
     "PO": "Policies",
     "EV": "Evaluation",
+    "EX": "Experiments",
     "DR": "Installation",
 }
 NAMESPACES = (
-    *("logs", "audit", "deconfound", "reward", "policy", "evaluate"),
+    *("logs", "audit", "deconfound", "reward", "policy", "evaluate", "experiment"),
     *("report", "simulate", "data", "pipeline", "stats", "lm"),
 )
 # Their modules are the interface; the others export what is meant to be used.

@@ -29,6 +29,7 @@ STAGES = {
     "reward": "Reward",
     "policy": "Policy",
     "evaluate": "Evaluate",
+    "experiment": "Experiment",
 }
 FRONT = re.compile(r"\A---\n(.*?)\n---\n", flags=re.DOTALL)
 BLOCK = re.compile(r"(<!-- begin: (.*?) -->\n).*?(\n<!-- end -->)", flags=re.DOTALL)

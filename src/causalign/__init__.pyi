@@ -6,6 +6,7 @@ from . import data as data
 from . import deconfound as deconfound
 from . import errors as errors
 from . import evaluate as evaluate
+from . import experiment as experiment
 from . import figures as figures
 from . import files as files
 from . import lm as lm

@@ -1,0 +1,2 @@
+from .candidates import Candidates as Candidates
+from .candidates import ReaderNoise as ReaderNoise
