@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +10,16 @@ from numpy.typing import NDArray
 from causalign.errors import InputError, SettingsError
 from causalign.logs import Logs
 from causalign.settings import require_choice, require_number
+from causalign.stats.optimal_design import improve_on_leader, pair_variance
 
+Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
-SCALES = ("logit", "identity")
+Scale = Literal["logit", "identity"]
+SCALES: tuple[Scale, ...] = ("logit", "identity")
+# More pairs than this are drawn from, at random.
+MOST_PAIRS = 1_000_000
+# The value of the best text is computed for so many pairs times texts, and for so many pairs.
+MOST_VALUES, FEWEST_VALUED = 2_000_000, 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +115,10 @@ class ReaderNoise:
     between : float
         τ², the variance of arms about what the reward explains; more readers do not lower it
         (`between_variance` among the numbers of `WithinTests`).
+    rate : float, optional
+        How often the event happens, where the outcome is one.
+    scale : {"logit", "identity"}, optional
+        Of the reward, where the outcome is an event.
 
     Raises
     ------
@@ -116,13 +128,15 @@ class ReaderNoise:
 
     variance: float
     between: float = 0.0
+    rate: float | None = None
+    scale: Scale | None = None
 
     def __post_init__(self) -> None:
         require_number("variance", self.variance, above=0)
         require_number("between", self.between, least=0)
 
     @classmethod
-    def of_rate(cls, rate: float, *, scale: str = "logit", between: float = 0.0) -> "ReaderNoise":
+    def of_rate(cls, rate: float, *, scale: Scale = "logit", between: float = 0.0) -> "ReaderNoise":
         """Return the noise of an event, such as a click: ``1/(p(1 - p))`` on the log-odds scale.
 
         Parameters
@@ -137,10 +151,10 @@ class ReaderNoise:
         require_number("rate", rate, above=0, below=1, why="how often the event happens")
         require_choice("scale", scale, SCALES)
         spread = rate * (1 - rate)
-        return cls(1 / spread if scale == "logit" else spread, between)
+        return cls(1 / spread if scale == "logit" else spread, between, rate, scale)
 
     @classmethod
-    def of(cls, logs: Logs, *, scale: str | None = None, between: float = 0.0) -> "ReaderNoise":
+    def of(cls, logs: Logs, *, scale: Scale | None = None, between: float = 0.0) -> "ReaderNoise":
         """Return the noise of logs: of their rate where they count trials, else of their outcome.
 
         Parameters
@@ -174,3 +188,67 @@ class ReaderNoise:
         if isinstance(readers, bool) or not readers > 0:
             raise SettingsError(f"readers must be above 0, not {readers!r}.")
         return 2 * (self.variance / readers + self.between)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CandidatePairs:
+    """Hold m pairs of candidates that may be tested, of ``total`` that there are.
+
+    ``first`` and ``second`` ``(m,)`` are positions of texts; ``how`` says which pairs these are
+    where they are not all.
+    """
+
+    first: Codes
+    second: Codes
+    total: int
+    how: str = ""
+
+
+def draw_pairs(candidates: Candidates, seed: int, most: int = MOST_PAIRS) -> CandidatePairs:
+    """Return the pairs of different texts within groups: all, or ``most`` drawn at random."""
+    code = candidates.codes
+    order = np.argsort(code, kind="stable")
+    sizes = np.bincount(code)
+    starts = np.cumsum(sizes) - sizes
+    counts = sizes * (sizes - 1) // 2
+    total, how = int(counts.sum()), ""
+    number = np.arange(min(total, most))
+    if total > most:
+        how = f"drawn at random with seed {seed}"
+        number = np.unique(np.random.default_rng(seed).integers(0, total, size=most))
+    ends = np.cumsum(counts)
+    group = np.searchsorted(ends, number, side="right")
+    within = number - (ends - counts)[group]
+    # Pair number p of a group is (b, a), b < a, with p = a(a - 1)/2 + b.
+    a = np.floor((1 + np.sqrt(1 + 8 * within.astype(np.float64))) / 2).astype(np.int64)
+    b = within - a * (a - 1) // 2
+    first, second = order[starts[group] + b], order[starts[group] + a]
+    text = np.unique(np.asarray(candidates.texts, dtype=object), return_inverse=True)[1].ravel()
+    different = text[first] != text[second]
+    first, second = first[different], second[different]
+    return CandidatePairs(first, second, total if how else len(first), how)
+
+
+def prune_pairs(
+    pairs: CandidatePairs, mean: Array, factor: Array, group: Codes, fewest: int = FEWEST_VALUED
+) -> CandidatePairs:
+    """Keep the pairs for which the value of the best text is worth computing.
+
+    Half are a text and the leader of its group, those first that gain most if both are known;
+    half are the pairs whose difference is known least, which teach about other groups. At least
+    ``fewest`` stay.
+    """
+    room = max(fewest, MOST_VALUES // len(mean))
+    if len(pairs.first) <= room:
+        return pairs
+    leader, gain = improve_on_leader(mean, factor, group)
+    challenger = np.argsort(-gain)[: room // 2]
+    challenger = challenger[gain[challenger] > 0]
+    spread = pair_variance(factor, pairs.first, pairs.second)
+    widest = np.argsort(-spread)[: room - len(challenger)]
+    first = np.concatenate([challenger, pairs.first[widest]])
+    second = np.concatenate([leader[challenger], pairs.second[widest]])
+    sides = np.sort(np.column_stack([first, second]), axis=1)
+    first, second = np.unique(sides, axis=0).T
+    how = "texts that may overtake the best of their group, and pairs known least"
+    return CandidatePairs(first, second, pairs.total, how)

@@ -253,6 +253,35 @@ def improve_on_leader(mean: ArrayLike, factor: ArrayLike, group: ArrayLike) -> t
     return leader, np.where(spread > 0, np.maximum(gain, 0.0), 0.0)
 
 
+def best_after(
+    mean: ArrayLike, changes: ArrayLike, group: ArrayLike, *, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Return the mean over groups of the best text's value, now and expected after t results.
+
+    ``E max_{i∈g}(μ_i + Σ_t σ̃_it Z_t)`` by antithetic Monte Carlo.
+
+    Parameters
+    ----------
+    mean, group
+        As in `choose_for_best`.
+    changes : (n, t) array
+        Those of `ChosenPairs`.
+    draws, seed : int
+    """
+    mu, moved = np.asarray(mean, dtype=np.float64), np.asarray(changes, dtype=np.float64)
+    code = np.asarray(group)
+    order = np.argsort(code, kind="stable")
+    starts = np.flatnonzero(np.diff(code[order], prepend=code[order[0]] - 1))
+    mu, moved = mu[order], moved[order]
+    now = float(np.maximum.reduceat(mu, starts).mean())
+    random, step, total = np.random.default_rng(seed), max(1, _BLOCK // len(mu)), 0.0
+    for at in range(0, draws, step):
+        shift = random.normal(size=(min(step, draws - at), moved.shape[1])) @ moved.T
+        for side in (shift, -shift):
+            total += np.maximum.reduceat(mu + side, starts, axis=1).mean(axis=1).sum()
+    return now, total / (2 * draws)
+
+
 def choose_groups(
     factor: ArrayLike, precision: ArrayLike, group: ArrayLike, count: int
 ) -> tuple[Codes, Array]:
