@@ -11,6 +11,7 @@ from causalign.cli import (
     audit,
     data,
     deconfound,
+    design,
     doctor,
     evaluate,
     explain,
@@ -39,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for verb in (run, audit, deconfound, policy, report, explain, simulate, doctor):
+for verb in (run, audit, deconfound, policy, design, report, explain, simulate, doctor):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
 app.add_typer(reward.app, name="reward")
 app.add_typer(evaluate.app, name="evaluate")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -120,10 +119,4 @@ def _name_files(files: Sequence[str]) -> dict[str, str]:
 
 
 def _make_judge(command: str, timeout: float) -> ca.evaluate.CommandJudge:
-    try:
-        words = tuple(shlex.split(command))
-    except ValueError as error:
-        raise ca.errors.SettingsError(
-            f"--judge-command cannot be read as words: {error}."
-        ) from error
-    return ca.evaluate.CommandJudge(words, timeout)
+    return ca.evaluate.CommandJudge(given.split_command("--judge-command", command), timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -180,6 +181,14 @@ def read_pairs(path: str) -> ca.Pairs:
     if pairs.notes:
         say(f"pairs: {'; '.join(pairs.notes)}", style="dim")
     return pairs
+
+
+def split_command(option: str, command: str) -> tuple[str, ...]:
+    """Return a program and its arguments, as they stand on the command line of a shell."""
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise ca.errors.SettingsError(f"{option} cannot be read as words: {error}.") from error
 
 
 def shows_progress() -> bool:

@@ -1,7 +1,5 @@
 """Judges of generated texts: a reward model, or a command that reads and writes JSON lines."""
 
-import json
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,10 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import InputError, SettingsError, UnreadableFile
+from causalign.errors import InputError
 from causalign.logs import OutcomeModel
 from causalign.logs.outcome_model import predict_outcome
-from causalign.settings import require_number
+from causalign.programs import Program
 
 Floats = NDArray[np.float64]
 Score = OutcomeModel  # score(completions, prompts) -> (n,); any reward model is one
@@ -75,77 +73,23 @@ class CommandJudge:
     timeout: float = 600.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.command, str) or not self.command:
-            raise SettingsError(
-                "command must be a program and its arguments as a tuple, such as "
-                "('python', 'judge.py'); no shell reads it."
-            )
-        require_number("timeout", self.timeout, above=0, why="seconds")
+        self._program()
 
     def __call__(
         self, first: Sequence[str], second: Sequence[str], prompts: Sequence[str] | None = None
     ) -> Floats:
         """Return preferences ``(n,)``; raise ``InputError`` when the answers break the protocol."""
         questions = [
-            {"id": i, "prompt": None if prompts is None else prompts[i], "first": a, "second": b}
+            {"prompt": None if prompts is None else prompts[i], "first": a, "second": b}
             for i, (a, b) in enumerate(zip(first, second, strict=True))
         ]
-        # ASCII only, so that a lone surrogate or a line separator in a text breaks no line.
-        lines = "".join(json.dumps(question) + "\n" for question in questions)
-        return _read_answers(self._run(lines), len(questions))
+        return np.array(self._program().ask(questions, "preference", _read_preference))
 
-    def _run(self, lines: str) -> str:
-        name = self.command[0]
-        try:
-            done = subprocess.run(
-                self.command, input=lines.encode(), capture_output=True, timeout=self.timeout
-            )
-        except OSError as error:
-            raise UnreadableFile(f"The judge {name!r} cannot be started: {error}") from error
-        except subprocess.TimeoutExpired as error:
-            raise InputError(
-                f"The judge {name!r} was stopped after {self.timeout:g} seconds. Give it more "
-                "time, or fewer pairs."
-            ) from error
-        if done.returncode != 0:
-            tail = done.stderr.decode("utf-8", "replace").strip()[-300:]
-            raise InputError(f"The judge {name!r} ended with code {done.returncode}: {tail}")
-        try:
-            return done.stdout.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"The judge {name!r} did not answer in UTF-8.") from error
+    def _program(self) -> Program:
+        return Program(self.command, "judge", "pair", self.timeout)
 
 
-def _read_answers(text: str, count: int) -> Floats:
-    preferences = np.full(count, np.nan)
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            answer = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(
-                f"Line {number} of the judge's answers is not JSON: {line[:80]!r}"
-            ) from error
-        if not isinstance(answer, dict) or set(answer) != {"id", "preference"}:
-            raise InputError(
-                f"Line {number} of the judge's answers must hold 'id' and 'preference' and nothing "
-                f"else: {line[:80]!r}"
-            )
-        place, preference = answer["id"], answer["preference"]
-        if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < count:
-            raise InputError(f"Line {number} of the judge's answers has the unknown id {place!r}.")
-        if not isinstance(preference, str) or preference not in PREFERENCES:
-            raise InputError(
-                f"Line {number} of the judge's answers prefers {preference!r}; 'first', 'second' "
-                "or 'tie' is expected."
-            )
-        if not np.isnan(preferences[place]):
-            raise InputError(f"The judge answered pair {place} twice (line {number}).")
-        preferences[place] = PREFERENCES[preference]
-    if np.isnan(preferences).any():
-        raise InputError(
-            f"The judge left out {int(np.isnan(preferences).sum())} of {count} pairs; the first is "
-            f"{int(np.isnan(preferences).argmax())}."
-        )
-    return preferences
+def _read_preference(preference: object, where: str) -> float:
+    if not isinstance(preference, str) or preference not in PREFERENCES:
+        raise InputError(f"{where} prefers {preference!r}; 'first', 'second' or 'tie' is expected.")
+    return PREFERENCES[preference]

@@ -1,4 +1,11 @@
 from .candidates import Candidates as Candidates
 from .candidates import ReaderNoise as ReaderNoise
+from .minimal_pairs import CommandRewriter as CommandRewriter
+from .minimal_pairs import Edit as Edit
+from .minimal_pairs import MinimalPair as MinimalPair
+from .minimal_pairs import MinimalPairs as MinimalPairs
+from .minimal_pairs import RefusedEdit as RefusedEdit
+from .minimal_pairs import make_minimal_pairs as make_minimal_pairs
 from .next_tests import Design as Design
+from .next_tests import check_format as check_format
 from .next_tests import design as design

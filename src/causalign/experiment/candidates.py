@@ -73,17 +73,33 @@ class Candidates:
     @classmethod
     def of(cls, logs: Logs) -> "Candidates":
         """Return the distinct texts of logs, within their role ``group`` if they have one."""
-        group, prompts = logs.roles.group, logs.prompts
-        columns = [logs.completions]
-        if group is not None:
-            columns.append([str(label) for label in logs.data[group].to_pylist()])
-        if prompts is not None:
-            columns.append(prompts)
-        texts, *more = map(list, zip(*dict.fromkeys(zip(*columns, strict=True)), strict=True))
+        group = logs.roles.group
+        labels = None if group is None else logs.data[group].to_pylist()
+        return cls.distinct(logs.completions, labels, logs.prompts)
+
+    @classmethod
+    def distinct(
+        cls,
+        texts: Sequence[str],
+        groups: Sequence[object] | None = None,
+        prompts: Sequence[str] | None = None,
+    ) -> "Candidates":
+        """Return candidates of rows, each text once for a group and prompt.
+
+        Parameters
+        ----------
+        texts, groups, prompts
+            As in the class.
+        """
+        given = [column for column in (texts, groups, prompts) if column is not None]
+        if len({len(column) for column in given}) > 1:
+            return cls(texts, groups, prompts)  # which says what is wrong
+        first = {row: place for place, row in reversed([*enumerate(zip(*given, strict=True))])}
+        places = sorted(first.values())
         return cls(
-            texts,
-            groups=more[0] if group is not None else None,
-            prompts=more[-1] if prompts is not None else None,
+            [texts[place] for place in places],
+            None if groups is None else [groups[place] for place in places],
+            None if prompts is None else [prompts[place] for place in places],
         )
 
     def __len__(self) -> int:

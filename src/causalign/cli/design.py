@@ -1,0 +1,185 @@
+"""``causalign design``: which texts should be tested next, and with how many readers?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+import causalign as ca
+from causalign.cli import options as given
+from causalign.cli.output import say, show_section
+
+# What a terminal has room for; the file has all.
+SHOWN = ("test", "group", "first", "second", "difference", "standard_error", "readers_needed")
+
+Reward = Annotated[Path, typer.Option("--reward", help="Folder of a reward model.")]
+File = Annotated[
+    str, typer.Option("--out", metavar="FILE", help="New csv, jsonl or parquet: a row an arm.")
+]
+Tests = Annotated[int, typer.Option("--tests", help="How many tests to propose.")]
+Readers = Annotated[int, typer.Option("--readers", help="Readers for each arm of a test.")]
+Criterion = Annotated[
+    str,
+    typer.Option(
+        "--criterion",
+        help="information: learn what texts do; best-text: find the best text of each group.",
+    ),
+]
+Outcome = Annotated[
+    str | None, typer.Option("--outcome", help="Column that tells how much outcomes vary.")
+]
+BaseRate = Annotated[
+    float | None, typer.Option("--base-rate", help="How often the event happens, e.g. 0.02.")
+]
+Deviation = Annotated[
+    float | None, typer.Option("--deviation", help="Standard deviation of one reader's outcome.")
+]
+Between = Annotated[
+    float,
+    typer.Option("--between-variance", help="Variance of arms that the reward does not explain."),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option("--scale", help="Of a reward of events: logit (the default) or identity."),
+]
+Markers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--marker",
+        "--markers",
+        help="Test texts with and without this word, phrase or sign (repeatable).",
+    ),
+]
+Rewriter = Annotated[
+    str | None,
+    typer.Option("--rewrite-command", help="Program that edits the texts: JSON lines in and out."),
+]
+Timeout = Annotated[
+    float, typer.Option("--timeout", help="Seconds after which the program is stopped.")
+]
+Power = Annotated[
+    float, typer.Option("--power", help="With which the readers needed find the difference.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of the pairs that are drawn, if too many.")]
+
+
+def command(
+    logs: given.LogsPath,
+    completion: given.Completion,
+    reward: Reward,
+    out: File,
+    tests: Tests = 20,
+    readers: Readers = 2000,
+    criterion: Criterion = "information",
+    group: given.Group = None,
+    prompt: given.Prompt = None,
+    outcome: Outcome = None,
+    trials: given.Trials = None,
+    base_rate: BaseRate = None,
+    deviation: Deviation = None,
+    between_variance: Between = 0.0,
+    scale: Scale = None,
+    marker: Markers = None,
+    rewrite_command: Rewriter = None,
+    timeout: Timeout = 600.0,
+    power: Power = 0.8,
+    seed: Seed = 0,
+) -> None:
+    """Choose the pairs of texts to test next, and write their arms for an experimentation tool.
+
+    Texts compete within `--group`, else within `--prompt`, else all with all. How much one reader
+    varies comes from `--base-rate`, `--deviation`, or the columns `--outcome` and `--trials`.
+
+    Examples: `causalign design drafts.csv --completion headline --group story --reward
+    runs/reward/model --base-rate 0.015 --tests 20 --readers 2000 --out next.csv`;
+    `causalign design mails.parquet --completion mail --reward runs/reward/model --deviation 3.2
+    --criterion best-text --out next.jsonl`;
+    `causalign design tests.csv --completion headline --outcome clicks --trials shown --reward
+    runs/reward/model --marker "you won't believe" --marker "?" --out pairs.csv`
+    """
+    target = _check_place(out)
+    if rewrite_command is not None and not marker:
+        raise ca.errors.SettingsError("--rewrite-command edits texts for a --marker: name one.")
+    events = cast(Literal["logit", "identity"] | None, scale)  # an unknown one is refused there
+    if outcome is None:
+        candidates = _read_candidates(logs, completion, group, prompt)
+        noise = _read_noise(base_rate, deviation, events, between_variance)
+    else:
+        if base_rate is not None or deviation is not None:
+            raise ca.errors.SettingsError(
+                "Give the noise once: as --base-rate, as --deviation, or as --outcome COLUMN."
+            )
+        roles = given.declare_roles(completion, outcome, group=group, prompt=prompt, trials=trials)
+        read = given.read_logs(logs, roles)
+        candidates = ca.experiment.Candidates.of(read)
+        noise = ca.experiment.ReaderNoise.of(read, scale=events, between=between_variance)
+    model = ca.reward.RewardModel.load(reward)
+    if marker:
+        rewriter = _make_rewriter(rewrite_command, timeout)
+        pairs = ca.experiment.make_minimal_pairs(
+            candidates.texts, marker, prompts=candidates.prompts, rewriter=rewriter
+        )
+        show_section(replace(pairs.section(), tables={"refused edits": pairs.refusals()}))
+        candidates = pairs.candidates()
+    plan = ca.experiment.design(
+        candidates,
+        model,
+        tests=tests,
+        readers=readers,
+        criterion=cast(Literal["information", "best-text"], criterion),
+        noise=noise,
+        power=power,
+        seed=seed,
+    )
+    plan.write(target)
+    table = plan.table()
+    shown = table.select([name for name in SHOWN if name in table.column_names])
+    show_section(replace(plan.section(), tables={"next tests": shown}))
+    say(f"{len(plan.first):,} tests written: {target}")
+
+
+def _check_place(out: str) -> Path:
+    """Return where the arms go; refuse a name without a writer, or of something that is there."""
+    target = ca.experiment.check_format(given.read_output(out))
+    if target.exists():
+        raise ca.errors.ArtifactError(
+            f"--out {str(target)!r} is there already. Choose another name, or remove it."
+        )
+    ca.artifacts.require_writable(target.parent)
+    return target
+
+
+def _read_candidates(
+    path: str, completion: str, group: str | None, prompt: str | None
+) -> ca.experiment.Candidates:
+    def read(name: str | None, role: str) -> list[str] | None:
+        return None if name is None else ca.logs.read_column(path, name, role).to_pylist()
+
+    texts = read(completion, "completion") or []
+    return ca.experiment.Candidates.distinct(texts, read(group, "group"), read(prompt, "prompt"))
+
+
+def _read_noise(
+    base_rate: float | None,
+    deviation: float | None,
+    scale: Literal["logit", "identity"] | None,
+    between: float,
+) -> ca.experiment.ReaderNoise:
+    if (base_rate is None) == (deviation is None):
+        raise ca.errors.SettingsError(
+            "Say once how much one reader's outcome varies: --base-rate 0.02 for an event, "
+            "--deviation 3.5 for a number, or --outcome COLUMN of these logs."
+        )
+    if base_rate is not None:
+        return ca.experiment.ReaderNoise.of_rate(base_rate, scale=scale or "logit", between=between)
+    return ca.experiment.ReaderNoise(float(deviation or 0) ** 2, between)
+
+
+def _make_rewriter(command: str | None, timeout: float) -> ca.experiment.CommandRewriter | None:
+    if command is None:
+        return None
+    words = given.split_command("--rewrite-command", command)
+    return ca.experiment.CommandRewriter(words, timeout)
