@@ -101,8 +101,12 @@ def command(
     runs/reward/model --marker "you won't believe" --marker "?" --out pairs.csv`
     """
     target = _check_place(out)
+    # Texts are read twice, for the reward and for its covariance, and encoded once.
+    model = replace(ca.reward.RewardModel.load(reward), cache=ca.lm.EmbeddingCache())
     if rewrite_command is not None and not marker:
         raise ca.errors.SettingsError("--rewrite-command edits texts for a --marker: name one.")
+    if trials is not None and outcome is None:
+        raise ca.errors.SettingsError("--trials counts for an --outcome COLUMN: name it too.")
     events = cast(Literal["logit", "identity"] | None, scale)  # an unknown one is refused there
     if outcome is None:
         candidates = _read_candidates(logs, completion, group, prompt)
@@ -116,13 +120,16 @@ def command(
         read = given.read_logs(logs, roles)
         candidates = ca.experiment.Candidates.of(read)
         noise = ca.experiment.ReaderNoise.of(read, scale=events, between=between_variance)
-    model = ca.reward.RewardModel.load(reward)
     if marker:
         rewriter = _make_rewriter(rewrite_command, timeout)
         pairs = ca.experiment.make_minimal_pairs(
             candidates.texts, marker, prompts=candidates.prompts, rewriter=rewriter
         )
-        show_section(replace(pairs.section(), tables={"refused edits": pairs.refusals()}))
+        show_section(
+            replace(
+                pairs.section(), tables={"refused edits": pairs.reasons()} if pairs.refused else {}
+            )
+        )
         candidates = pairs.candidates()
     plan = ca.experiment.design(
         candidates,

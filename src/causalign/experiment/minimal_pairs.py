@@ -160,11 +160,25 @@ class MinimalPairs(Result):
             ),
         )
 
+    def reasons(self) -> pa.Table:
+        """Return one row for each reason why edits were refused: how many, and the first text."""
+        first: dict[tuple[str, str, str], str] = {}
+        counts: Counter[tuple[str, str, str]] = Counter()
+        for row in self.refusals().to_pylist():
+            key = (row["marker"], row["edit"], row["reason"])
+            counts[key] += 1
+            first.setdefault(key, row["text"])
+        names = ("marker", "edit", "reason")
+        columns = {name: [key[at] for key in counts] for at, name in enumerate(names)}
+        return pa.table(
+            {**columns, "texts": list(counts.values()), "such as": list(first.values())}
+        )
+
     def section(self) -> Section:
         """Return the pairs and the refusals as a section of a report."""
         tables = {"minimal pairs": self.table()}
         if self.refused:
-            tables["refused edits"] = self.refusals()
+            tables |= {"refused edits": self.reasons(), "all refused edits": self.refusals()}
         return Section(
             stage="experiment",
             question="Which texts differ in one marker only?",

@@ -99,23 +99,6 @@ class CrossFitted:
         return predictions
 
 
-class UncertainReward(Protocol):
-    """An outcome model that tells how uncertain its predictions are: a linear reward model."""
-
-    def __call__(self, completions: Texts, prompts: Texts | None = None) -> ArrayLike:
-        """Predict the outcomes ``(m,)`` of texts."""
-        ...
-
-    def covariance_factor(
-        self, completions: Texts, prompts: Texts | None = None
-    ) -> NDArray[np.float64]:
-        """Return F ``(m, k)``, ``F_i'F_j`` the covariance of the predictions of two texts.
-
-        Raises ``SettingsError`` for a model that has none.
-        """
-        ...
-
-
 @runtime_checkable
 class UncertainReward(Protocol):
     """An outcome model that tells how uncertain its predictions are: a linear reward model."""
