@@ -317,20 +317,22 @@ def choose_groups(
     names, code = np.unique(np.asarray(group), return_inverse=True)
     members = np.split(np.argsort(code, kind="stable"), np.cumsum(np.bincount(code))[:-1])
     tests = [_centre(F[rows], w[rows]) for rows in members]
-    directions = np.zeros((F.shape[1], 0))
-    queue = [(-_block_gain(rows, directions), test) for test, rows in enumerate(tests)]
+    covariance = np.eye(F.shape[1])
+    queue = [(-_block_gain(rows @ rows.T), test) for test, rows in enumerate(tests)]
     heapq.heapify(queue)
     order: list[int] = []
     gains: list[float] = []
     while queue and len(order) < count:
         test = heapq.heappop(queue)[1]
-        gain = _block_gain(tests[test], directions)
+        shrunk = tests[test] @ covariance
+        known = shrunk @ tests[test].T
+        gain = _block_gain(known)
         if queue and gain < -queue[0][0]:
             heapq.heappush(queue, (-gain, test))
             continue
         order.append(test)
         gains.append(gain)
-        directions = np.hstack([directions, _new_directions(tests[test], directions)])
+        covariance -= shrunk.T @ np.linalg.solve(np.eye(len(known)) + known, shrunk)
     return np.asarray(names[order]), np.array(gains)
 
 
@@ -339,18 +341,9 @@ def _centre(rows: Array, weights: Array) -> Array:
     return np.asarray(np.sqrt(weights)[:, None] * (rows - mean))
 
 
-def _block_gain(rows: Array, directions: Array) -> float:
-    """Return ½ ln det(I + U P U') where ``P = I - DD'`` is the covariance by now."""
-    inner = rows @ directions
-    gram = np.eye(len(rows)) + rows @ rows.T - inner @ inner.T
-    return 0.5 * float(np.linalg.slogdet(gram)[1])
-
-
-def _new_directions(rows: Array, directions: Array) -> Array:
-    """Return the columns to append to D: ``P U' L⁻ᵀ`` with ``LL' = I + U P U'``."""
-    shrunk = rows - (rows @ directions) @ directions.T
-    root = np.linalg.cholesky(np.eye(len(rows)) + rows @ shrunk.T)
-    return np.asarray(np.linalg.solve(root, shrunk).T)
+def _block_gain(known: Array) -> float:
+    """Return ½ ln det(I + U C U') of ``known``, U C U'."""
+    return 0.5 * float(np.linalg.slogdet(np.eye(len(known)) + known)[1])
 
 
 def readers_for_power(
