@@ -10,7 +10,7 @@ import pyarrow as pa
 from causalign.errors import InputError, SettingsError
 from causalign.experiment.candidates import Candidates
 from causalign.experiment.findings import edits_made
-from causalign.lm.words import is_emoji, read_phrases, read_signs
+from causalign.lm.words import is_emoji, parts_of, read_phrases, read_signs
 from causalign.programs import Program
 from causalign.results import Finding, Result, Section
 
@@ -320,7 +320,8 @@ def _insert(edit: Edit) -> _Rewritten:
 
 
 def _remove(edit: Edit) -> _Rewritten:
-    pattern = re.compile(rf"(\s*){_pattern(edit.marker).pattern}(\s*)", re.IGNORECASE)
+    marker = _pattern(edit.marker).pattern
+    pattern = re.compile(rf"(\s*){marker}(?:\s*{marker})*(\s*)", re.IGNORECASE)
     # The blanks of one side stay between two words, and none before a sign or at an end.
     text = pattern.sub(lambda m: m[2] and (m[1] or m[2]), edit.text).strip()
     if not text:
@@ -369,4 +370,5 @@ def _find_changed_words(edit: Edit, longer: str, shorter: str, by_rule: bool) ->
 
 
 def _read_words(text: str) -> list[str]:
-    return [word for word in read_phrases(text) if " " not in word]
+    """Return words, or characters where no blanks stand between words."""
+    return [word for word in read_phrases(text) if len(parts_of(word)) == 1]

@@ -25,7 +25,7 @@ from causalign.experiment.candidates import (
 )
 from causalign.experiment.findings import pairs_considered, readers_suffice, scale_fits
 from causalign.files import write_whole
-from causalign.lm.words import read_phrases, read_signs
+from causalign.lm.words import parts_of, read_phrases, read_signs
 from causalign.logs import Logs
 from causalign.logs.outcome_model import UncertainReward, predict_outcome
 from causalign.results import Finding, Result, Section
@@ -374,4 +374,4 @@ def _name_markers(text: str, other: str) -> str:
 
 
 def _read_markers(text: str) -> list[str]:
-    return [word for word in read_phrases(text) if " " not in word] + read_signs(text)
+    return [word for word in read_phrases(text) if len(parts_of(word)) == 1] + read_signs(text)
