@@ -36,38 +36,52 @@ JUDGED = (100, 200, 400, 800)
 SIMULATED = (5, 10, 15, 20, 30, 40, 60, 80, 120, 160, 240)
 
 
-def saved(steps: np.ndarray, designed: np.ndarray, random: np.ndarray, at: int) -> float:
-    """Return the share of tests that a design saves where it has run ``at`` of them.
+Curve = tuple[np.ndarray, np.ndarray]  # what was spent, and the AUC it bought
 
-    The random curve is made monotone, and read between its steps on the scale of logarithms.
+
+def saved(design: Curve, random: Curve, place: int) -> float:
+    """Return the share of the cost that a design saves at one of its steps.
+
+    The random curve is made monotone, and read between its steps on the scale of logarithms. It is
+    not continued beyond its last step: there the share is the least that was saved.
     """
-    target = designed[list(steps).index(at)]
-    rising = np.maximum.accumulate(random)
-    needed = np.exp(np.interp(target, rising, np.log(steps)))
-    return 1 - at / needed
+    cost, auc = random
+    needed = np.exp(np.interp(design[1][place], np.maximum.accumulate(auc), np.log(cost)))
+    return 1 - design[0][place] / needed
 
 
 def report(curves: dict[str, np.ndarray], steps: tuple[int, ...], judged: tuple[int, ...]) -> None:
-    """Print mean curves, and the tests saved with intervals by bootstrap over units."""
-    units = len(curves["random order"])
-    print("tests run".ljust(22), *(f"{step:6d}" for step in steps))
+    """Print mean curves, and what each order saves with intervals by bootstrap over units."""
+    names = [name for name in curves if not name.startswith("arms of ")]
+    print("tests run".ljust(26), *(f"{step:6d}" for step in steps))
     for name, values in curves.items():
-        print(name.ljust(22), *(f"{value:6.3f}" for value in values.mean(axis=0)))
+        cells = (
+            f"{value:6.0f}" if name not in names else f"{value:6.3f}" for value in values.mean(0)
+        )
+        print(name.ljust(26), *cells)
+    units = len(curves[names[0]])
     picks = np.random.default_rng(0).integers(0, units, size=(2000, units))
-    grid = np.array(steps)
-    for name in curves:
-        if name == "random order":
-            continue
-        cells = []
-        for at in judged:
-            both = curves[name], curves["random order"]
-            middle = saved(grid, both[0].mean(axis=0), both[1].mean(axis=0), at)
-            draws = [
-                saved(grid, both[0][p].mean(axis=0), both[1][p].mean(axis=0), at) for p in picks
+    tests = np.tile(np.array(steps, dtype=float), (units, 1))
+    for name in names[1:]:
+        for unit in ("tests", "arms"):
+            costs = [
+                curves.get(f"arms of {n}") if unit == "arms" else tests for n in (name, names[0])
             ]
-            low, high = np.percentile(draws, [2.5, 97.5])
-            cells.append(f"{at} tests: {middle:+.0%} [{low:+.0%}, {high:+.0%}]")
-        print(f"saved by {name}:", "; ".join(cells))
+            if costs[0] is None:
+                continue
+            sides = list(zip(costs, (curves[name], curves[names[0]]), strict=True))
+
+            def save(rows: np.ndarray, place: int, sides: list = sides) -> float:
+                own, random = (tuple(part[rows].mean(axis=0) for part in side) for side in sides)
+                return saved(own, random, place)
+
+            cells = []
+            for at in judged:
+                place = steps.index(at)
+                low, high = np.percentile([save(rows, place) for rows in picks], [2.5, 97.5])
+                middle = save(np.arange(units), place)
+                cells.append(f"at {at} {middle:+.0%} [{low:+.0%}, {high:+.0%}]")
+            print(f"{unit} saved by {name}:", "; ".join(cells))
 
 
 def simulate(draw: int) -> dict[str, np.ndarray]:
@@ -162,7 +176,7 @@ def replay(
         parts = [some(arms, np.isin(arms.test, order[:step])) for step in STEPS]
         heads = [fit.fit_arms(part, vectors).head.coefficients for part in parts]
         curves[name] = np.array([pair_auc(sides @ head).estimate for head in heads])
-        curves[f"arms: {name}"] = np.array([len(part.rows) for part in parts], dtype=float)
+        curves[f"arms of {name}"] = np.array([len(part.rows) for part in parts], dtype=float)
     return curves
 
 
@@ -206,11 +220,7 @@ def main() -> None:
     kinds = ("whole tests", "two arms of each test")
     for kind, of_kind in zip(kinds, zip(*curves, strict=True), strict=True):
         print(f"\n{given.encoder}, {kind}: AUC on held-out stories, {len(units)} folds and draws")
-        both = stack(of_kind)
-        report({n: v for n, v in both.items() if not n.startswith("arms")}, STEPS, JUDGED)
-        for name in both:
-            if name.startswith("arms"):
-                print(name.ljust(24), *(f"{value:6.0f}" for value in both[name].mean(axis=0)))
+        report(stack(of_kind), STEPS, JUDGED)
 
 
 def stack(curves: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -161,7 +161,7 @@ def test_a_design_shows_itself(study):
     candidates, reward, _ = study
     plan = design(candidates, reward, tests=3, noise=NOISE)
     assert "Run 3 tests" in plan.answer()
-    assert "EX101" in plan.summary() or "findings" in plan.summary()
+    assert "EX201" in plan.summary() or "findings" in plan.summary()
     assert plan.section().tables["next tests"].num_rows == 3
     assert plan.plot() is not None
 

@@ -116,7 +116,7 @@ class MinimalPairs(Result):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """EX104."""
+        """EX204."""
         return (edits_made(len(self.pairs), len(self.refused)),)
 
     def candidates(self) -> Candidates:
