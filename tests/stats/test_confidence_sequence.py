@@ -136,6 +136,22 @@ def test_known_false_stops_of_peeking():
     assert law.power == pytest.approx(0.142, abs=0.0005)
 
 
+@pytest.mark.parametrize("looks", [30, 900])
+def test_the_stopping_law_of_many_looks_is_that_of_finer_nodes(looks):
+    """The same law from a plain sum over a fine grid."""
+    at = np.arange(1, looks + 1.0) / looks
+    bounds = reach(narrowest_ratio(ALPHA) * at, ALPHA)
+    law = stopping_law(bounds, at, 2.0)
+    grid = np.linspace(-3.2, 3.2, 1_601)
+    step = 1 / looks
+    move = stats.norm.pdf((grid[:, None] - grid - 2 * step) / np.sqrt(step)) * (grid[1] - grid[0])
+    mass = stats.norm.pdf((grid - 2 * step) / np.sqrt(step)) * (grid[1] - grid[0]) / np.sqrt(step)
+    for look in range(looks):
+        mass = mass * (np.abs(grid) < bounds[look] * np.sqrt(at[look]))
+        left, mass = mass.sum(), move @ mass / np.sqrt(step)
+    assert law.power == pytest.approx(1 - left, abs=2e-3)
+
+
 def test_looks_out_of_order_are_refused():
     with pytest.raises(InputError, match="ascending"):
         stopping_law([2.0, 2.0], [2.0, 1.0], 0.0)

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from causalign.errors import InputError
-from causalign.stats.daily_differences import arm_sizes_p_value, daily_differences, sum_cells
+from causalign.stats.daily_differences import arm_sizes_p_values, daily_differences, sum_cells
 
 statsmodels = pytest.importorskip("statsmodels.api")
 
@@ -96,9 +96,9 @@ def test_a_trend_of_the_difference_shows_and_a_level_does_not():
 
 
 def test_arm_sizes_are_scipys_chi_square():
-    observed = [510, 480, 530]
-    known = stats.chisquare(observed).pvalue
-    assert arm_sizes_p_value(observed, [1, 1, 1]) == pytest.approx(known)
-    assert arm_sizes_p_value([900, 100], [9, 1]) == 1
-    with pytest.raises(InputError, match="two arms"):
-        arm_sizes_p_value([3], [3])
+    test, observed = ["b", "a", "a", "b", "b", "c"], [510, 900, 100, 480, 530, 7]
+    p_values = arm_sizes_p_values(test, observed, [1, 9, 1, 1, 1, 1])
+    known = stats.chisquare([510, 480, 530]).pvalue
+    assert p_values == pytest.approx([1.0, known, 1.0])
+    with pytest.raises(InputError, match="expected to be read"):
+        arm_sizes_p_values([0, 0], [3, 4], [1, 0])

@@ -14,6 +14,7 @@ from causalign.cli import (
     design,
     doctor,
     evaluate,
+    experiment,
     explain,
     policy,
     report,
@@ -44,6 +45,7 @@ for verb in (run, audit, deconfound, policy, design, report, explain, simulate, 
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
 app.add_typer(reward.app, name="reward")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(experiment.app, name="experiment")
 app.add_typer(data.app, name="data")
 
 

@@ -1,5 +1,9 @@
 from .candidates import Candidates as Candidates
 from .candidates import ReaderNoise as ReaderNoise
+from .comparisons import ArmComparison as ArmComparison
+from .comparisons import GuardrailBound as GuardrailBound
+from .expectation import Expectation as Expectation
+from .expectation import expect as expect
 from .minimal_pairs import CommandRewriter as CommandRewriter
 from .minimal_pairs import Edit as Edit
 from .minimal_pairs import MinimalPair as MinimalPair
@@ -9,3 +13,11 @@ from .minimal_pairs import make_minimal_pairs as make_minimal_pairs
 from .next_tests import Design as Design
 from .next_tests import check_format as check_format
 from .next_tests import design as design
+from .planning import ReaderPlan as ReaderPlan
+from .planning import plan as plan
+from .planning import plan_like as plan_like
+from .reading import Readings as Readings
+from .reading import read as read
+from .running_tests import RunningTest as RunningTest
+from .stopping import Decision as Decision
+from .stopping import Reading as Reading

@@ -16,8 +16,6 @@ from causalign.errors import InputError
 from causalign.settings import require_number
 
 Array = NDArray[np.float64]
-# Points of the grid on which the law of a stopping time is integrated.
-_GRID = 601
 
 
 def narrowest_ratio(alpha: float) -> float:
@@ -147,7 +145,7 @@ def stopping_law(reaches: ArrayLike, information: ArrayLike, drift: float) -> St
 
     The score S at information t is N(δt, t) with independent increments; the test goes on while
     ``|S| < reach √t``. The density of S among tests that go on is carried from look to look by
-    numerical integration.
+    Gauss-Legendre integration.
 
     Parameters
     ----------
@@ -172,15 +170,15 @@ def stopping_law(reaches: ArrayLike, information: ArrayLike, drift: float) -> St
         raise InputError("reaches and information must be (L,), the information ascending.")
     above, below = np.empty(len(at)), np.empty(len(at))
     places, mass = np.zeros(1), np.ones(1)
+    # The more looks, the narrower the steps that the nodes of the integral must show.
+    nodes, weights = np.polynomial.legendre.leggauss(64 + 8 * int(np.sqrt(len(at))))
     for look, (limit, step) in enumerate(
         zip(bound * np.sqrt(at), np.diff(at, prepend=0.0), strict=True)
     ):
         width = np.sqrt(step)
         above[look] = mass @ norm.sf((limit - places - drift * step) / width)
         below[look] = mass @ norm.cdf((-limit - places - drift * step) / width)
-        grid = np.linspace(-limit, limit, _GRID)
-        density = norm.pdf((grid[:, None] - places - drift * step) / width) @ mass / width
-        weights = np.full(_GRID, grid[1] - grid[0])
-        weights[[0, -1]] /= 2
-        places, mass = grid, density * weights
+        ahead = (limit * nodes[:, None] - places - drift * step) / width
+        density = np.exp(-(ahead**2) / 2) @ mass / (width * np.sqrt(2 * np.pi))
+        places, mass = limit * nodes, density * weights * limit
     return StoppingLaw(above, below)

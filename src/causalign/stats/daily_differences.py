@@ -67,9 +67,9 @@ def sum_cells(
     np.add.at(xy, cell, (n * dy)[:, None] * dx)
     np.add.at(xx, cell, n[:, None, None] * dx[:, :, None] * dx[:, None, :])
     return Cells(
-        total.reshape(shape),
-        mean_y.reshape(shape),
-        np.bincount(cell, weights=inner, minlength=size).reshape(shape),
+        np.asarray(total, dtype=np.float64).reshape(shape),
+        np.asarray(mean_y).reshape(shape),
+        np.bincount(cell, weights=inner, minlength=size).astype(np.float64).reshape(shape),
         mean_x.reshape(*shape, width),
         xy.reshape(*shape, width),
         xx.reshape(*shape, width, width),
@@ -139,7 +139,8 @@ def daily_differences(cells: Cells, arm: int, against: int) -> Differences:
     Lin (2013), Annals of Applied Statistics 7; Waudby-Smith et al., arXiv 2103.06476, section 3.
     """
     pair = [arm, against]
-    n, both = cells.readers[:, pair], (cells.readers[:, pair] > 0).all(axis=1)
+    n = cells.readers[:, pair]
+    both = np.asarray((n > 0).all(axis=1))
     total = np.maximum(n.sum(axis=1), 1.0)
     h = np.where(both, n[:, 0] * n[:, 1] / total, 0.0)
     share = np.where(both[:, None], h[:, None] / np.maximum(n, 1.0), 0.0) ** 2  # (D, 2)
@@ -166,28 +167,40 @@ def daily_differences(cells: Cells, arm: int, against: int) -> Differences:
         )
 
 
-def arm_sizes_p_value(observed: ArrayLike, expected: ArrayLike) -> float:
-    """Return the p-value of Pearson's chi-square that arms got the readers meant for them.
+def arm_sizes_p_values(test: ArrayLike, observed: ArrayLike, expected: ArrayLike) -> Array:
+    """Return for each test the p-value of Pearson's chi-square that arms got their readers.
 
     Parameters
     ----------
-    observed, expected : (K,) arrays
-        Readers of each arm, and how many the design meant, of the same sum; two arms or more.
+    test : (n,) labels
+        Of each arm.
+    observed, expected : (n,) arrays
+        Readers of each arm, and how many the design meant, of any scale within a test.
+
+    Returns
+    -------
+    (T,) array
+        In the order of the sorted labels; 1 for tests of one arm.
 
     Raises
     ------
     InputError
-        When fewer are given, or an arm was meant to get none.
+        When shapes do not fit, or an arm was meant to get none.
     """
+    code = np.unique(np.asarray(test), return_inverse=True)[1].ravel()
     got, meant = np.asarray(observed, dtype=np.float64), np.asarray(expected, dtype=np.float64)
-    if got.shape != meant.shape or got.ndim != 1 or len(got) < 2 or not (meant > 0).all():
-        raise InputError("observed and expected must be (K,), two arms or more, each expected.")
-    meant = meant * got.sum() / meant.sum()
-    return float(chi2.sf(((got - meant) ** 2 / meant).sum(), len(got) - 1))
+    if not got.shape == meant.shape == code.shape or not (meant > 0).all():
+        raise InputError("test, observed and expected must be (n,), each arm expected to be read.")
+    scale = np.bincount(code, weights=got) / np.bincount(code, weights=meant)
+    meant = meant * scale[code]
+    statistic = np.bincount(code, weights=(got - meant) ** 2 / np.maximum(meant, 1e-300))
+    return np.asarray(chi2.sf(statistic, np.maximum(np.bincount(code) - 1, 1)))
 
 
 def _slopes(cells: Cells, pair: list[int], both: NDArray[np.bool_]) -> Array:
     """Return β̂ ``(D, p)`` from all readers so far, within days and arms."""
+    if not cells.xy.shape[-1]:
+        return np.zeros((len(both), 0))
     use = both[:, None].astype(float)
     xy = np.cumsum((use[..., None] * cells.xy[:, pair]).sum(axis=1), axis=0)
     xx = np.cumsum((use[..., None, None] * cells.xx[:, pair]).sum(axis=1), axis=0)
