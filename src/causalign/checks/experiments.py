@@ -32,7 +32,8 @@ def check_arm_sizes(p_values: NDArray[np.float64], names: Sequence[str]) -> Find
     smallest = float(p_values.min(initial=1.0))
     numbers = {"tests": float(len(names)), "off": float(len(off)), "smallest_p": smallest}
     check = Check("EX101", "Sizes of the arms", **numbers)
-    if len(off) <= binom.ppf(1 - MISMATCH, len(names), MISMATCH):
+    by_chance = len(off) <= binom.ppf(1 - MISMATCH, len(names), MISMATCH)
+    if by_chance and smallest >= MISMATCH / len(names):
         return check.passes(
             f"The arms have the readers that were meant for them (smallest p {smallest:.2g}"
             f"{'' if len(names) == 1 else f' of {len(names):,} tests'})."
