@@ -7,6 +7,7 @@ from pathlib import Path
 from causalign import config
 from causalign.config import Settings
 from causalign.errors import SettingsError
+from causalign.lm.encoders import DEFAULT_ENCODER
 from causalign.logs.roles import Roles
 from causalign.logs.scales import Scale
 
@@ -20,7 +21,8 @@ class Data:
 
     ``scale`` is the scale on which effects add up (`causalign.logs.scales`); ``one_per_group``
     keeps one random row of each group for training, as a firm without tests would have;
-    ``held_out`` is the share of groups that only judge.
+    ``held_out`` is the share of stories that only judge: groups that share a text, equal or nearly
+    so, are one story (`causalign.logs.find_stories`).
     """
 
     path: str
@@ -92,7 +94,7 @@ class Recipe:
 
     name: str
     data: Data
-    encoder: str = "minilm"
+    encoder: str = DEFAULT_ENCODER
     deconfound: Settings = field(default_factory=lambda: {"method": "additive"})
     reward: Settings = field(default_factory=lambda: {"method": "ridge"})
     experiments: Experiments | None = None

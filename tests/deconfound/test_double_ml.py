@@ -7,10 +7,10 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 
 from causalign.deconfound import DoubleML, OrdinaryLeastSquares
-from causalign.deconfound.nuisance import rows_together
 from causalign.errors import InputError, NotIdentified, RoleNotDeclared, SettingsError
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
+from causalign.logs.stories import rows_together
 from causalign.results import Verdict
 
 SITES = {"a": 1.0, "b": 0.0, "c": -2.0}

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from causalign import Logs, Roles
-from causalign.errors import ArtifactError, InputError, SettingsError
+from causalign.errors import ArtifactError, SettingsError
 from causalign.lm import EmbeddingCache, embed, load_encoder
 from causalign.reward import RewardModel, Ridge
 
@@ -77,5 +77,12 @@ def test_what_cannot_stand_side_by_side_is_refused():
         load_encoder("tfidf+", training_texts=TEXTS)
     with pytest.raises(SettingsError, match="learns from training texts"):
         load_encoder("minilm+style")
-    with pytest.raises(InputError, match="same vector"):
-        load_encoder("tfidf+style", training_texts=["the mug"] * 4)
+
+
+def test_a_block_that_is_constant_counts_as_nothing():
+    texts = ["mug one", "mug two", "mug six"]
+    both = load_encoder("tfidf+style", training_texts=texts)
+    assert both.scales[1] == 0
+    words = both.encode(["mug one", "MUG ONE!"])
+    assert np.array_equal(words[0], words[1])
+    assert not load_encoder("tfidf+style", training_texts=["the mug"] * 4).encode(["a"]).any()

@@ -9,9 +9,9 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression, Ridge
 
 from causalign.deconfound import DoubleML, DoubleMLInstruments
-from causalign.deconfound.nuisance import rows_together
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
+from causalign.logs.stories import rows_together
 from causalign.stats.cross_fit import ridge_cross_fit
 from causalign.stats.folds import group_folds
 

@@ -7,9 +7,9 @@ from criteria import CRITERIA, Log
 
 from causalign import Logs, Pairs, Roles
 from causalign.deconfound import Additive
-from causalign.logs.arms import number_stories
 from causalign.logs.scales import rescale
 from causalign.logs.splits import draw_one_per_group
+from causalign.logs.stories import number_stories
 from causalign.reward import Pairwise
 from causalign.stats.folds import group_folds
 from causalign.stats.pair_metrics import pair_auc

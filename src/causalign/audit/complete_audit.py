@@ -33,7 +33,7 @@ def audit_with_markers(
         The log.
     encoder : str or Encoder, optional
         What turns texts into features; without one the columns of the role ``features`` are read,
-        and "minilm" where there are none.
+        and "minilm+style" where there are none.
     markers : bool
         Whether markers are tested.
     attributes : sequence of str

@@ -1,11 +1,11 @@
 """CL1xx: are there enough clusters, none too large, and do folds cut along them?"""
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from causalign.checks.check import Check
 from causalign.logs import Logs
+from causalign.logs.stories import find_stories
 from causalign.results import Finding
 
 # Below these, intervals that count clusters as independent draws are too short (see their pages).
@@ -110,30 +110,31 @@ def constant_within(logs: Logs, ways: dict[str, Codes]) -> Finding:
 
 
 def texts_across(logs: Logs) -> Finding:
-    """CL104: would folds or splits put the same text on both sides?
+    """CL104: would a split along groups put the same text on both sides?
 
-    Rows of a cluster stay together, and without clusters rows of an equal text. Texts that differ
-    in case and blanks only are the same text here.
+    Texts that differ in a word or two are the same text here (`causalign.logs.stories`).
     """
-    lowered = pc.utf8_lower(logs.data[logs.roles.completion])
-    plain = pc.utf8_trim_whitespace(pc.replace_substring_regex(lowered, r"\s+", " "))
-    encoded = plain.combine_chunks().dictionary_encode()
-    text = encoded.indices.to_numpy(zero_copy_only=False)
-    unit = logs.clusters
-    declared = unit is not None
-    if unit is None:
-        unit = logs.codes_of(logs.roles.completion)
-    pairs = np.unique(np.column_stack([text, unit]), axis=0)
-    shared = np.bincount(pairs[:, 0], minlength=len(encoded.dictionary)) > 1
-    share = float(shared[text].mean())
-    check = Check("CL104", "Texts on one side of a split", share=share, texts=int(shared.sum()))
-    where = f"clusters of {logs.roles.cluster_columns()[0]}" if declared else "spellings"
+    found = find_stories(logs)
+    sharing, units = found.count_sharing()
+    stories, share = len(np.unique(found.story)), sharing / units
+    check = Check(
+        "CL104", "Texts on one side of a split", share=share, units=units, stories=stories
+    )
+    column = logs.roles.group or next(iter(logs.roles.cluster_columns()), None)
+    where = "different texts" if column is None else f"groups of {column}"
+    said = f"{share:.1%} of the {units:,} {where} share a text with others, or nearly so."
     if share <= SHARED:
-        return check.passes(f"{share:.1%} of the rows hold a text that stands in several {where}.")
+        return check.passes(said)
+    if stories == units:
+        return check.warns(
+            f"{said} Here {found.limit}: a split puts the same text on both sides, and what is "
+            "called unseen was seen. Keep one row of each text, or declare a coarser group."
+        )
     return check.warns(
-        f"{share:.0%} of the rows hold a text that stands in several {where} (up to case and "
-        "blanks). Splits then put it on both sides, and what is called unseen was seen. Keep one "
-        "row of each text, or give clusters that share texts one name."
+        f"{said} Split by story: what shares a text, one by way of another, counts as one "
+        f"({stories:,} stories). Recipes hold out whole stories; do the same where you split."
+        + f" Note that {found.limit}."
+        * bool(found.limit)
     )
 
 

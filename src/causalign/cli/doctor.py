@@ -66,7 +66,15 @@ def command(
         }
         _show_columns(logs, roles)
         return
-    findings = (_packages(), _encoder(), _language_model(), _cache(), _disk(), _cores())
+    findings = (
+        _packages(),
+        _encoder(),
+        _larger_encoder(),
+        _language_model(),
+        _cache(),
+        _disk(),
+        _cores(),
+    )
     show_findings(findings)
     if any(f.verdict is ca.results.Verdict.FAIL for f in findings):
         raise typer.Exit(1)
@@ -102,6 +110,19 @@ def _encoder() -> ca.results.Finding:
         return ca.results.Finding("DR102", "Text encoder", ca.results.Verdict.WARN, str(error))
     message = f"{encoder.name} gives vectors of {vector.shape[1]} numbers."
     return ca.results.Finding("DR102", "Text encoder", ca.results.Verdict.PASS, message)
+
+
+def _larger_encoder() -> ca.results.Finding:
+    title = "Larger text encoder"
+    try:
+        folder = ca.lm.mpnet_folder()
+    except ca.errors.ExtraNotInstalled as missing:  # nothing needs it
+        return ca.results.Finding("DR107", title, ca.results.Verdict.NOT_APPLICABLE, str(missing))
+    except ca.errors.CausalignError as damage:
+        return ca.results.Finding("DR107", title, ca.results.Verdict.WARN, str(damage))
+    return ca.results.Finding(
+        "DR107", title, ca.results.Verdict.PASS, f"mpnet is there, whole: {folder}."
+    )
 
 
 def _language_model() -> ca.results.Finding:

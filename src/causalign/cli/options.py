@@ -79,8 +79,8 @@ Encoder = Annotated[
     str | None,
     typer.Option(
         "--encoder",
-        help="Text encoder: minilm (the default), smollm2, smollm2:mean, tfidf, hashing, a local "
-        "model folder, or owner/name on a hub.",
+        help="Text encoder: minilm+style (the default), minilm, mpnet, smollm2, tfidf, hashing, "
+        "style, a local model folder, owner/name on a hub, or several: mpnet+style.",
     ),
 ]
 Experiments = Annotated[

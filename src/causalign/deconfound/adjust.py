@@ -28,7 +28,7 @@ def adjust_logs(
         The logs.
     encoder : str or Encoder, optional
         What turns texts into features; without one the columns of the role ``features`` are read,
-        and "minilm" where there are none.
+        and "minilm+style" where there are none.
     text_features : (n, p) array, optional
         Features of the texts, instead of an encoder.
 

@@ -11,6 +11,7 @@ from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.method import FittedOnLogs
 from causalign.errors import NotIdentified, SettingsError
 from causalign.logs import Logs
+from causalign.logs.stories import rows_together
 from causalign.results import Finding
 from causalign.settings import require_number
 from causalign.stats.cross_fit import learner_cross_fit, ridge_cross_fit
@@ -76,12 +77,6 @@ class PartialledOutTexts(FittedOnLogs[ConfounderEffect]):
         """Return the settings as JSON can hold them."""
         learner = "ridge" if self.learner is None else repr(self.learner)
         return {**FittedOnLogs.settings(self), "learner": learner}
-
-
-def rows_together(logs: Logs) -> np.ndarray:
-    """Return ``(n,)`` codes of the rows that folds keep together: clusters, else equal texts."""
-    clusters = logs.clusters
-    return logs.codes_of(logs.roles.completion) if clusters is None else clusters
 
 
 def check_confounder_left(left: np.ndarray, names: Sequence[str]) -> Finding:

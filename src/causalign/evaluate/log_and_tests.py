@@ -11,7 +11,7 @@ from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
 from causalign.logs import Logs
 from causalign.logs.arms import Arms, SharedRows, match_log, read_arms, require_same_scale
-from causalign.logs.splits import unit_codes
+from causalign.logs.stories import rows_together
 from causalign.stats.folds import group_folds
 from causalign.stats.pooling import WeighedLog, weigh_log
 from causalign.stats.ridge_path import row_space
@@ -148,7 +148,7 @@ def align(
         of_arms,
         group_folds(arms.story, FOLDS, seed),
         of_log,
-        unit_codes(log),
+        rows_together(log),
         log.weights,
         match_log(log, experiments, arms),
         seed,

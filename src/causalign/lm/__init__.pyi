@@ -8,6 +8,8 @@ from .encoder_name import parse_encoder_name as parse_encoder_name
 from .encoder_name import split_blocks as split_blocks
 from .encoders import load_encoder as load_encoder
 from .language_model import Lora as Lora
+from .mpnet import mpnet_folder as mpnet_folder
+from .mpnet import unpack_mpnet as unpack_mpnet
 from .processes import run_once as run_once
 from .smollm2 import gguf_file as gguf_file
 from .training import Training as Training

@@ -21,8 +21,8 @@ def embed_logs(
     ----------
     logs : Logs
     encoder : str or Encoder, optional
-        One that is named ("minilm" unless given) is loaded; one that learns, such as ``tfidf``,
-        learns from these texts.
+        One that is named ("minilm+style" unless given) is loaded; what it learns, it learns from
+        these texts.
     progress : bool
         Report progress on standard error.
 

@@ -9,7 +9,7 @@ from causalign.errors import SettingsError, nearest
 Pooling = Literal["mean", "last"]
 Precision = Literal["float32", "bfloat16"]
 
-EMBEDDED = ("minilm", "smollm2", "tfidf", "hashing", "style")
+EMBEDDED = ("minilm", "mpnet", "smollm2", "tfidf", "hashing", "style")
 _COUNTS = ("tfidf", "hashing", "style")
 
 
@@ -38,8 +38,8 @@ def parse_encoder_name(name: str | Path) -> EncoderName:
     Parameters
     ----------
     name : str or path
-        MODEL is ``minilm``, ``smollm2``, ``tfidf``, ``hashing``, ``style``, a local folder, or
-        ``owner/name`` on a hub.
+        MODEL is ``minilm``, ``mpnet``, ``smollm2``, ``tfidf``, ``hashing``, ``style``, a local
+        folder, or ``owner/name`` on a hub.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from causalign.lm.style import fit_style, holds_style, load_style
 from causalign.lm.transformer_encoder import load_transformer
 from causalign.lm.word_counts import HashingEncoder, fit_tfidf, load_tfidf
 
-DEFAULT_ENCODER = "minilm"
+DEFAULT_ENCODER = "minilm+style"
 _LEARNT: dict[str, Callable[[Sequence[str]], Encoder]] = {"tfidf": fit_tfidf, "style": fit_style}
 
 
@@ -30,6 +30,7 @@ def load_encoder(
     MODEL is one of
 
     - ``minilm``: all-MiniLM-L6-v2, mean of the last layer (arXiv 1908.10084);
+    - ``mpnet``: all-mpnet-base-v2, its larger sister, once ``scripts/install --mpnet`` has run;
     - ``smollm2``: SmolLM2-135M-Instruct, state of the last token (arXiv 2502.02737);
     - a local folder, or ``owner/name`` on a hub: ``config.json``, a tokenizer and safetensors.
       Nothing in it is executed or unpickled. In a folder of sentence-transformers its pooling,
@@ -49,7 +50,8 @@ def load_encoder(
     Parameters
     ----------
     name : str or path
-        As above, or the folder of an encoder that a reward model carried along.
+        As above, or the folder of an encoder that a reward model carried along. By default
+        ``minilm+style``, which predicts better than ``minilm`` wherever it was measured.
     precision : {"float32", "bfloat16"}, optional
         Does the same as the word in the name.
     device : str, optional

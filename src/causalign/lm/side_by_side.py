@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from causalign.errors import ArtifactError, InputError
+from causalign.errors import ArtifactError
 from causalign.files import read_format, write_json, write_whole
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import embed
@@ -28,7 +28,8 @@ class SideBySideEncoder:
     """Encode with several encoders: ``u = [s_1 (u_1 - m_1), ..., s_k (u_k - m_k)]``.
 
     ``m_j`` is the mean of a block over the training texts and ``s_j`` makes its mean squared length
-    there one, so that one penalty is fair to all blocks, wide or narrow. Make one with
+    there one, so that one penalty is fair to all blocks, wide or narrow; a block that is constant
+    there counts as nothing. Make one with
     :func:`fit_side_by_side`.
 
     Parameters
@@ -111,20 +112,15 @@ def fit_side_by_side(
 ) -> SideBySideEncoder:
     """Learn the centre and the scale of each block from the training texts.
 
-    Raises ``InputError`` if a block gives every text the same vector.
+    A block that gives every text the same vector counts as nothing: its scale is zero.
     """
     centres, scales = [], []
     for block in blocks:
         vectors = embed(texts, block, cache).vectors
         centre = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         length = float(np.square(vectors - centre, dtype=np.float64).sum(axis=1).mean())
-        if not length > 0:
-            raise InputError(
-                f"The encoder {block.name!r} gives all {len(texts):,} texts the same vector, so "
-                "it cannot stand beside another. Leave it out of the encoder's name."
-            )
         centres.append(centre)
-        scales.append(float(1 / np.sqrt(length)))
+        scales.append(float(1 / np.sqrt(length)) if length > 0 else 0.0)
     return SideBySideEncoder(tuple(blocks), tuple(centres), tuple(scales))
 
 

@@ -27,6 +27,7 @@ from causalign.lm.model_files import (
     hash_model_folder,
     load_pretrained,
 )
+from causalign.lm.mpnet import mpnet_folder
 from causalign.lm.progress import show_progress
 from causalign.lm.sentence_modules import Layer, SentenceModules, read_sentence_modules
 from causalign.lm.smollm2 import smollm2_folder
@@ -272,6 +273,8 @@ def _batches(lengths: list[int], budget: int) -> list[NDArray[np.int64]]:
 def _source(asked: EncoderName, what: str) -> Path:
     if asked.model == "minilm":
         return minilm_folder()
+    if asked.model == "mpnet":
+        return mpnet_folder()
     if asked.model == "smollm2":
         return smollm2_folder()
     if asked.is_on_hub:

@@ -12,4 +12,6 @@ from .scales import Scale as Scale
 from .scales import rescale as rescale
 from .splits import draw_held_out as draw_held_out
 from .splits import draw_one_per_group as draw_one_per_group
+from .stories import Stories as Stories
+from .stories import find_stories as find_stories
 from .table import Logs as Logs

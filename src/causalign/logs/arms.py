@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from causalign.errors import InputError, RoleNotDeclared
+from causalign.logs.stories import join_units
 from causalign.logs.table import Logs
 
 Array = NDArray[np.float64]
@@ -31,7 +30,8 @@ class Arms:
         Whether outcomes are log-odds of an event.
     test : (m,) integers
     story : (m,) integers
-        Tests that share a text, one by way of another, are one story.
+        Tests that share a text, one by way of another, are one story; each test is its own where
+        one story would hold more than a fifth of the arms.
     """
 
     rows: NDArray[np.int64]
@@ -72,6 +72,7 @@ def read_arms(logs: Logs, what: str) -> Arms:
     first = np.unique(arm, return_index=True)[1]
     if np.ptp(outcome[compared] - _mean_within(outcome[compared], test_of)) == 0:
         raise InputError("The arms of every test have the same outcome: nothing can be learned.")
+    story = join_units(test_of, pair[compared, 1])
     return Arms(
         first[compared],
         outcome[compared],
@@ -79,16 +80,8 @@ def read_arms(logs: Logs, what: str) -> Arms:
         known,
         logs.roles.trials is not None,
         test_of,
-        number_stories(test_of, pair[compared, 1]),
+        test_of if story is None else story,
     )
-
-
-def number_stories(test: NDArray[np.int64], text: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the story ``(n,)`` of each row: tests that share a text, transitively, are one."""
-    tests, texts = test.max() + 1, np.unique(text, return_inverse=True)[1].ravel()
-    size = tests + texts.max() + 1
-    graph = coo_array((np.ones(len(test)), (test, tests + texts)), shape=(size, size))
-    return np.asarray(connected_components(graph, directed=False)[1][test], dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

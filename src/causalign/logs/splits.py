@@ -1,27 +1,23 @@
-"""Train and test rows, cut by group so that no text is on both sides."""
+"""Train and test rows, cut by story so that no text is on both sides."""
 
 import numpy as np
 
 from causalign.errors import InputError
-from causalign.logs import Logs
-
-
-def unit_codes(logs: Logs) -> np.ndarray:
-    """Return what folds keep together, ``(n,)``: clusters, else rows of the same text."""
-    clusters = logs.clusters
-    return logs.codes_of(logs.roles.completion) if clusters is None else clusters
+from causalign.logs.stories import find_stories
+from causalign.logs.table import Logs
 
 
 def draw_held_out(logs: Logs, share: float, seed: int) -> np.ndarray:
-    """Draw the held-out rows: a mask ``(n,)`` of about ``share`` of the groups.
+    """Draw the held-out rows: a mask ``(n,)`` of about ``share`` of the stories.
 
-    Groups are the role ``group``, else ``cluster``, else rows with the same text.
+    A story is all groups (else clusters, else rows) that share a text, equal or nearly so, one by
+    way of another: :func:`causalign.logs.stories.find_stories`.
 
     Parameters
     ----------
     logs : Logs
     share : float
-        Of the groups, above 0 and below 1.
+        Of the stories, above 0 and below 1.
     seed : int
 
     Returns
@@ -33,16 +29,16 @@ def draw_held_out(logs: Logs, share: float, seed: int) -> np.ndarray:
     InputError
         When one side would be empty.
     """
-    unit = logs.groups if logs.roles.group is not None else unit_codes(logs)
-    names = np.unique(unit)
+    story = find_stories(logs).story
+    names = np.unique(story)
     count = round(share * len(names))
     if not 0 < count < len(names):
         raise InputError(
-            f"Holding out {share:.0%} of {len(names)} groups leaves one side empty. "
-            "Name a finer group, or change data.held_out."
+            f"Holding out {share:.0%} of {len(names)} groups that share no text leaves one side "
+            "empty. Name a finer group, or change data.held_out."
         )
     chosen = np.random.default_rng(seed).permutation(names)[:count]
-    return np.isin(unit, chosen)
+    return np.isin(story, chosen)
 
 
 def draw_one_per_group(logs: Logs, seed: int) -> Logs:

@@ -16,6 +16,7 @@ from causalign.lm.encoders import load_encoder
 from causalign.logs import Logs, Pairs, Roles
 from causalign.logs.scales import rescale
 from causalign.logs.splits import draw_held_out, draw_one_per_group
+from causalign.logs.stories import join_units
 from causalign.policy.method import PolicyMethod
 from causalign.policy.sft import SFT
 from causalign.recipe import Recipe
@@ -250,9 +251,10 @@ def _split_pairs(
             raise SettingsError(
                 "'evaluate.pairs' needs a column 'prompt': rewards of logs with prompts read them."
             )
-        groups = np.unique(pairs.group)
-        half = np.random.default_rng(recipe.seed).permutation(groups)[: len(groups) // 2]
-        test = np.isin(pairs.group, half)
+        story = _join_pairs(pairs)
+        names = np.unique(story)
+        half = np.random.default_rng(recipe.seed).permutation(names)[: len(names) // 2]
+        test = np.isin(story, half)
     elif given.pairs_by:
         pairs = logs.pairs(
             given.pairs_by, significance=given.significance, minimum_margin=given.minimum_margin
@@ -270,3 +272,10 @@ def _split_pairs(
     if not test.any():
         raise SettingsError("No pair is held out to judge the rewards; raise 'data.held_out'.")
     return (pairs.take(~test) if not test.all() else None), pairs.take(test)
+
+
+def _join_pairs(pairs: Pairs) -> np.ndarray:
+    """Return ``(m,)`` what both halves keep apart: groups of pairs that share a text are one."""
+    texts = np.unique([*pairs.chosen, *pairs.rejected], return_inverse=True)[1].reshape(2, -1)
+    story = join_units(np.tile(pairs.group, 2), texts.ravel())
+    return pairs.group if story is None else story[: len(pairs)]

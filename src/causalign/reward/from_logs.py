@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from causalign.errors import InputError, RoleNotDeclared
 from causalign.logs import Logs, Roles
 from causalign.logs.covariates import design
-from causalign.logs.splits import unit_codes
+from causalign.logs.stories import rows_together
 from causalign.reward.examples import Examples
 from causalign.stats.strata import crossed, quantile_strata
 
@@ -65,7 +65,7 @@ def learning_rows(logs: Logs, *, pairs: bool) -> LearningRows:
     """
     if not pairs:
         rows = np.arange(len(logs))[:, None]
-        return LearningRows(logs, rows, logs.weights, unit_codes(logs))
+        return LearningRows(logs, rows, logs.weights, rows_together(logs))
     compared = logs.pairs()
     if compared.rows is None or len(compared) == 0:
         raise InputError("No two rows of a group differ in text and outcome, so there is no pair.")

@@ -21,7 +21,7 @@ from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import CrossFitted, Logs, Roles
-from causalign.logs.splits import unit_codes
+from causalign.logs.stories import rows_together
 from causalign.results import Finding, Result, Section, card
 from causalign.reward import CHOICES, METHODS
 from causalign.reward.estimates import LanguageModelFit, LinearHeadFit, NetworkFit
@@ -71,7 +71,7 @@ class RewardMethod(Protocol):
         logs : Logs
             Their outcome is learned as it is: deconfound first.
         encoder : str or Encoder, optional
-            What turns texts into vectors; "minilm" unless given.
+            What turns texts into vectors; "minilm+style" unless given.
         out : path, optional
             Folder for the checkpoints of a long training, which only language models need.
         progress : bool
@@ -360,7 +360,7 @@ def cross_fit(
     method.check_roles(logs.roles)
     if method.reads_vectors and (encoder is None or isinstance(encoder, str)):
         encoder = load_encoder(encoder or DEFAULT_ENCODER, training_texts=logs.texts)
-    fold = group_folds(unit_codes(logs), folds, seed)
+    fold = group_folds(rows_together(logs), folds, seed)
     models = []
     for number in range(folds):
         rest = logs.take(fold != number, f"left out fold {number + 1} of {folds}")

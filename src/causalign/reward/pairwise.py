@@ -81,7 +81,7 @@ class Pairwise(LinearMethod):
         pairs : Pairs
             Sides that met the same conditions.
         encoder : str or Encoder, optional
-            What turns texts into vectors; "minilm" unless given.
+            What turns texts into vectors; "minilm+style" unless given.
         progress : bool
             Show a bar.
         """

@@ -13,6 +13,7 @@ from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
 from causalign.logs import Logs
 from causalign.logs.arms import Arms, SharedRows, match_log, read_arms
+from causalign.logs.stories import rows_together
 from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.findings import (
@@ -22,7 +23,7 @@ from causalign.reward.findings import (
     tests_share_texts,
     tests_suffice,
 )
-from causalign.reward.from_logs import Vectors, unit_codes
+from causalign.reward.from_logs import Vectors
 from causalign.reward.heads import LinearHead
 from causalign.reward.model import RewardFit
 from causalign.reward.ridge import Ridge
@@ -100,8 +101,8 @@ class Pooled(LinearMethod):
         logs : Logs
             The log, deconfounded, on the log-odds scale where the experiments declare trials.
         encoder : str or Encoder, optional
-            What turns texts into vectors; "minilm" unless given. What it learns, it learns from
-            the texts of the log.
+            What turns texts into vectors; "minilm+style" unless given. What it learns, it learns
+            from the texts of the log.
         experiments : Logs, optional
             Logs whose texts were randomised within their role ``group``; the log alone without.
         progress : bool
@@ -132,7 +133,9 @@ class Pooled(LinearMethod):
     def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
         """Fit on the log alone: what ``ridge`` does."""
         ridge = Ridge(penalties=self.penalties, folds=self.folds, seed=self.seed)
-        fit = ridge.fit_arrays(vectors, logs.outcome, groups=unit_codes(logs), weights=logs.weights)
+        fit = ridge.fit_arrays(
+            vectors, logs.outcome, groups=rows_together(logs), weights=logs.weights
+        )
         findings = (*fit.findings, tests_suffice(0, FEW_TESTS))
         return replace(fit, method=self.name, findings=findings)
 
@@ -176,7 +179,7 @@ class Pooled(LinearMethod):
         return weigh_log(
             vectors[rows],
             logs.outcome[rows],
-            unit_codes(logs)[rows],
+            rows_together(logs)[rows],
             weights=None if logs.weights is None else logs.weights[rows],
             leave_out=left_out[rows],
             penalties=self.penalties,
