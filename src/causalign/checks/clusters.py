@@ -114,27 +114,26 @@ def texts_across(logs: Logs) -> Finding:
 
     Texts that differ in a word or two are the same text here (`causalign.logs.stories`).
     """
-    found = find_stories(logs)
-    sharing, units = found.count_sharing()
-    stories, share = len(np.unique(found.story)), sharing / units
+    joined = find_stories(logs)
+    sharing, units = joined.count_sharing()
+    stories, share = len(np.unique(joined.story)), sharing / units
     check = Check(
         "CL104", "Texts on one side of a split", share=share, units=units, stories=stories
     )
     column = logs.roles.group or next(iter(logs.roles.cluster_columns()), None)
     where = "different texts" if column is None else f"groups of {column}"
-    said = f"{share:.1%} of the {units:,} {where} share a text with others, or nearly so."
+    note = f" Note that {joined.limit}." if joined.limit else ""
+    shared = f"{share:.1%} of the {units:,} {where} share a text with others, or nearly so."
     if share <= SHARED:
-        return check.passes(said)
+        return check.passes(shared + note)
     if stories == units:
         return check.warns(
-            f"{said} Here {found.limit}: a split puts the same text on both sides, and what is "
-            "called unseen was seen. Keep one row of each text, or declare a coarser group."
+            f"{shared}{note} So a split puts the same text on both sides, and what is called "
+            "unseen was seen. Keep one row of each text, or declare a coarser group."
         )
     return check.warns(
-        f"{said} Split by story: what shares a text, one by way of another, counts as one "
-        f"({stories:,} stories). Recipes hold out whole stories; do the same where you split."
-        + f" Note that {found.limit}."
-        * bool(found.limit)
+        f"{shared} Split by story: what shares a text, one by way of another, counts as one "
+        f"({stories:,} stories). Recipes hold out whole stories; do the same where you split.{note}"
     )
 
 
