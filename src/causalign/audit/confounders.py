@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from causalign.audit.basis import merge_rare_levels, read_text_features
-from causalign.audit.judging import judge_confounders, rows_together
+from causalign.audit.judging import independent_groups, judge_confounders
 from causalign.audit.over_time import time_findings
 from causalign.checks import confounding, data
 from causalign.checks.advice import Advice, advise
@@ -219,7 +219,7 @@ def audit_logs(
         One row for each confounder, findings, and which estimators to use.
     """
     features = read_text_features(logs, encoder, text_features)
-    groups = rows_together(logs)
+    groups = independent_groups(logs)
     if judged is None:
         judged = judge_confounders(logs, features, folds=folds, seed=seed)
     varying = [c for c in logs.confounders if np.ptp(c.values) > 0]

@@ -49,7 +49,7 @@ def judge_confounders(
     tests = confounding_tests(
         [expand_curves([c], rows_for_a_level=2) for c in varying],
         logs.outcome,
-        rows_together(logs),
+        independent_groups(logs),
         features=features,
         folds=folds,
         seed=seed,
@@ -66,7 +66,7 @@ def judge_confounders(
     return tuple(judged)
 
 
-def rows_together(logs: Logs) -> np.ndarray:
+def independent_groups(logs: Logs) -> np.ndarray:
     """Return clusters, else texts, else rows: what folds keep together and errors share ``(n,)``.
 
     Texts where no cluster is declared, or fewer than three; rows where there are fewer than fifty
@@ -82,7 +82,7 @@ def rows_together(logs: Logs) -> np.ndarray:
 
 def cut_folds(logs: Logs, folds: int = FOLDS, seed: int = 0) -> np.ndarray:
     """Return the fold of each row, ``(n,)``, from 0; at least three."""
-    together = rows_together(logs)
+    together = independent_groups(logs)
     return group_folds(together, max(3, min(folds, len(np.unique(together)))), seed)
 
 
