@@ -184,8 +184,13 @@ def _count(findings: tuple[Finding, ...]) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    text = write_number(value) if isinstance(value, float) else str(value)
     return text if len(text) <= CELL_LENGTH else f"{text[: CELL_LENGTH - 1]}…"
+
+
+def write_number(value: float) -> str:
+    """Return a number with four significant digits, and all of those before the decimal point."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def worst(findings: tuple[Finding, ...]) -> Verdict:

@@ -100,7 +100,9 @@ def _table(name: str, table: pa.Table, rows: int = ROWS_SHOWN) -> Table:
 
 
 def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else _words(value, CELL_LENGTH)
+    if isinstance(value, float):
+        return ca.results.write_number(value)
+    return _words(value, CELL_LENGTH)
 
 
 def _words(value: object, limit: int | None = None) -> str:
