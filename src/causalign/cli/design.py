@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -11,6 +11,8 @@ import typer
 import causalign as ca
 from causalign.cli import options as given
 from causalign.cli.output import say, show_section
+
+Events = Literal["logit", "identity"]
 
 # What a terminal has room for; the file has all.
 SHOWN = ("test", "group", "first", "second", "difference", "standard_error", "readers_needed")
@@ -101,36 +103,15 @@ def command(
     runs/reward/model --marker "you won't believe" --marker "?" --out pairs.csv`
     """
     target = _check_place(out)
-    # Texts are read twice, for the reward and for its covariance, and encoded once.
-    model = replace(ca.reward.RewardModel.load(reward), cache=ca.lm.EmbeddingCache())
     if rewrite_command is not None and not marker:
         raise ca.errors.SettingsError("--rewrite-command edits texts for a --marker: name one.")
-    if trials is not None and outcome is None:
-        raise ca.errors.SettingsError("--trials counts for an --outcome COLUMN: name it too.")
-    events = cast(Literal["logit", "identity"] | None, scale)  # an unknown one is refused there
-    if outcome is None:
-        candidates = _read_candidates(logs, completion, group, prompt)
-        noise = _read_noise(base_rate, deviation, events, between_variance)
-    else:
-        if base_rate is not None or deviation is not None:
-            raise ca.errors.SettingsError(
-                "Give the noise once: as --base-rate, as --deviation, or as --outcome COLUMN."
-            )
-        roles = given.declare_roles(completion, outcome, group=group, prompt=prompt, trials=trials)
-        read = given.read_logs(logs, roles)
-        candidates = ca.experiment.Candidates.of(read)
-        noise = ca.experiment.ReaderNoise.of(read, scale=events, between=between_variance)
+    # Texts are read twice, for the reward and for its covariance, and encoded once.
+    model = replace(ca.reward.RewardModel.load(reward), cache=ca.lm.EmbeddingCache())
+    columns = {"outcome": outcome, "trials": trials, "group": group, "prompt": prompt}
+    spread = _Spread(base_rate, deviation, between_variance, cast("Events | None", scale))
+    candidates, noise = _read(logs, completion, columns, spread)
     if marker:
-        rewriter = _make_rewriter(rewrite_command, timeout)
-        pairs = ca.experiment.make_minimal_pairs(
-            candidates.texts, marker, prompts=candidates.prompts, rewriter=rewriter
-        )
-        show_section(
-            replace(
-                pairs.section(), tables={"refused edits": pairs.reasons()} if pairs.refused else {}
-            )
-        )
-        candidates = pairs.candidates()
+        candidates = _edit(candidates, marker, _make_rewriter(rewrite_command, timeout))
     plan = ca.experiment.design(
         candidates,
         model,
@@ -159,30 +140,71 @@ def _check_place(out: str) -> Path:
     return target
 
 
-def _read_candidates(
-    path: str, completion: str, group: str | None, prompt: str | None
-) -> ca.experiment.Candidates:
-    def read(name: str | None, role: str) -> list[str] | None:
+@dataclass(frozen=True)
+class _Spread:
+    """What the options say of how much one reader's outcome varies."""
+
+    rate: float | None
+    deviation: float | None
+    between: float
+    scale: Events | None
+
+    def noise(self) -> ca.experiment.ReaderNoise:
+        """Return the noise that the options give without logs."""
+        if (self.rate is None) == (self.deviation is None):
+            raise ca.errors.SettingsError(
+                "Say once how much one reader's outcome varies: --base-rate 0.02 for an event, "
+                "--deviation 3.5 for a number, or --outcome COLUMN of these logs."
+            )
+        if self.rate is not None:
+            return ca.experiment.ReaderNoise.of_rate(
+                self.rate, scale=self.scale or "logit", between=self.between
+            )
+        if self.scale is not None:
+            raise ca.errors.SettingsError(
+                "--scale says on which scale the reward of an event is; --deviation is in units "
+                "of the reward already."
+            )
+        return ca.experiment.ReaderNoise(float(self.deviation or 0) ** 2, self.between)
+
+
+def _read(
+    path: str, completion: str, columns: dict[str, str | None], spread: _Spread
+) -> tuple[ca.experiment.Candidates, ca.experiment.ReaderNoise]:
+    """Return the texts that may compete, and the noise: that of logs where they have an outcome."""
+    experiment = ca.experiment
+    if columns["outcome"] is not None:
+        if spread.rate is not None or spread.deviation is not None:
+            raise ca.errors.SettingsError(
+                "Give the noise once: as --base-rate, as --deviation, or as --outcome COLUMN."
+            )
+        logs = given.read_logs(path, given.declare_roles(completion, **columns))
+        noise = experiment.ReaderNoise.of(logs, scale=spread.scale, between=spread.between)
+        return experiment.Candidates.of(logs), noise
+    if columns["trials"] is not None:
+        raise ca.errors.SettingsError("--trials counts for an --outcome COLUMN: name it too.")
+    noise = spread.noise()
+
+    def read(role: str) -> list[str] | None:
+        name = columns[role]
         return None if name is None else ca.logs.read_column(path, name, role).to_pylist()
 
-    texts = read(completion, "completion") or []
-    return ca.experiment.Candidates.distinct(texts, read(group, "group"), read(prompt, "prompt"))
+    texts = ca.logs.read_column(path, completion, "completion").to_pylist()
+    return experiment.Candidates.distinct(texts, read("group"), read("prompt")), noise
 
 
-def _read_noise(
-    base_rate: float | None,
-    deviation: float | None,
-    scale: Literal["logit", "identity"] | None,
-    between: float,
-) -> ca.experiment.ReaderNoise:
-    if (base_rate is None) == (deviation is None):
-        raise ca.errors.SettingsError(
-            "Say once how much one reader's outcome varies: --base-rate 0.02 for an event, "
-            "--deviation 3.5 for a number, or --outcome COLUMN of these logs."
-        )
-    if base_rate is not None:
-        return ca.experiment.ReaderNoise.of_rate(base_rate, scale=scale or "logit", between=between)
-    return ca.experiment.ReaderNoise(float(deviation or 0) ** 2, between)
+def _edit(
+    candidates: ca.experiment.Candidates,
+    markers: list[str],
+    rewriter: ca.experiment.CommandRewriter | None,
+) -> ca.experiment.Candidates:
+    """Return minimal pairs of the texts, and show which edits were refused."""
+    pairs = ca.experiment.make_minimal_pairs(
+        candidates.texts, markers, prompts=candidates.prompts, rewriter=rewriter
+    )
+    tables = {"refused edits": pairs.reasons()} if pairs.refused else {}
+    show_section(replace(pairs.section(), tables=tables))
+    return pairs.candidates()
 
 
 def _make_rewriter(command: str | None, timeout: float) -> ca.experiment.CommandRewriter | None:

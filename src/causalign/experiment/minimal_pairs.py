@@ -22,7 +22,16 @@ LENGTH_CHANGE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A text into which a marker is to be inserted, or from which it is to be removed."""
+    """A text into which a marker is to be inserted, or from which it is to be removed.
+
+    Attributes
+    ----------
+    text, marker : str
+    insert : bool
+        Else it is removed.
+    prompt : str, optional
+        What the text answers.
+    """
 
     text: str
     marker: str
@@ -85,7 +94,14 @@ def _read_text(value: object, where: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MinimalPair:
-    """Two texts that differ in one marker: with it and without it."""
+    """Two texts that differ in one marker: with it and without it.
+
+    Attributes
+    ----------
+    marker, with_marker, without : str
+    prompt : str, optional
+        What both answer.
+    """
 
     marker: str
     with_marker: str
@@ -95,7 +111,13 @@ class MinimalPair:
 
 @dataclass(frozen=True, slots=True)
 class RefusedEdit:
-    """An edit that would have changed more than its marker, and why it was refused."""
+    """An edit that would have changed more than its marker, and why it was refused.
+
+    Attributes
+    ----------
+    edit : Edit
+    reason : str
+    """
 
     edit: Edit
     reason: str

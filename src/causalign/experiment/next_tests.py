@@ -279,7 +279,13 @@ def design(
 
 
 def check_format(path: str | Path) -> Path:
-    """Return the path of a file to write; raise ``SettingsError`` for an ending without writer."""
+    """Return where a design is written; raise ``SettingsError`` for an ending without writer.
+
+    Parameters
+    ----------
+    path : path
+        Ends in .csv, .jsonl or .parquet.
+    """
     target = Path(path)
     if target.suffix not in FORMATS:
         raise SettingsError(
