@@ -41,7 +41,7 @@ def run(clicks: np.ndarray, readers: np.ndarray, arms: tuple[str, str]) -> Runni
     none = np.zeros((days, 2, 0)), np.zeros((days, 2, 0)), np.zeros((days, 2, 0, 0))
     cells = Cells(readers, rate, readers * rate * (1 - rate), *none)
     shares = np.full((days, 2), 0.5)
-    return RunningTest("", arms, np.arange(days), False, True, True, cells, {}, shares)
+    return RunningTest("", arms, np.arange(days), False, True, True, cells, {}, shares, np.ones(2))
 
 
 def stops(one: ArmComparison, *, naive: bool = False) -> np.ndarray:

@@ -21,7 +21,16 @@ def running(rates, readers: int, rng: np.random.Generator) -> RunningTest:
     cells = Cells(n, p, n * p * (1 - p), *none)
     names = tuple(f"text {arm}" for arm in range(arms))
     return RunningTest(
-        "", names, np.arange(DAYS), False, True, True, cells, {}, np.full((DAYS, arms), 1 / arms)
+        "",
+        names,
+        np.arange(DAYS),
+        False,
+        True,
+        True,
+        cells,
+        {},
+        np.full((DAYS, arms), 1 / arms),
+        np.ones(arms),
     )
 
 
@@ -64,7 +73,16 @@ def test_several_arms_are_seldom_all_false(control):
                 )
             )
             part = RunningTest(
-                "", test.arms, test.days[:day], False, True, True, cells, {}, test.shares[:day]
+                "",
+                test.arms,
+                test.days[:day],
+                False,
+                True,
+                True,
+                cells,
+                {},
+                test.shares[:day],
+                test.copies,
             )
             looks.append(any(one.differs for one in compare_arms(part, StopRule(control), None)))
         wrong.append(any(looks))

@@ -213,6 +213,32 @@ def test_a_flaw_is_seen_and_a_good_test_has_none(code):
     assert finding(bad, code).verdict in (Verdict.WARN, Verdict.FAIL)
 
 
+def test_two_arms_of_one_text_are_read_as_one_of_twice_the_readers():
+    rows = [
+        r | {"text": "text A" if r["text"] == "text B" else r["text"]}
+        for r in count_days([0.05, 0.05, 0.05])
+    ]
+    for roles in ({}, {"time": None}):
+        readings = ca.experiment.read(logs_of(rows, **roles), planned=40_000)
+        assert finding(readings, "EX101").verdict is Verdict.PASS
+        assert "arms have the text “text A”" in finding(readings, "EX105").explanation
+
+
+def test_rows_of_countries_are_no_arms():
+    rows = [r | {"country": c} for c in "xyz" for r in count_days([0.05, 0.05])]
+    readings = ca.experiment.read(logs_of(rows[:-1]))
+    assert finding(readings, "EX105").verdict is Verdict.PASS
+    assert readings.readings[0].test.copies.tolist() == [1, 1]
+
+
+def test_arms_that_share_no_day_are_refused():
+    rows = [
+        r for r in count_days([0.05, 0.05]) if (r["text"] == "text A") == (r["day"] < "2024-03-05")
+    ]
+    with pytest.raises(ca.errors.InputError, match="Does the time column 'day' hold days"):
+        ca.experiment.read(logs_of(rows))
+
+
 def test_a_last_day_that_is_cut_short_is_late():
     rows = count_days([0.05, 0.05])
     for row in rows[-2:]:

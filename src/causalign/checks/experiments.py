@@ -21,6 +21,7 @@ CONTRADICTION = 3.0
 # So many are farther away by chance.
 _BEYOND = 0.0027
 SHOWN = 3
+_TINY = 1e-9
 
 
 def check_arm_sizes(p_values: NDArray[np.float64], names: Sequence[str]) -> Finding:
@@ -45,7 +46,7 @@ def check_arm_sizes(p_values: NDArray[np.float64], names: Sequence[str]) -> Find
     )
     if len(names) == 1:
         return check.fails(
-            f"The arms' sizes are off what was meant for them (chi-square, p {smallest:.1g}). "
+            f"The arms' sizes are off what was meant for them (chi-square, {_p(smallest)}). "
             f"{advice}"
         )
     share = len(off) / len(names)
@@ -115,13 +116,13 @@ def check_weekdays(short: int, total: int, timed: bool) -> Finding:
 
 
 def check_texts_differ(alike: Sequence[str], total: int) -> Finding:
-    """EX105: do arms have texts that differ in more than blanks and letter case?"""
+    """EX105: do arms have texts that differ, in more than blanks and letter case?"""
     check = Check("EX105", "Texts of the arms", tests=float(total), alike=float(len(alike)))
     if not alike:
         return check.passes("The arms of every test differ in more than blanks and letter case.")
     return check.warns(
-        f"{_few(alike)}. Such arms show readers the same words. Merge them if one was meant, or "
-        "read them as a test without a difference."
+        f"{_few(alike)}. Such arms show readers the same words. If something else differed, name "
+        "the column that tells the arms apart; else read them as one arm."
     )
 
 
@@ -149,8 +150,8 @@ def check_trend(names: Sequence[str], p_values: NDArray[np.float64]) -> Finding:
         return check.passes("The difference does not grow or shrink with the days beyond chance.")
     which = "" if total == 1 else f" in {len(changing):,} of {total:,} tests: "
     return check.warns(
-        f"The difference grows or shrinks with the days{which}{_list(names, changing)} (p "
-        f"{numbers['smallest_p']:.1g}). A new text may lose its novelty: the mean so far is then "
+        f"The difference grows or shrinks with the days{which}{_list(names, changing)} ("
+        f"{_p(numbers['smallest_p'])}). A new text may lose its novelty: the mean so far is then "
         "not what readers will do later. Look at the last days, and let the test run on."
     )
 
@@ -195,6 +196,10 @@ def check_expectation(away: NDArray[np.float64], names: Sequence[str]) -> Findin
         f"{_list(names, far)}. The intervals hold all the same, but are wider than without it. Fit "
         "it again with these tests."
     )
+
+
+def _p(value: float) -> str:
+    return f"p {value:.1g}" if value > _TINY else f"p < {_TINY:g}"
 
 
 def _list(names: Sequence[str], places: NDArray[np.int64]) -> str:

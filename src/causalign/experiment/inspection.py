@@ -93,13 +93,16 @@ def _find_gaps(test: RunningTest) -> list[str]:
 
 
 def _find_alike(test: RunningTest) -> list[str]:
-    """Say which arms have the same words."""
+    """Say which arms have one text, or texts of the same words."""
+    twice = int(test.copies.argmax())
+    alike = []
+    if test.copies[twice] > 1:
+        count = int(test.copies[twice])
+        alike.append(f"{_label(test)}{count} arms have the text {name_arm(test, twice)}")
     plain = [" ".join(arm.split()).casefold() for arm in test.arms]
-    count = len(plain) - len(set(plain))
-    if not count:
-        return []
-    twice = next(arm for arm, words in zip(test.arms, plain, strict=True) if plain.count(words) > 1)
-    return [f"{_label(test)}{count + 1} arms read {twice[:60]!r}"]
+    again = [place for place, words in enumerate(plain) if words in plain[:place]]
+    alike += [f"{_label(test)}{name_arm(test, place)} is another arm's text" for place in again[:1]]
+    return alike
 
 
 def _trend(one: Reading) -> float | None:

@@ -38,6 +38,8 @@ class RunningTest:
         Of each further outcome.
     shares : (D, K) array
         Which share of a day's readers the design meant for each arm.
+    copies : (K,) array
+        How many arms had this text; they are read as one.
     """
 
     name: str
@@ -49,6 +51,7 @@ class RunningTest:
     cells: Cells
     guardrails: Mapping[str, Cells]
     shares: Floats
+    copies: Floats
 
     @property
     def readers(self) -> Floats:
@@ -236,15 +239,33 @@ def _gather(
     texts_of = logs.data[logs.roles.completion].take(part[np.sort(first)]).to_pylist()
     timed, counts = logs.roles.time is not None, logs.roles.trials is not None
     lines = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+    shown = lines > 0
+    if shown.sum(axis=1).max() < 2:
+        raise InputError(
+            f"No two arms{f' of test {name!r}' if name else ''} were shown on one day, so nothing "
+            f"can be compared. Does the time column {logs.roles.time!r} hold days?"
+        )
+    copies = _count_copies(lines, timed) if counts else np.ones(len(texts))
+    shares = shown * copies
     if rows.share is not None:
         total = np.bincount(cell, weights=rows.share[part], minlength=lines.size).reshape(shape)
-        shares = total / np.maximum(lines, 1.0)
-    else:
-        # Without days each row of counts was an arm, also where two arms had one text.
-        shares = lines if counts and not timed else (lines > 0).astype(float)
+        shares = shares * total / np.maximum(lines, 1.0)
     shares = shares / shares.sum(axis=1, keepdims=True)
     arms = tuple(texts_of)
-    return RunningTest(name, arms, days, rows.has_dates, timed, counts, own, cells, shares)
+    has = rows.has_dates, timed, counts
+    return RunningTest(name, arms, days, *has, own, cells, shares, copies)
+
+
+def _count_copies(lines: Floats, timed: bool) -> Floats:
+    """Return how many arms of one text there were ``(K,)``, from the rows of days and texts.
+
+    Without days each row was an arm. With them, a text that has a multiple of the others' rows on
+    every day was several arms; where numbers of rows change, rows are parts, such as countries.
+    """
+    most = lines.max(axis=0)
+    copies = most / most.min() if timed else most
+    steady = ((lines == most) | (lines == 0)).all() and (copies == np.round(copies)).all()
+    return np.asarray(copies if steady else np.ones(len(most)))
 
 
 def _explain_nothing(logs: Logs, groups: int) -> str:
