@@ -161,14 +161,16 @@ def main() -> None:
     rows = replay(held, ways, given.draws, raw=given.raw)
     count = len(rows["reward"])
     print(f"{count:,} replays of {count // given.draws:,} tests, {'as they were' * given.raw}")
-    print(f"{'':32s} power  wrong  readers of those of {DAYS} days, ± standard error")
-    whole = rows[f"one look, day {DAYS}"][:, 2]
+    print(f"{'':32s} power  wrong  readers of those of {DAYS} days, and beside the first way")
+    whole, first = (rows[way][:, 2] for way in (f"one look, day {DAYS}", next(iter(ways))))
     for way, read in rows.items():
-        share = read[:, 2].sum() / whole.sum()
-        spare = (read[:, 2] - share * whole).reshape(given.draws, -1).mean(axis=0)
-        error = spare.std(ddof=1) / np.sqrt(len(spare)) / whole.mean()
+        saved = ((first - read[:, 2]) / whole.mean()).reshape(given.draws, -1).mean(axis=0)
+        error = saved.std(ddof=1) / np.sqrt(len(saved))
         wrong = (read[:, 0] - read[:, 1]).mean()
-        print(f"{way:32s} {read[:, 0].mean():.3f}  {wrong:.4f}  {share:.3f} ± {error:.3f}")
+        print(
+            f"{way:32s} {read[:, 0].mean():.3f}  {wrong:.4f}  {read[:, 2].sum() / whole.sum():.3f}"
+            f"  {-saved.mean():+.4f} ± {error:.4f}"
+        )
     print(f"{time.perf_counter() - started:.0f} s in all")
 
 

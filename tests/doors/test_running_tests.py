@@ -54,6 +54,15 @@ def test_a_plan_has_the_same_numbers(tmp_path):
     assert dict(ca.artifacts.read_stage(tmp_path / "out").numbers) == known.section().numbers
 
 
+def test_a_plan_like_a_test_has_the_same_numbers(tmp_path):
+    path = write(count_days([0.05, 0.06]), tmp_path / "test.csv")
+    given = ["--like", path, *COUNTS, "--minimum", "0.01", "--looks", "5"]
+    assert call("experiment", "plan", *given, "--out", tmp_path / "out") == 0
+    known = ca.experiment.plan_like(ca.Logs.read(path, ROLES), 0.01, looks=5)
+    assert dict(ca.artifacts.read_stage(tmp_path / "out").numbers) == known.section().numbers
+    assert call("experiment", "plan", "--minimum", "0.01") == 2
+
+
 def test_a_reward_and_past_tests_say_what_to_expect(tmp_path):
     logs = ca.simulate.Newsletter(rows=200, pairs=5).simulate().logs
     fit = ca.reward.Ridge().fit(logs, "hashing")

@@ -84,6 +84,26 @@ PastGroup = Annotated[
     typer.Option("--past-group", help="Column of the test in that file; --group unless given."),
 ]
 Level = Annotated[float, typer.Option("--level", help="Level of the intervals.")]
+Baseline = Annotated[
+    float | None,
+    typer.Option("--baseline", help="Mean outcome of the present text: its rate."),
+]
+Spread = Annotated[
+    float | None,
+    typer.Option("--variance", help="Variance among readers, where the outcome is no rate."),
+]
+Arms = Annotated[int, typer.Option("--arms", help="Number of texts.")]
+ReadersADay = Annotated[
+    float | None, typer.Option("--readers-a-day", help="Of all arms together: gives days.")
+]
+Like = Annotated[
+    str | None,
+    typer.Option(
+        "--like",
+        metavar="FILE",
+        help="A test that was begun, with days: gives rate, arms and readers a day.",
+    ),
+]
 Power = Annotated[float, typer.Option("--power", help="Probability to show the difference.")]
 
 app = typer.Typer(
@@ -189,31 +209,43 @@ def _keep_terse_columns(section: ca.results.Section) -> ca.results.Section:
 @app.command("plan")
 def plan_command(
     context: typer.Context,
-    baseline: Annotated[
-        float, typer.Option("--baseline", help="Mean outcome of the present text: its rate.")
-    ],
     minimum: Annotated[float, typer.Option("--minimum", help="Smallest difference worth having.")],
-    variance: Annotated[
-        float | None,
-        typer.Option("--variance", help="Variance among readers, where the outcome is no rate."),
-    ] = None,
-    arms: Annotated[int, typer.Option("--arms", help="Number of texts.")] = 2,
+    baseline: Baseline = None,
+    variance: Spread = None,
+    arms: Arms = 2,
+    readers_a_day: ReadersADay = None,
+    logs: Like = None,
+    arm: Annotated[str | None, typer.Option("--arm", help="Column of the text in it.")] = None,
+    outcome: Annotated[str | None, typer.Option("--outcome", help="Column in it.")] = None,
+    trials: given.Trials = None,
+    time: Time = None,
     power: Power = 0.8,
     level: Level = 0.95,
     looks: Annotated[int, typer.Option("--looks", help="How often you look.")] = 14,
-    readers_a_day: Annotated[
-        float | None, typer.Option("--readers-a-day", help="Of all arms together: gives days.")
-    ] = None,
     out: given.Out = None,
 ) -> None:
     """Say how many readers a test needs, if you look once and if you look as often as you like.
 
-    Example: `causalign experiment plan --baseline 0.012 --minimum 0.002 --readers-a-day 4000`
+    Examples:
+
+    - `causalign experiment plan --baseline 0.012 --minimum 0.002 --readers-a-day 4000`
+    - `causalign experiment plan --like test.csv --arm headline --outcome clicks --trials shown
+      --time day --minimum 0.002`
     """
-    given.require_writable(out)
+    given.require_writable(out, logs)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # a plan is not continued
+        if logs is not None:
+            roles = given.declare_roles(arm, outcome, trials=trials, time=time)
+            begun = given.read_logs(logs, roles)
+            like = ca.experiment.plan_like(begun, minimum, power=power, level=level, looks=looks)
+            return like.section(), None
+        if baseline is None:
+            raise ca.errors.SettingsError(
+                "Give the mean outcome of the present text, --baseline, or a test that was begun, "
+                "--like FILE."
+            )
         plan = ca.experiment.plan(
             baseline,
             minimum,

@@ -142,12 +142,16 @@ class ReaderPlan(Result):
             "power",
             shift,
             {
-                f"one look, {self.fixed:,.0f} readers an arm": once,
-                f"{self.looks} looks, {self.sequential:,.0f} at most": laws,
+                "one look": once,
+                f"{self.looks} looks" if self.looks > 1 else "always valid": laws,
             },
             xlabel="true difference",
             ylabel="power",
-            caption=f"Probability that the test shows a difference (level {self.level:.0%}).",
+            caption=(
+                f"Probability that the test shows a difference (level {self.level:.0%}): with "
+                f"{self.fixed:,.0f} readers an arm at one look, {self.sequential:,.0f} at most at "
+                "several."
+            ),
             alt=self.answer(),
             mark_x=self.minimum,
         )
