@@ -287,6 +287,19 @@ def test_days_that_are_names_are_refused():
         ca.experiment.read(logs_of(rows))
 
 
+def test_sizes_of_arms_on_upworthy_are_often_off(real_data):
+    """Known of the archive: in 2013 a fault served arms unequally."""
+    roles = ca.Roles("headline", "clicks", trials="impressions", group="clickability_test_id")
+    logs = ca.Logs.read(real_data / "upworthy.parquet", roles)
+    some = logs.take(logs.groups < 400, "the first tests")
+    readings = ca.experiment.read(some, planned=20_000)
+    sizes = finding(readings, "EX101")
+    assert sizes.verdict is Verdict.FAIL
+    assert 0.05 < sizes.numbers["off"] / sizes.numbers["tests"] < 0.3
+    actions = readings.decisions()["action"].to_pylist()
+    assert actions.count("do not use") == sizes.numbers["off"]
+
+
 def test_it_draws_and_tells():
     rows = count_days([0.05, 0.08])
     one = ca.experiment.read(logs_of(rows))
