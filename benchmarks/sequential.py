@@ -25,7 +25,8 @@ from causalign import Logs, Roles
 from causalign.experiment import Expectation, RunningTest, expect
 from causalign.experiment.comparisons import ArmComparison, StopRule, compare_arms
 from causalign.lm import EmbeddingCache, embed, load_encoder
-from causalign.logs.arms import Arms, number_stories, read_arms
+from causalign.logs.arms import Arms, read_arms
+from causalign.logs.stories import number_stories
 from causalign.reward import WithinTests
 from causalign.stats.daily_differences import Cells
 from causalign.stats.folds import group_folds
