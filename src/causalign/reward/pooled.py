@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
+from causalign.checks.experiments import check_sizes_of_logs
 from causalign.errors import InputError
 from causalign.lm.embedded_logs import embed_texts
 from causalign.lm.encoder import Encoder
@@ -164,7 +165,8 @@ class Pooled(LinearMethod):
         shared = match_log(logs, experiments, arms)
         log = self._weigh(logs, vectors, shared, _fold_of_rows(shared, arms, folds))
         pooling = pool(tests, folds, log, self.penalties)
-        return self._conclude(arms, tests, folds, log, pooling, between, shared)
+        fit = self._conclude(arms, tests, folds, log, pooling, between, shared)
+        return replace(fit, findings=(*fit.findings, check_sizes_of_logs(experiments)))
 
     def _weigh(
         self, logs: Logs, vectors: Vectors, shared: SharedRows, left_out: np.ndarray

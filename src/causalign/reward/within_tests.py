@@ -1,6 +1,6 @@
 """Fit a reward to experiments by ridge regression on all arms, within tests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.linalg import block_diag
 
+from causalign.checks.experiments import check_sizes_of_logs
 from causalign.logs import Logs
 from causalign.logs.arms import Arms, read_arms
 from causalign.reward.estimates import LinearHeadFit
@@ -85,7 +86,8 @@ class WithinTests(LinearMethod):
 
     def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
         arms = read_arms(logs, f"The method {self.name!r}")
-        return self.fit_arms(arms, vectors)
+        fit = self.fit_arms(arms, vectors)
+        return replace(fit, findings=(*fit.findings, check_sizes_of_logs(logs)))
 
     def fit_arms(self, arms: Arms, vectors: Vectors) -> LinearHeadFit:
         """Fit on arms and the vectors ``(n, d)`` of the rows of their logs.
