@@ -17,7 +17,16 @@ def test_folders_of_tests_are_folders_of_the_package():
 
 
 def test_every_stage_has_its_folder_of_tests():
-    for name in ("audit", "checks", "deconfound", "experiment", "logs", "pipeline", "policy", "reward"):
+    for name in (
+        "audit",
+        "checks",
+        "deconfound",
+        "experiment",
+        "logs",
+        "pipeline",
+        "policy",
+        "reward",
+    ):
         assert any((TESTS / name).glob("test_*.py")), name
 
 

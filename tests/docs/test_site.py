@@ -36,7 +36,9 @@ def test_nothing_is_loaded_from_elsewhere(site):
     assert not re.search(r"(?:url\(|@import\s*)[\"']?(?:https?:)?//", styles)
 
 
-@pytest.mark.parametrize("name", ["deconfound", "reward", "policy", "evaluate", "experiment", "audit"])
+@pytest.mark.parametrize(
+    "name", ["deconfound", "reward", "policy", "evaluate", "experiment", "audit"]
+)
 def test_every_namespace_shows_what_it_exports(site, name):
     page = (site / "reference" / name / "index.html").read_text("utf-8")
     for full, _ in exported(f"causalign.{name}"):
