@@ -84,7 +84,8 @@ def test_arms_without_a_variance_of_their_own_leave_their_noise_to_the_interval(
     assert found.omega == pytest.approx(0.5 * np.sqrt(2), rel=0.2)
     assert found.counting[-1].share == pytest.approx(0.95, abs=0.03)
     assert found.units == "units of the outcome"
-    assert found.table().num_rows == 6
+    assert found.ignoring == ()
+    assert found.table().num_rows == 3
     assert "<svg" in found.drawing().figure().svg
     few = Logs.of(pa.table(log).slice(0, 20), Roles("text", "y"))
     with pytest.raises(InputError, match="rows"):

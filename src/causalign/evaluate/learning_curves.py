@@ -1,6 +1,6 @@
 """AUC on unseen tests by what was learned from: a log, so many tests, or both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,7 +93,11 @@ def _find(study: LogAndTests, experiments: Logs, pairs: Pairs) -> tuple[Codes, C
 
 
 def draw_curves(
-    study: LogAndTests, outcomes: Mapping[str, Floats], judges: Judging, draws: int
+    study: LogAndTests,
+    outcomes: Mapping[str, Floats],
+    judges: Judging,
+    draws: int,
+    counts: Sequence[int] = COUNTS,
 ) -> Curves:
     """Let each fold of stories judge fits on the others, and resample stories and draws of tests.
 
@@ -105,19 +109,21 @@ def draw_curves(
     judges : Judging
     draws : int
         Random orders of the tests, in each fold.
+    counts : sequence of int
+        Numbers of tests; all that teach in the smallest fold are added.
     """
     folds = study.folds
     smallest = min(len(np.unique(study.arms.test[study.fold != fold])) for fold in folds)
-    counts = np.array([k for k in COUNTS if k < smallest] + [smallest])
+    tried = np.array([k for k in counts if k < smallest] + [smallest])
     lines = (*outcomes, TESTS, BOTH)
     story = np.unique(judges.story, return_inverse=True)[1].ravel()
-    level = {line: np.zeros((len(folds), draws, len(counts))) for line in lines}
-    influence = {line: np.zeros((story.max() + 1, draws, len(counts))) for line in lines}
+    level = {line: np.zeros((len(folds), draws, len(tried))) for line in lines}
+    influence = {line: np.zeros((story.max() + 1, draws, len(tried))) for line in lines}
     rng = np.random.default_rng(study.seed)
     for place, fold in enumerate(folds):
         rows = judges.fold == fold
         for draw in range(draws):
-            scores = _score(study, outcomes, fold, counts, judges.sides[rows], rng)
+            scores = _score(study, outcomes, fold, tried, judges.sides[rows], rng)
             for line in lines:
                 for column, score in enumerate(scores[line]):
                     auc, each = auc_influence(score)
@@ -126,7 +132,7 @@ def draw_curves(
     share = np.bincount(judges.fold) / len(judges.fold)
     resampled = _resample(level, influence, share, story, judges.fold, rng)
     means = {line: share @ values.mean(axis=1) for line, values in level.items()}
-    return Curves(counts, means, resampled)
+    return Curves(tried, means, resampled)
 
 
 def _score(

@@ -49,7 +49,8 @@ class BiasOfLog(Measure):
     bias : PredictiveBias or None
         a and ω²; None without tests.
     counting, ignoring : tuple of Coverage
-        Of intervals that count bias, and of those by the log's sampling alone, on unseen tests.
+        Of intervals that count bias, and of those by the log's sampling alone, on unseen tests; no
+        coverage of the latter where the arms' noise is not known apart from bias.
     tests, stories : int
         That were compared with the log.
     units : str
@@ -136,17 +137,13 @@ class BiasOfLog(Measure):
 
     def _cover(self) -> Finding:
         title = "Intervals that count the log's bias"
-        with_bias, without = self.counting[-1], self.ignoring[-1]
+        with_bias = self.counting[-1]
         error = 1.96 * with_bias.standard_error
-        numbers = {
-            "coverage": with_bias.share,
-            "standard_error": with_bias.standard_error,
-            "coverage ignoring bias": without.share,
-        }
-        shown = (
-            f"95 % intervals that count bias cover {with_bias.share:.1%} of unseen tests, those "
-            f"that ignore it {without.share:.1%}"
-        )
+        numbers = {"coverage": with_bias.share, "standard_error": with_bias.standard_error}
+        shown = f"95 % intervals that count bias cover {with_bias.share:.1%} of unseen tests"
+        if self.ignoring:
+            numbers["coverage ignoring bias"] = self.ignoring[-1].share
+            shown += f", those that ignore it {self.ignoring[-1].share:.1%}"
         if abs(with_bias.share - 0.95) <= max(TOLERANCE, error):
             return Finding("EV403", title, Verdict.PASS, f"{shown}.", numbers)
         words = f"{shown}. The departures are not normal, or differ between tests."
@@ -161,10 +158,13 @@ class BiasOfLog(Measure):
             f"{self.tests:,} tests, and true differences depart from that by ω = {self.omega:.3g} "
             f"{self.units} (standard deviation)."
         )
-        return (
-            f"{words} 95 % intervals that count this bias cover {self.counting[-1].share:.1%} of "
-            f"tests that no fit had seen, those that ignore it {self.ignoring[-1].share:.1%}."
+        words += (
+            f" 95 % intervals that count this bias cover {self.counting[-1].share:.1%} of tests "
+            "that no fit had seen"
         )
+        if not self.ignoring:
+            return f"{words}."
+        return f"{words}, those that ignore it {self.ignoring[-1].share:.1%}."
 
     def table(self) -> pa.Table:
         """Return coverage and mean half-width of both kinds of intervals, at each level."""
@@ -209,7 +209,7 @@ class BiasOfLog(Measure):
             "a": self.bias.slope,
             "omega": self.omega,
             "coverage, bias counted": self.counting[-1].share,
-            "coverage, bias ignored": self.ignoring[-1].share,
+            "coverage, bias ignored": self.ignoring[-1].share if self.ignoring else None,
             "tests": float(self.tests),
         }
         return replace(Measure.section(self), numbers=numbers)
@@ -317,10 +317,14 @@ def _compare(study: LogAndTests, outcome: Floats) -> BiasOfLog:
         ends = bias.interval(d[chosen], v[chosen], 1.0)
         centre[chosen], spread[chosen] = ends.mean(axis=1), np.diff(ends, axis=1)[:, 0] / 2
     test, story = arms.test[pairs[:, 0]], arms.story[pairs[:, 0]]
+    # Where noise is part of what departs, an interval that ignores bias would ignore noise too.
+    ignoring = tuple(
+        _cover(level, e - d, np.sqrt(v + sampling), test, story) for level in LEVELS if arms.known
+    )
     return BiasOfLog(
         fit_bias(predicted, arms.outcome, variance, arms.test),
         tuple(_cover(level, e - centre, spread, test, story) for level in LEVELS),
-        tuple(_cover(level, e - d, np.sqrt(v + sampling), test, story) for level in LEVELS),
+        ignoring,
         int(arms.test.max()) + 1,
         int(arms.story.max()) + 1,
         "log-odds" if arms.in_odds else "units of the outcome",

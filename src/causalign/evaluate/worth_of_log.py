@@ -1,6 +1,6 @@
 """What is a log worth? How well log, tests and both rank unseen tests, by the number of tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from scipy.optimize import isotonic_regression
 
 from causalign import figures
 from causalign.errors import InputError
-from causalign.evaluate.learning_curves import BOTH, LOG, TESTS, choose_judges, draw_curves
+from causalign.evaluate.learning_curves import BOTH, COUNTS, LOG, TESTS, choose_judges, draw_curves
 from causalign.evaluate.log_and_tests import LogAndTests, align, read_log_and_tests
 from causalign.evaluate.measure import Measure
 from causalign.lm.encoder import Encoder
@@ -134,20 +134,19 @@ class Worth(Measure):
 
     def answer(self) -> str:
         """Return what the log is worth in tests, and what tests add to it."""
-        all_tests = int(self.counts[-1])
         last = {name: float(values[-1]) for name, values in self.auc.items()}
         words = (
-            f"The log ranks unseen tests with AUC {self.auc[LOG][0]:.3f}, as well as "
-            f"{self.describe(LOG)} alone."
+            f"The log ranks unseen tests with AUC {self.auc[LOG][0]:.3f}. It is worth "
+            f"{self.describe(LOG)}: so many alone rank as well."
         )
         if NAIVE in self.auc:
             words += (
-                f" As logged, before deconfounding, it ranks with {self.auc[NAIVE][0]:.3f}, as "
-                f"well as {self.describe(NAIVE)}."
+                f" As logged, before deconfounding, it ranks with {self.auc[NAIVE][0]:.3f} and is "
+                f"worth {self.describe(NAIVE)}."
             )
         return (
-            f"{words} All {all_tests:,} tests have {last[TESTS]:.3f}, log and tests together "
-            f"{last[BOTH]:.3f}."
+            f"{words} All {int(self.counts[-1]):,} tests have {last[TESTS]:.3f}, log and tests "
+            f"together {last[BOTH]:.3f}."
         )
 
     def describe(self, line: str) -> str:
@@ -159,17 +158,26 @@ class Worth(Measure):
                 return f"fewer than {smallest:,}"
             return f"more than all {largest:,}" if np.isinf(value) else f"{_round(value):,}"
 
+        if worth.lower == worth.upper:
+            return f"{name(worth.estimate)} tests (and so is all of the 95 % interval)"
         ends = f"{name(worth.lower)} to {name(worth.upper)}"
         return f"{name(worth.estimate)} tests (95 % interval {ends})"
 
     def table(self) -> pa.Table:
-        """Return one row for each number of tests and each line."""
+        """Return one row for each log, and for each number of tests alone and beside the log."""
         rows = []
-        for name, values in self.auc.items():
-            lower, upper = self.interval(name)
+        for line, values in self.auc.items():
+            lower, upper = self.interval(line)
+            places = range(1, len(self.counts)) if line in (TESTS, BOTH) else [0]
             rows += [
-                {"tests": int(k), "learned from": name, "AUC": a, "lower": low, "upper": high}
-                for k, a, low, high in zip(self.counts, values, lower, upper, strict=True)
+                {
+                    "learned from": line,
+                    "tests": int(self.counts[place]),
+                    "AUC": float(values[place]),
+                    "lower": float(lower[place]),
+                    "upper": float(upper[place]),
+                }
+                for place in places
             ]
         return pa.Table.from_pylist(rows)
 
@@ -263,6 +271,7 @@ def worth_arrays(
     *,
     naive: Logs | None = None,
     judges: Pairs | None = None,
+    counts: Sequence[int] = COUNTS,
     draws: int = 2,
     seed: int = 0,
 ) -> Worth:
@@ -272,13 +281,15 @@ def worth_arrays(
     ----------
     log, experiments, naive, judges, draws, seed
         As in `worth`.
+    counts : sequence of int
+        Numbers of tests, 0 and another one among them; all that there are are added.
     vectors : (n, d) array
         Of the rows of the log.
     experiment_vectors : (m, d) array
         Of the rows of the experiments.
     """
     study = align(log, vectors, experiments, experiment_vectors, seed=seed)
-    return _measure(study, log, naive, experiments, judges, draws)
+    return _measure(study, log, naive, experiments, judges, draws, counts)
 
 
 def _measure(
@@ -288,6 +299,7 @@ def _measure(
     experiments: Logs,
     judges: Pairs | None,
     draws: int,
+    counts: Sequence[int] = COUNTS,
 ) -> Worth:
     outcomes = {LOG: log.outcome}
     if naive is not None:
@@ -297,7 +309,7 @@ def _measure(
             )
         outcomes[NAIVE] = naive.outcome
     judging = choose_judges(study, experiments, judges)
-    curves = draw_curves(study, outcomes, judging, draws)
+    curves = draw_curves(study, outcomes, judging, draws, counts)
     stories = len(np.unique(judging.story))
     return Worth(curves.counts, curves.auc, curves.resampled, len(judging.story), stories)
 
