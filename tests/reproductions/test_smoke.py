@@ -61,3 +61,6 @@ def test_figures_are_drawn_from_what_is_expected(monkeypatch):
     for name, drawn in draw.DRAWN.items():
         expected = json.loads((FOLDER / name / "expected.json").read_text())
         assert "<svg" in drawn(expected).svg, name
+    for place, drawn in draw.MORE.items():
+        expected = json.loads((FOLDER / place).parent.joinpath("expected.json").read_text())
+        assert "<svg" in drawn(expected).svg, place

@@ -2,14 +2,17 @@
 
 python experiments.py --smoke | --cpu  [--data FILE] [--out FOLDER] [--mpnet FOLDER]
 
-Each encoder leaves one file; one that is there is not fitted again. Folds are of stories: tests
-that share a headline. `--mpnet` names the folder of all-mpnet-base-v2; without one that is
-installed, its lines are left out.
+Each part of an encoder leaves one file; one that is there is not fitted again. Folds are of
+stories: tests that share a headline. `--mpnet` names the folder of all-mpnet-base-v2; without one
+that is installed, its lines are left out.
 """
 
 import argparse
 import json
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +30,27 @@ from causalign.logs.splits import draw_one_per_group
 from causalign.reward import Pairwise
 from causalign.stats.pair_metrics import auc_influence, clustered_metric, pair_auc
 
+Part = Callable[["Prepared", dict], dict[str, float]]
+
 HERE = Path(__file__).parent
 TESTS = Roles("headline", "clicks", trials="impressions", group="clickability_test_id")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Hold the log as logged and deconfounded, the tests, and the vectors of both."""
+
+    archive: Archive
+    log: Logs
+    adjusted: Logs
+    of_log: np.ndarray
+    tests: Logs
+    vectors: np.ndarray
+
+    @property
+    def both(self) -> tuple[Logs, np.ndarray, Logs, np.ndarray]:
+        """What `worth_arrays`, `bias_arrays` and `align` take first."""
+        return self.adjusted, self.of_log, self.tests, self.vectors
 
 
 def main(arguments: list[str] | None = None) -> dict:
@@ -47,20 +69,16 @@ def main(arguments: list[str] | None = None) -> dict:
     archive = read(data, settings["tests"])
     numbers: dict[str, float] = {}
     for unit in settings["units"]:
-        path = out / f"{unit['encoder']}-{unit['seed']}.json"
-        if not path.exists():
-            try:
-                shown = _study(archive, unit, given.mpnet)
-            except CausalignError as reason:
-                if "mpnet" not in unit["encoder"]:
-                    raise
-                print(f"{unit['encoder']}: left out, since mpnet is not installed: {reason}")
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
         label = unit["encoder"] + (", judged once more" if unit["seed"] else "")
-        shown = json.loads(path.read_text(encoding="utf-8"))
-        numbers |= {f"{label}: {line}": value for line, value in shown.items()}
+        try:
+            for name_of_part, part in PARTS.items():
+                path = out / f"{unit['encoder']}-{unit['seed']}-{name_of_part}.json"
+                shown = _measure(path, part, archive, unit, given.mpnet)
+                numbers |= {f"{label}: {line}": value for line, value in shown.items()}
+        except CausalignError as reason:
+            if "mpnet" not in unit["encoder"]:
+                raise
+            print(f"{unit['encoder']}: left out, since mpnet is not installed: {reason}")
     (out / "summary.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     expected = json.loads((HERE / "expected.json").read_text(encoding="utf-8")).get(name, {})
     for line, value in numbers.items():
@@ -69,63 +87,85 @@ def main(arguments: list[str] | None = None) -> dict:
     return numbers
 
 
-def _study(archive: Archive, unit: dict, mpnet: str) -> dict[str, float]:
-    """Return the AUC of every way of training, the worth and the bias, of one encoder."""
+def _measure(path: Path, part: Part, archive: Archive, unit: dict, mpnet: str) -> dict[str, float]:
+    """Return what a part of a unit found, now or in an earlier run."""
+    if not path.exists():
+        found = part(_prepare(archive, unit["encoder"].replace("mpnet", mpnet), unit["seed"]), unit)
+        rounded = {name: round(float(value), 4) for name, value in found.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@lru_cache(maxsize=1)
+def _prepare(archive: Archive, encoder: str, seed: int) -> Prepared:
+    """Draw one package of each test as the log, and deconfound it by week."""
     numbered = archive.logs.data.append_column("row", [np.arange(len(archive.logs))])
-    one_each = draw_one_per_group(Logs(numbered, archive.logs.roles), unit["seed"])
+    one_each = draw_one_per_group(Logs(numbered, archive.logs.roles), seed)
     rows = one_each.data["row"].to_numpy()
     log = archive.logs.take(rows, "one package of each test")
-    encoder = load_encoder(unit["encoder"].replace("mpnet", mpnet), training_texts=log.texts)
-    vectors = embed(archive.raw.completions, encoder, EmbeddingCache(), progress=True).vectors
+    loaded = load_encoder(encoder, training_texts=log.texts)
+    vectors = embed(archive.raw.completions, loaded, EmbeddingCache(), progress=True).vectors
     adjusted = Additive().fit(log, text_features=vectors[rows]).adjust(log)
     tests = Logs(archive.raw.data, TESTS)
-    both = adjusted, vectors[rows], tests, vectors
+    return Prepared(archive, log, adjusted, vectors[rows], tests, vectors)
+
+
+def curve(given: Prepared, unit: dict) -> dict[str, float]:
+    """Measure log, tests and both by the number of tests, and the worth of the log."""
     worth = worth_arrays(
-        *both,
-        naive=log,
-        judges=archive.pairs,
+        *given.both,
+        naive=given.log,
+        judges=given.archive.pairs,
         counts=unit["counts"],
         draws=unit["draws"],
         seed=unit["seed"],
     )
     found = {"pairs that judge": worth.pairs, "stories that judge": worth.stories}
-    for line, curve in worth.auc.items():
+    for line, auc in worth.auc.items():
         lower, upper = worth.interval(line)
-        for place, count in enumerate(worth.counts):
-            if line in ("tests", "both") or place == 0:
-                name = f"AUC {line}" + (f", {_name(count, worth.counts)}" if place else "")
-                found[name] = float(curve[place])
-                found[f"{name}, lower"], found[f"{name}, upper"] = lower[place], upper[place]
+        places = range(1, len(worth.counts)) if line in ("tests", "both") else [0]
+        for place in places:
+            name = f"AUC {line}"
+            if place:
+                every = place == len(worth.counts) - 1
+                name += ", all tests" if every else f", {worth.counts[place]} tests"
+            found |= {name: auc[place], f"{name}, lower": lower[place]}
+            found[f"{name}, upper"] = upper[place]
     for line in ("log", "log as logged"):
         number = worth.in_tests(line)
         ends = {"": number.estimate, ", lower": number.lower, ", upper": number.upper}
         # No number of tests that was tried is enough: JSON knows no infinity.
-        found |= {f"worth in tests, {line}{e}": min(v, 1e6) for e, v in ends.items()}
-    study = align(*both, seed=unit["seed"])
-    judging = choose_judges(study, tests, archive.pairs)
-    found |= _significant_pairs(archive, vectors, judging)
-    found["gap to oracle, log"] = _gap(study, adjusted, judging)
-    bias = bias_arrays(*both, seed=unit["seed"])
-    found |= {"bias: a": bias.bias.slope, "bias: omega": bias.omega}
-    found["coverage, bias counted"] = bias.counting[-1].share
-    found["coverage, bias counted, standard error"] = bias.counting[-1].standard_error
-    found["coverage, bias ignored"] = bias.ignoring[-1].share
-    return {name: round(float(value), 4) for name, value in found.items()}
+        found |= {f"worth in tests, {line}{end}": min(v, 1e6) for end, v in ends.items()}
+    return found
 
 
-def _name(count: int, counts: np.ndarray) -> str:
-    return "all tests" if count == counts[-1] else f"{count} tests"
+def bias(given: Prepared, unit: dict) -> dict[str, float]:
+    """Measure the bias of the log, the coverage of intervals, and what its λ loses."""
+    result = bias_arrays(*given.both, seed=unit["seed"])
+    study = align(*given.both, seed=unit["seed"])
+    judging = choose_judges(study, given.tests, given.archive.pairs)
+    counting, ignoring = result.counting[-1], result.ignoring[-1]
+    return {
+        "gap to oracle, log": _gap(study, given.adjusted, judging),
+        "bias: a": result.bias.slope,
+        "bias: omega": result.omega,
+        "coverage, bias counted": counting.share,
+        "coverage, bias counted, standard error": counting.standard_error,
+        "coverage, bias ignored": ignoring.share,
+    }
 
 
-def _significant_pairs(archive: Archive, vectors: np.ndarray, judging: Judging) -> dict[str, float]:
+def significant_pairs(given: Prepared, unit: dict) -> dict[str, float]:
     """Judge Bradley-Terry on significant pairs: what the paper calls experimental."""
-    chosen, rejected = (vectors[side] for side in archive.pairs.rows.T)
+    study = align(*given.both, seed=unit["seed"])
+    pairs = given.archive.pairs
+    judging = choose_judges(study, given.tests, pairs)
+    chosen, rejected = (given.vectors[side] for side in pairs.rows.T)
     influence, estimate = np.zeros(len(judging.story)), 0.0
     for fold in np.unique(judging.fold):
         held = judging.fold == fold
-        fit = Pairwise().fit_arrays(
-            chosen[~held], rejected[~held], groups=archive.pairs.group[~held]
-        )
+        fit = Pairwise().fit_arrays(chosen[~held], rejected[~held], groups=pairs.group[~held])
         auc, influence[held] = auc_influence(judging.sides[held] @ fit.head.coefficients)
         estimate += held.mean() * auc
     metric = clustered_metric("AUC", estimate, influence, judging.story, 0.95, 0.0)
@@ -147,6 +187,8 @@ def _gap(study: LogAndTests, log: Logs, judging: Judging) -> float:
         gaps.append(max(auc) - auc[16])
     return float(np.mean(gaps))
 
+
+PARTS: dict[str, Part] = {"bias": bias, "curve": curve, "pairs": significant_pairs}
 
 if __name__ == "__main__":
     main()
