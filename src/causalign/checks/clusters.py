@@ -121,9 +121,11 @@ def texts_across(logs: Logs) -> Finding:
         "CL104", "Texts on one side of a split", share=share, units=units, stories=stories
     )
     column = logs.roles.group or next(iter(logs.roles.cluster_columns()), None)
-    where = "different texts" if column is None else f"groups of {column}"
     note = f" Note that {joined.limit}." if joined.limit else ""
-    shared = f"{share:.1%} of the {units:,} {where} share a text with others, or nearly so."
+    if column is None:
+        shared = f"{share:.1%} of the {units:,} different texts are nearly equal to another."
+    else:
+        shared = f"{share:.1%} of the {units:,} groups of {column} show a text that another shows."
     if share <= SHARED:
         return check.passes(shared + note)
     if stories == units:

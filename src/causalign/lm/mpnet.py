@@ -45,6 +45,15 @@ def mpnet_folder(cache: str | Path | None = None) -> Path:
 
     Every file is verified by its hash, each time.
 
+    Parameters
+    ----------
+    cache : path, optional
+        By default ``$CAUSALIGN_CACHE``, or the folder for caches of the platform.
+
+    Returns
+    -------
+    Path
+
     Raises
     ------
     ExtraNotInstalled
