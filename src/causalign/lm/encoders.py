@@ -51,7 +51,7 @@ def load_encoder(
     ----------
     name : str or path
         As above, or the folder of an encoder that a reward model carried along. By default
-        ``minilm+style``, which predicts better than ``minilm`` wherever it was measured.
+        ``minilm+style``, which ranks tests that no fit has seen better than ``minilm``.
     precision : {"float32", "bfloat16"}, optional
         Does the same as the word in the name.
     device : str, optional

@@ -29,16 +29,20 @@ def draw_held_out(logs: Logs, share: float, seed: int) -> np.ndarray:
     InputError
         When one side would be empty.
     """
-    story = find_stories(logs).story
-    names = np.unique(story)
+    stories = find_stories(logs)
+    names = np.unique(stories.unit)
     count = round(share * len(names))
-    if not 0 < count < len(names):
+    chosen = np.random.default_rng(seed).permutation(names)[:count]
+    # A story goes where its first unit goes, so that one shared text does not move all others.
+    first = np.full(stories.story.max() + 1, names.max())
+    np.minimum.at(first, stories.story, stories.unit)
+    held_out = np.isin(first, chosen)[stories.story]
+    if held_out.all() or not held_out.any():
         raise InputError(
-            f"Holding out {share:.0%} of {len(names)} groups that share no text leaves one side "
+            f"Holding out {share:.0%} of {len(first)} groups that share no text leaves one side "
             "empty. Name a finer group, or change data.held_out."
         )
-    chosen = np.random.default_rng(seed).permutation(names)[:count]
-    return np.isin(story, chosen)
+    return np.asarray(held_out)
 
 
 def draw_one_per_group(logs: Logs, seed: int) -> Logs:
