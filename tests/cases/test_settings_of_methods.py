@@ -26,6 +26,7 @@ EVALUATE = {
     ("KernelWeighting", "bandwidth"): ABOVE_ZERO,
     ("KernelWeighting", "components"): [*NUMBERS, 0, 1.5],
     ("DoublyRobust", "normalise"): ["no", None, 2],
+    ("Direct", "bias"): NOT_NEGATIVE,
     ("CrossFittedOutcome", "folds"): [*WHOLE, 0, 1],
     ("CrossFittedOutcome", "seed"): WHOLE,
     ("SupportLimits", "effective_rows"): NOT_NEGATIVE,

@@ -36,6 +36,14 @@ Samples = Annotated[
         "predicted, row (those that there are): shows whether the log has support.",
     ),
 ]
+Pilot = Annotated[
+    str | None,
+    typer.Option(
+        "--pilot",
+        help="File of texts that the target wrote and whose outcome was measured: columns of the "
+        "log for outcome, cluster and --predicted. Needs no probabilities.",
+    ),
+]
 Against = Annotated[
     str | None,
     typer.Option(
@@ -114,6 +122,7 @@ def value_command(
     predicted: Predicted = None,
     direct: Direct = None,
     samples: Samples = None,
+    pilot: Pilot = None,
     cluster: Cluster = None,
     against_logprob: Against = None,
     outcome_range: Range = None,
@@ -126,14 +135,16 @@ def value_command(
     Ends in a number with its interval, or in a refusal with its reason. Every estimator is shown
     that the columns allow.
 
-    Example: `causalign evaluate value logs.parquet --outcome minutes --logging-logprob logged
-    --target-logprob tuned --cluster user`
+    Examples: `causalign evaluate value logs.parquet --outcome minutes --logging-logprob logged
+    --target-logprob tuned --cluster user`; `causalign evaluate value logs.parquet --outcome minutes
+    --predicted guess --samples written.parquet --pilot measured.parquet`
     """
-    given.require_writable(out, logs, samples)
+    given.require_writable(out, logs, samples, pilot)
     work = partial(
         _estimate_value,
         logs,
         samples,
+        pilot,
         against_logprob,
         ca.evaluate.Inference(level=level),
         outcome_range,
@@ -152,6 +163,7 @@ def value_command(
 def _estimate_value(
     logs: str,
     samples: str | None,
+    pilot: str | None,
     against: str | None,
     inference: ca.evaluate.Inference,
     outcome_range: tuple[float, float] | None,
@@ -167,7 +179,11 @@ def _estimate_value(
         return evaluate.off_policy_arrays(log, estimators)
 
     sampled = None if samples is None else evaluate.TargetSamples.of(ca.logs.read_table(samples))
-    values = estimate(evaluate.read_columns(table, **columns, samples=sampled))
+    measured = None
+    if pilot is not None:
+        names = {name: columns[name] for name in ("outcome", "predicted", "clusters")}
+        measured = evaluate.PilotTexts.of(ca.logs.read_table(pilot), **names)
+    values = estimate(evaluate.read_columns(table, **columns, samples=sampled, pilot=measured))
     section = values.section()
     if against is not None:
         # The second policy has no texts of its own here, so that weights alone can compare.

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from causalign.checks.weights import SupportLimits
 from causalign.errors import InputError
@@ -133,10 +134,8 @@ def off_policy(
     if isinstance(model, CrossFittable):
         model = model.cross_fit(logs)
     measured = read_pilot(pilot, logs, model=model, predicted=predicted, encoder=encoder)
-    if isinstance(model, CrossFitted):
-        predicted = model.predict_logged(logs.completions, logs.prompts)
-    elif model is not None:
-        predicted = predict_outcome(model, logs.completions, logs.prompts)
+    if model is not None:
+        predicted = _predict_logged(model, logs)
     if texts is not None:
         own = texts.arrays(of_samples, model)
     log = read_columns(
@@ -156,6 +155,13 @@ def off_policy(
     if estimators is None:
         estimators = choose_estimators(log, inference, limits, outcome_range)
     return off_policy_arrays(log, estimators)
+
+
+def _predict_logged(model: OutcomeModel, logs: Logs) -> NDArray[np.float64]:
+    """Return predictions of the logged texts, by fits that did not see them where there are any."""
+    if isinstance(model, CrossFitted):
+        return model.predict_logged(logs.completions, logs.prompts)
+    return predict_outcome(model, logs.completions, logs.prompts)
 
 
 def off_policy_arrays(

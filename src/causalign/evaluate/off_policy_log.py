@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import ColumnNotFound, InputError
+from causalign.errors import ColumnNotFound, InputError, nearest
 from causalign.logs.columns import settle_values
 from causalign.logs.containers import to_arrow
-from causalign.logs.covariates import numeric
+from causalign.logs.covariates import codes, numeric
 from causalign.stats.importance_weights import check_log_probabilities, log_importance_weights
 
 Floats = NDArray[np.float64]
@@ -141,6 +141,41 @@ class PilotTexts:
         given = [name for name in ("predicted", "features") if getattr(self, name) is not None]
         _check_arrays(self, given, n, " of the pilot", may_be_zero="")
         _check_clusters(self.clusters, n, " of the pilot")
+
+    @staticmethod
+    def of(
+        table: object, outcome: str, predicted: str | None = None, clusters: str | None = None
+    ) -> "PilotTexts":
+        """Read the columns of a table that need not hold texts.
+
+        Parameters
+        ----------
+        table : Arrow table, pandas or polars frame
+            One row for each text.
+        outcome, predicted, clusters : str
+            Names of columns. Predictions and clusters may lack: the pilot then stands alone, and
+            its texts are independent.
+
+        Returns
+        -------
+        PilotTexts
+
+        Raises
+        ------
+        ColumnNotFound
+            When there is no such outcome.
+        """
+        arrow = to_arrow(table)
+        there = arrow.column_names
+        if outcome not in there:
+            raise ColumnNotFound(f"The pilot has no column {outcome!r}; {nearest(outcome, there)}")
+        guess = labels = None
+        if predicted is not None and predicted in there:
+            guess = numeric(predicted, settle_values(predicted, arrow[predicted], "propensity"))
+        if clusters is not None and clusters in there:
+            labels = np.asarray(codes(settle_values(clusters, arrow[clusters], "cluster"))[0])
+        measured = numeric(outcome, settle_values(outcome, arrow[outcome], "outcome"))
+        return PilotTexts(measured, guess, labels)
 
     def __len__(self) -> int:
         return len(self.outcome)

@@ -61,7 +61,8 @@ class Pilot(Estimator):
         measured = _parts(pilot.outcome, pilot)
         by_row, by_sample = np.zeros(n), np.empty(0)
         tuning, predicted, of_samples = 0.0, np.zeros(len(pilot)), 0.0
-        if pilot.predicted is not None and log.samples is not None:
+        samples = log.samples
+        if pilot.predicted is not None and samples is not None and samples.predicted is not None:
             by_row, by_sample = predicted_part(log)
             predicted, of_samples = pilot.predicted, _variance(by_row, by_sample, log)
             tuning = _tune(measured, _parts(predicted, pilot), of_samples)

@@ -245,6 +245,8 @@ def pilot_size(pilot: PilotTexts, tuning: float, narrower: float) -> Finding:
             f"{words}: few, so that the interval is rough and covers less often than it says. "
             "Measure at least 30."
         )
+    if tuning == 0:
+        return check.passes(f"{words}, and no prediction of texts of the target adds to them.")
     return check.passes(
         f"{words}; predictions count with weight {tuning:.2f} and narrow the interval by "
         f"{narrower:.0%}."

@@ -113,14 +113,9 @@ class WithinTests(LinearMethod):
         factor = _factor(
             arms, vectors, tests, coefficients, level, unseen, penalties[[index, best]]
         )
-        table = pa.table(
-            {
-                "penalty": penalties,
-                "cv_error": error,
-                "cv_standard_error": spread,
-                "chosen": np.arange(len(penalties)) == index,
-            }
-        )
+        chosen = np.arange(len(penalties)) == index
+        names = ("penalty", "cv_error", "cv_standard_error", "chosen")
+        table = pa.table(dict(zip(names, (penalties, error, spread, chosen), strict=True)))
         return LinearHeadFit(
             method=self.name,
             head=LinearHead(coefficients, float(np.average(level, weights=tests.weights)), factor),
