@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from causalign import evaluate
 from causalign.cli import main
 
 
@@ -64,6 +65,40 @@ def test_two_policies_on_the_same_log(files, capsys):
                       "--against-logprob", "far")  # fmt: skip
     assert code == 0
     assert "no difference can be given" in " ".join(said.out.split())
+
+
+def test_a_pilot_gives_what_it_gives_in_python(files, capsys):
+    generator = np.random.default_rng(1)
+    guess = generator.normal(size=60)
+    pilot = {
+        "clicks": guess + generator.normal(size=60),
+        "guess": guess,
+        "user": np.arange(60) // 2,
+    }
+    samples = {"predicted": generator.normal(size=400)}
+    for name, table in (("pilot", pilot), ("written", samples)):
+        pq.write_table(pa.table(table), files / f"{name}.parquet")
+    code, said = call(
+        capsys, "evaluate", "value", files / "logs.parquet", "--outcome", "clicks", "--predicted",
+        "guess", "--samples", files / "written.parquet", "--pilot", files / "pilot.parquet",
+        "--cluster", "user", "--out", files / "piloted",
+    )  # fmt: skip
+    assert code == 0, said.err
+    assert "(by pilot)" in " ".join(said.out.split())
+    numbers = json.loads((files / "piloted" / "result.json").read_text())["numbers"]
+    log = evaluate.OffPolicyLog(
+        pq.read_table(files / "logs.parquet")["clicks"].to_numpy(),
+        clusters=np.arange(500) // 2,
+        samples=evaluate.TargetSamples(**samples),
+        pilot=evaluate.PilotTexts(pilot["clicks"], guess, pilot["user"]),
+    )
+    value = evaluate.Pilot().estimate(log)
+    ends = [numbers[name] for name in ("value", "value lower", "value upper")]
+    assert ends == pytest.approx([value.estimate, value.lower, value.upper])
+    named = ["--outcome", "clicks", "--pilot", files / "written.parquet"]
+    code, said = call(capsys, "evaluate", "value", files / "logs.parquet", *named)
+    assert code == 2
+    assert "The pilot has no column 'clicks'" in " ".join(said.err.split())
 
 
 def test_a_refusal_fails_under_strict(files, capsys):
