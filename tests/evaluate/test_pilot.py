@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from causalign import Logs, Roles
-from causalign.errors import ColumnNotFound, InputError, NotIdentified
+from causalign.errors import ColumnNotFound, InputError, NotIdentified, SettingsError
 from causalign.evaluate import (
     Inference,
     OffPolicyLog,
@@ -19,7 +19,7 @@ from causalign.evaluate import (
     off_policy_arrays,
 )
 from causalign.results import Verdict
-from causalign.reward import Ridge
+from causalign.reward import Ridge, WithinTests
 from tests.evaluate.language64 import language
 
 LANGUAGE = language()
@@ -152,6 +152,30 @@ def tables():
         text, outcome = texts(rng, n, shares)
         made[name] = pd.DataFrame({"text": text, "y": outcome, "user": np.arange(n) // 2})
     return made, 1 + 3 * float(target @ WORTH)
+
+
+def test_a_reward_of_experiments_is_asked_as_it_is(tables):
+    """Log-odds become probabilities, and their errors by the slope: against a difference."""
+    made, _ = tables
+    rng = np.random.default_rng(3)
+    text, outcome = texts(rng, 400, np.full(6, 1 / 6))
+    clicks = rng.binomial(500, 1 / (1 + np.exp(3 - outcome)))
+    text = [f"{words} {i}" for i, words in enumerate(text)]  # no two tests share one
+    arms = pd.DataFrame({"text": text, "y": clicks, "shown": 500, "test": np.arange(400) // 4})
+    roles = Roles("text", "y", trials="shown", group="test")
+    reward = WithinTests().fit(Logs.of(arms, roles), "hashing").model
+    logs = Logs.of(made["log"], Roles("text", "y"))
+    samples = made["samples"][["text"]]
+    with pytest.raises(SettingsError, match="compares texts and predicts no outcome"):
+        off_policy(logs, samples=samples, outcome_model=reward)
+    written = list(samples.text)
+    value = off_policy(logs, samples=samples, outcome_model=reward.freeze()).of("direct")
+    assert value.estimate == pytest.approx(reward.expected_outcome(written).mean())
+    step = 1e-5 * reward.covariance_factor(written)[:, 0]
+    odds = reward(written)
+    moved = (1 / (1 + np.exp(-odds - step)) - 1 / (1 + np.exp(-odds))) / 1e-5
+    np.testing.assert_allclose(reward.freeze().covariance_factor(written)[:, 0], moved, rtol=1e-3)
+    assert value.numbers["error of coefficients"] > 0
 
 
 @pytest.mark.parametrize("name", ["as a frame", "as logs"])

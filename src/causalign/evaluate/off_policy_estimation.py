@@ -87,7 +87,8 @@ def off_policy(
         Makes the predictions: ``model(completions, prompts) -> (n,)``. A reward model is fitted
         again without each fold, a `CrossFittedOutcome` fits the vectors; any other callable is
         asked as it is, so that it must not have seen these rows. A linear reward tells how
-        uncertain its coefficients are, and gives ``direct`` its interval.
+        uncertain its coefficients are, and gives ``direct`` its interval. One that learned from
+        experiments, or from other logs, is given as ``reward.freeze()``.
     samples : Logs, table, frame or TargetSamples, optional
         Texts sampled from the target, with the columns ``target_logprob``, ``logging_logprob``,
         ``predicted`` and ``row`` that there are; texts, prompts and features have the columns of

@@ -137,6 +137,13 @@ class RewardModel(TextScorer):
         rewards = self(completions, prompts)
         return np.asarray(expit(rewards)) if self.units == EVENT_ODDS else rewards
 
+    def freeze(self) -> FrozenReward:
+        """Return an outcome model that off-policy evaluation asks as it is, and never fits again.
+
+        For a reward that learned from experiments, or from other logs.
+        """
+        return FrozenReward(self)
+
     def preference(
         self, first: Texts, second: Texts, prompts: Texts | None = None
     ) -> NDArray[np.float64]:
@@ -185,6 +192,30 @@ class RewardModel(TextScorer):
         return (
             replace(fitted, whole=method.fit(logs, given).model) if self.has_covariance else fitted
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenReward:
+    """Predict outcomes by a fitted reward as it is; see :meth:`RewardModel.freeze`."""
+
+    model: RewardModel
+
+    def __call__(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
+        """Return ``E[Y | T]`` ``(n,)``, as :meth:`RewardModel.expected_outcome` does."""
+        return self.model.expected_outcome(completions, prompts)
+
+    def covariance_factor(
+        self, completions: Texts, prompts: Texts | None = None
+    ) -> NDArray[np.float64]:
+        """Return F ``(n, k)`` of the expected outcomes; of a probability p its slope is p(1 - p).
+
+        See :meth:`RewardModel.covariance_factor`.
+        """
+        factor = self.model.covariance_factor(completions, prompts)
+        if self.model.units != EVENT_ODDS:
+            return factor
+        p = self(completions, prompts)
+        return factor * (p * (1 - p))[:, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
