@@ -27,6 +27,7 @@ EVALUATE = {
     ("KernelWeighting", "components"): [*NUMBERS, 0, 1.5],
     ("DoublyRobust", "normalise"): ["no", None, 2],
     ("Direct", "bias"): NOT_NEGATIVE,
+    ("Direct", "chosen_by_model"): ["no", None, 2],
     ("CrossFittedOutcome", "folds"): [*WHOLE, 0, 1],
     ("CrossFittedOutcome", "seed"): WHOLE,
     ("SupportLimits", "effective_rows"): NOT_NEGATIVE,

@@ -80,9 +80,10 @@ def measured(draws: int, case: Case) -> dict[str, tuple[float, float]]:
     found = defaultdict(list)
     for seed in range(draws):
         log, truth = drawn(seed, case)
-        exact = replace(log.samples, covariance_factor=np.zeros((ROWS, 1)))
+        exact = replace(log.samples, covariance_factor=np.zeros((ROWS, 1)), shrinkage=None)
         values = {
             "direct": Direct(limits=OPEN).estimate(log),
+            "direct, chosen by the model": Direct(limits=OPEN, chosen_by_model=True).estimate(log),
             "direct, texts alone": Direct(limits=OPEN).estimate(replace(log, samples=exact)),
             "pilot": Pilot(limits=OPEN).estimate(log),
             "pilot without predictions": Pilot().estimate(replace(log, samples=None)),
@@ -118,7 +119,8 @@ def test_where_features_miss_what_matters_the_pilot_still_covers():
 @pytest.mark.parametrize("name", list(CASES)[:3])
 def test_covers_in_many_draws(name):
     found = measured(300, CASES[name])
-    for interval in ("direct", "pilot", "pilot without predictions"):
+    direct = "direct, chosen by the model" if CASES[name].tuned else "direct"
+    for interval in (direct, "pilot", "pilot without predictions"):
         assert 0.91 <= found[interval][0] <= 0.99, (interval, found)
     assert found["direct, texts alone"][0] < 0.6
 

@@ -63,6 +63,16 @@ def test_a_bias_widens_the_interval_and_settles_the_finding():
         Direct(bias=-1.0)
 
 
+def test_what_was_shrunk_counts_unless_the_model_chose_the_texts():
+    log = drawn()
+    samples = replace(log.samples, shrinkage=np.linspace(0, 0.6, 240))
+    plain, along = (Direct().estimate(replace(log, samples=s)) for s in (log.samples, samples))
+    assert along.stderr == pytest.approx(np.hypot(plain.stderr, 0.3))
+    tuned = Direct(chosen_by_model=True).estimate(replace(log, samples=samples))
+    assert tuned.stderr == plain.stderr
+    assert tuned.settings["chosen_by_model"] is True
+
+
 def test_without_a_covariance_there_is_no_interval():
     log = drawn()
     bare = replace(log, samples=replace(log.samples, covariance_factor=None))

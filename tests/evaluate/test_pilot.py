@@ -175,6 +175,10 @@ def test_a_reward_of_experiments_is_asked_as_it_is(tables):
     odds = reward(written)
     moved = (1 / (1 + np.exp(-odds - step)) - 1 / (1 + np.exp(-odds))) / 1e-5
     np.testing.assert_allclose(reward.freeze().covariance_factor(written)[:, 0], moved, rtol=1e-3)
+    np.testing.assert_allclose(
+        reward.freeze().shrinkage(written) / reward.shrinkage(written),
+        reward.freeze().covariance_factor(written)[:, 0] / step * 1e-5,
+    )
     assert value.numbers["error of coefficients"] > 0
 
 
@@ -192,10 +196,11 @@ def test_logs_and_a_reward_give_both_values_their_intervals(tables, name):
     assert values.method == "pilot"
     fitted = reward.cross_fit(logs)
     F = fitted.whole.covariance_factor(list(samples.text)).mean(axis=0)
+    lost = 5 / 4 * fitted.whole.shrinkage(list(samples.text)).mean()
     predicted = fitted(list(samples.text))
     direct = values.of("direct")
     assert direct.estimate == pytest.approx(predicted.mean())
-    expected = np.hypot(np.linalg.norm(F), predicted.std(ddof=1) / np.sqrt(300))
+    expected = np.linalg.norm([*F, lost, predicted.std(ddof=1) / np.sqrt(300)])
     assert direct.stderr == pytest.approx(expected)
     by_hand = PilotTexts(
         made["pilot"].y.to_numpy(), fitted(list(made["pilot"].text)), np.arange(60) // 2

@@ -116,8 +116,9 @@ def test_the_factor_of_a_covariance_is_saved_and_older_folders_have_none(tmp_pat
     loaded = RewardModel.load(saved.save(tmp_path / "new"))
     F = loaded.covariance_factor(TEXTS)
     vectors = load_encoder("hashing").encode(TEXTS)
-    L = factor.astype(np.float32).astype(np.float64)
+    L, shrunk = np.split(factor.astype(np.float32).astype(np.float64), [2], axis=1)
     np.testing.assert_allclose(F @ F.T, (L[0] + vectors @ L[1:]) @ (L[0] + vectors @ L[1:]).T)
+    np.testing.assert_allclose(loaded.shrinkage(TEXTS), (shrunk[0] + vectors @ shrunk[1:])[:, 0])
     np.testing.assert_allclose(loaded.standard_error(TEXTS), np.sqrt(np.diag(F @ F.T)))
     assert "covariance_factor" not in before.head.tensors()  # as all folders were once
     old = RewardModel.load(before.save(tmp_path / "old"))

@@ -81,21 +81,24 @@ class CrossFittedOutcome:
             else:
                 sampled = np.where(left_out[samples.row], guess, sampled)
         factor = self._factor(log, T)
-        samples = replace(samples, predicted=sampled, covariance_factor=factor)
+        # Each fit saw fewer rows than all, so that its penalty shrank more.
+        more = self.folds / (self.folds - 1)
+        samples = replace(
+            samples,
+            predicted=sampled,
+            covariance_factor=factor[:, :-1],
+            shrinkage=more * factor[:, -1],
+        )
         if pilot is not None and measured is not None:
             pilot = replace(pilot, predicted=of_pilot)
         return replace(log, predicted=predicted, samples=samples, pilot=pilot)
 
     def _factor(self, log: OffPolicyLog, sampled: Floats) -> Floats:
-        """Return how uncertain predictions are: a fit on all rows has the noise of the fits' mean.
-
-        Each of these saw fewer rows, so that its penalty shrank more.
-        """
+        """Return the error of predictions and δ: a fit on all rows has the noise of the fits' mean."""
         X, _ = log.vectors
         groups = np.arange(len(log)) if log.clusters is None else log.clusters
         path = ridge_path(X, log.outcome, folds=group_folds(groups, self.folds, self.seed))
         factor = path.covariance_factor(X, log.outcome, path.best, groups=log.clusters)
-        factor[:, -1] *= self.folds / (self.folds - 1)
         return np.asarray(factor[0] + sampled @ factor[1:])
 
     def _fit(self, log: OffPolicyLog, rows: NDArray[np.bool_]) -> tuple[Floats, float]:

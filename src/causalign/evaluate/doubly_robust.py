@@ -42,12 +42,14 @@ class Direct(Estimator):
 
     With ``samples.covariance_factor`` F, which a linear reward tells, there is an interval:
 
-        Var V = Var of the mean over texts + |f|^2 + bias^2,   f the mean of F over texts,
+        Var V = Var of the mean over texts + |f|^2 + s^2 + bias^2,   f the mean of F over texts,
 
     the sampling of texts (clustered by row), the noise and the shrinkage of the model's
-    coefficients, which more texts do not average out, and what else may be wrong. The shrinkage
-    counts as what coefficients about zero, as the penalty expects them, lose on average. Without F
-    there is no interval: sampling alone would be far too narrow (EV210).
+    coefficients, which more texts do not average out, and what else may be wrong. F counts the
+    shrinkage as coefficients about zero, as the penalty expects them, lose it on average; a target
+    that is better for reasons of its own lies where the model lost more, s, the mean of
+    ``samples.shrinkage``. Without F there is no interval: sampling alone would be far too narrow
+    (EV210).
 
     Assumption: the outcome model g is right about the target's texts, but for its coefficients'
     error and a bias of the size that is given.
@@ -63,14 +65,20 @@ class Direct(Estimator):
         units of the outcome: confounding that is left, features that miss what matters. The ω of
         `bias_of_log` is that of a difference between two texts; as biases of many texts average
         out in part, it is an upper bound here.
+    chosen_by_model : bool
+        The target was tuned on this very model, or takes the texts that it rates best. Then the
+        texts are also those where the model was lucky, which makes up for what it shrank, and s is
+        not counted.
     """
 
     bias: float = 0.0
+    chosen_by_model: bool = False
     name: ClassVar[str] = "direct"
 
     def __post_init__(self) -> None:
         Estimator.__post_init__(self)
         require_number("bias", self.bias, least=0)
+        require_choice("chosen_by_model", self.chosen_by_model, (True, False))
 
     def estimate(self, log: OffPolicyLog) -> PolicyValue:
         """Return the value; raise ``InputError`` when the log has no predictions for samples."""
@@ -79,7 +87,7 @@ class Direct(Estimator):
         if log.target_logprob is not None:
             weights = diagnose_weights(log.log_weights, log.clusters)
         n = len(log)
-        of_coefficients = _coefficient_error(log)
+        of_coefficients = _coefficient_error(log, along=not self.chosen_by_model)
         known = of_coefficients is not None
         further = () if of_coefficients is None else (of_coefficients,)
         if self.bias > 0:
@@ -95,15 +103,18 @@ class Direct(Estimator):
                 model_error(error, self.bias),
             ),
             weights=weights,
-            settings={"bias": self.bias},
+            settings={"bias": self.bias, "chosen_by_model": self.chosen_by_model},
             interval=known,
             further=further,
             numbers={} if error is None else {"error of coefficients": error},
         )
 
 
-def _coefficient_error(log: OffPolicyLog) -> FurtherError | None:
-    """Return the error of the mean prediction that the model's coefficients make, if known."""
+def _coefficient_error(log: OffPolicyLog, *, along: bool) -> FurtherError | None:
+    """Return the error of the mean prediction that the model's coefficients make, if known.
+
+    Counts what was shrunk ``along`` the model itself, if asked to.
+    """
     samples = log.samples
     if samples is None or samples.covariance_factor is None:
         return None
@@ -111,7 +122,10 @@ def _coefficient_error(log: OffPolicyLog) -> FurtherError | None:
     if samples.row is not None:
         share = 1 / np.bincount(samples.row)[samples.row] / len(log)
     # The same predictions of logged texts are the same coefficients: a difference shares them.
-    return FurtherError(share @ samples.covariance_factor, log.predicted)
+    parts = share @ samples.covariance_factor
+    if along and samples.shrinkage is not None:
+        parts = np.append(parts, share @ samples.shrinkage)
+    return FurtherError(parts, log.predicted)
 
 
 def predicted_part(log: OffPolicyLog) -> tuple[Floats, Floats]:

@@ -163,15 +163,32 @@ class TargetTexts:
 
     def arrays(self, features: Floats | None, model: OutcomeModel | None) -> TargetSamples:
         """Return the arrays of the samples, with vectors and predictions where there are any."""
-        computed = {"features": features}
+        computed: dict[str, Floats | None] = {"features": features}
         if model is not None:
             computed["predicted"] = predict_outcome(model, *self.read())
-            certain = model.whole if isinstance(model, CrossFitted) else model
-            if isinstance(certain, UncertainReward):
-                computed["covariance_factor"] = certain.covariance_factor(*self.read())
+            computed |= _uncertainty(model, *self.read())
         return TargetSamples.of(
             self.table, **{n: values for n, values in computed.items() if values is not None}
         )
+
+
+def _uncertainty(
+    model: OutcomeModel, completions: Sequence[str], prompts: Sequence[str] | None
+) -> dict[str, Floats | None]:
+    """Return how uncertain the predictions are, where the model tells.
+
+    K fits without a fold each have, together, the noise of a fit on all rows; as each saw fewer,
+    its penalty shrank more.
+    """
+    more, certain = 1.0, model.whole if isinstance(model, CrossFitted) else model
+    if isinstance(model, CrossFitted):
+        more = len(model.models) / (len(model.models) - 1)
+    if not isinstance(certain, UncertainReward):
+        return {}
+    return {
+        "covariance_factor": certain.covariance_factor(completions, prompts),
+        "shrinkage": more * certain.shrinkage(completions, prompts),
+    }
 
 
 def embed_both(

@@ -15,6 +15,8 @@ Floats = NDArray[np.float64]
 
 # Arrays with several columns for each text.
 _OF_COLUMNS = ("features", "covariance_factor")
+# Arrays that a model makes, so that no column of a table holds them.
+_COMPUTED = (*_OF_COLUMNS, "shrinkage")
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -35,6 +37,8 @@ class TargetSamples:
     covariance_factor : (m, k) floats, optional
         F, how uncertain the predictions are: ``F_i'F_j`` is the covariance of those of two texts,
         as `causalign.reward.RewardModel.covariance_factor` returns it.
+    shrinkage : (m,) floats, optional
+        What the penalty took from each prediction: `causalign.reward.RewardModel.shrinkage`.
 
     Raises
     ------
@@ -48,6 +52,7 @@ class TargetSamples:
     logging_logprob: Floats | None = None
     features: Floats | None = None
     covariance_factor: Floats | None = None
+    shrinkage: Floats | None = None
 
     def __post_init__(self) -> None:
         given = [f.name for f in fields(self) if getattr(self, f.name) is not None]
@@ -85,7 +90,7 @@ class TargetSamples:
             When the table has none of these columns and nothing is given.
         """
         arrow = to_arrow(table)
-        known = [f.name for f in fields(TargetSamples) if f.name not in _OF_COLUMNS]
+        known = [f.name for f in fields(TargetSamples) if f.name not in _COMPUTED]
         columns = {
             name: numeric(name, settle_values(name, arrow[name], "propensity"))
             for name in known

@@ -116,6 +116,10 @@ class UncertainReward(Protocol):
         """
         ...
 
+    def shrinkage(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
+        """Return what the model's penalty took from each prediction ``(m,)``, by its estimate."""
+        ...
+
 
 @runtime_checkable
 class CrossFittable(Protocol):

@@ -61,8 +61,9 @@ class LinearHead:
         One for each component of a vector, in units of the outcome.
     intercept : float
         The reward of the vector 0.
-    factor : (d + 1, k) array, optional
-        L, ``L L'`` the mean squared error of ``(intercept, coefficients)``; kept as float32.
+    factor : (d + 1, k + 1) array, optional
+        ``(L, δ)``: ``L L'`` the covariance of ``(intercept, coefficients)`` and δ what the penalty
+        took from them, as `causalign.stats.penalised_covariance` tells them; kept as float32.
 
     Raises
     ------
@@ -87,8 +88,8 @@ class LinearHead:
         rows = len(self.coefficients) + 1
         if factor.ndim != 2 or len(factor) != rows or not np.isfinite(factor).all():
             raise InputError(
-                f"The factor of the covariance must be ({rows}, k) finite numbers, a row for the "
-                f"intercept and one for each coefficient; its shape is {factor.shape}."
+                f"The factor of the covariance must be ({rows}, k + 1) finite numbers, a row for "
+                f"the intercept and one for each coefficient; its shape is {factor.shape}."
             )
         object.__setattr__(self, "factor", factor)
 
@@ -125,6 +126,16 @@ class LinearHead:
 
         Raises ``SettingsError`` where the fit told none.
         """
+        return self._along(features)[:, :-1]
+
+    def shrinkage(self, features: ArrayLike) -> Array:
+        """Return ``(1, X) δ`` ``(n,)``: what the penalty took from the scores, by its estimate.
+
+        Raises ``SettingsError`` where the fit told none.
+        """
+        return self._along(features)[:, -1]
+
+    def _along(self, features: ArrayLike) -> Array:
         if self.factor is None:
             raise SettingsError("This head does not tell how uncertain its coefficients are.")
         X = _check_features(features, self.dimension)

@@ -25,7 +25,6 @@ from causalign.logs.stories import rows_together
 from causalign.results import Finding, Result, Section, card
 from causalign.reward import CHOICES, METHODS
 from causalign.reward.estimates import LanguageModelFit, LinearHeadFit, NetworkFit
-from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.findings import texts_read_whole
 from causalign.reward.heads import ObjectiveHeads, Settings
 from causalign.reward.text_scorer import TextScorer
@@ -116,34 +115,6 @@ class RewardModel(TextScorer):
         """The method that fitted the model, or None if that is not recorded."""
         return None if self.settings is None else choose(self.settings)
 
-    def expected_outcome(
-        self, completions: Texts, prompts: Texts | None = None
-    ) -> NDArray[np.float64]:
-        """Return ``E[Y | T]`` ``(n,)`` in units of the outcome: what policies ask of a model.
-
-        The log-odds r of an event become its probability ``1 / (1 + e^{-r})``; classes and levels
-        are at their expected value already. Texts are given as to :meth:`__call__`.
-
-        Raises
-        ------
-        InputError
-            For a reward of comparisons, of which only differences mean something.
-        """
-        if self.units == "log-odds":
-            raise InputError(
-                "This reward was fitted on comparisons: its differences are log-odds of winning, "
-                "and it predicts no outcome. Fit one on outcomes."
-            )
-        rewards = self(completions, prompts)
-        return np.asarray(expit(rewards)) if self.units == EVENT_ODDS else rewards
-
-    def freeze(self) -> FrozenReward:
-        """Return an outcome model that off-policy evaluation asks as it is, and never fits again.
-
-        For a reward that learned from experiments, or from other logs.
-        """
-        return FrozenReward(self)
-
     def preference(
         self, first: Texts, second: Texts, prompts: Texts | None = None
     ) -> NDArray[np.float64]:
@@ -192,30 +163,6 @@ class RewardModel(TextScorer):
         return (
             replace(fitted, whole=method.fit(logs, given).model) if self.has_covariance else fitted
         )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FrozenReward:
-    """Predict outcomes by a fitted reward as it is; see :meth:`RewardModel.freeze`."""
-
-    model: RewardModel
-
-    def __call__(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
-        """Return ``E[Y | T]`` ``(n,)``, as :meth:`RewardModel.expected_outcome` does."""
-        return self.model.expected_outcome(completions, prompts)
-
-    def covariance_factor(
-        self, completions: Texts, prompts: Texts | None = None
-    ) -> NDArray[np.float64]:
-        """Return F ``(n, k)`` of the expected outcomes; of a probability p its slope is p(1 - p).
-
-        See :meth:`RewardModel.covariance_factor`.
-        """
-        factor = self.model.covariance_factor(completions, prompts)
-        if self.model.units != EVENT_ODDS:
-            return factor
-        p = self(completions, prompts)
-        return factor * (p * (1 - p))[:, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

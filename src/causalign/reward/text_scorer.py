@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from causalign.errors import InputError, SettingsError
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import Embeddings, embed
 from causalign.logs.table import join_prompts
+from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.heads import LinearHead
 from causalign.reward.saved_model import SavedModel
 
@@ -49,6 +51,34 @@ class TextScorer(SavedModel):
         embeddings = self._embed(completions, prompts, cache)
         return self.head(embeddings.vectors), embeddings
 
+    def expected_outcome(
+        self, completions: Texts, prompts: Texts | None = None
+    ) -> NDArray[np.float64]:
+        """Return ``E[Y | T]`` ``(n,)`` in units of the outcome: what policies ask of a model.
+
+        The log-odds r of an event become its probability ``1 / (1 + e^{-r})``; classes and levels
+        are at their expected value already. Texts are given as to :meth:`__call__`.
+
+        Raises
+        ------
+        InputError
+            For a reward of comparisons, of which only differences mean something.
+        """
+        if self.units == "log-odds":
+            raise InputError(
+                "This reward was fitted on comparisons: its differences are log-odds of winning, "
+                "and it predicts no outcome. Fit one on outcomes."
+            )
+        rewards = self(completions, prompts)
+        return np.asarray(expit(rewards)) if self.units == EVENT_ODDS else rewards
+
+    def freeze(self) -> "FrozenReward":
+        """Return an outcome model that off-policy evaluation asks as it is, and never fits again.
+
+        For a reward that learned from experiments, or from other logs.
+        """
+        return FrozenReward(self)
+
     @property
     def has_covariance(self) -> bool:
         """Whether the fit told how uncertain its coefficients are."""
@@ -59,11 +89,10 @@ class TextScorer(SavedModel):
     ) -> NDArray[np.float64]:
         """Return F ``(n, k)`` with ``Cov(r̂(T_i), r̂(T_j)) = F_i'F_j``.
 
-        ``F_i = L'(1, x_i)``, ``L L'`` the mean squared error of intercept and coefficients: their
-        posterior, with noise of the rows that were learned from, and what the penalty shrank away
-        along the coefficients, which is where policies go. The error of a mean
-        over texts is the length of the mean of their rows of F; one text's luck is that of all
-        that resemble it, so that more texts do not average it out.
+        ``F_i = L'(1, x_i)``, ``L L'`` the covariance of intercept and coefficients given the data:
+        noise of the rows that were learned from, and what the penalty may have shrunk away. The
+        error of a mean over texts is the length of the mean of their rows of F: more texts do not
+        average it out.
 
         Assumption: the reward is linear in the features, and its outcome was the effect of the
         text; what is still confounded is not counted. Of a reward of comparisons only differences
@@ -87,15 +116,28 @@ class TextScorer(SavedModel):
         InputError
             As in :meth:`__call__`.
         """
-        head = self.head
-        if not isinstance(head, LinearHead) or head.factor is None:
-            by = "" if self.settings is None else f", fitted by {self.settings['method']!r},"
-            raise SettingsError(
-                f"This reward model{by} does not tell how uncertain its coefficients are. Fit "
-                "'ridge', 'pairwise', 'within-tests' or 'pooled': they do, unless an earlier "
-                "causalign saved them."
-            )
+        head = self._uncertain_head()
         return head.covariance_factor(self._embed(completions, prompts).vectors)
+
+    def shrinkage(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
+        """Return what the penalty took from each reward ``(n,)``, as the reward itself tells it.
+
+        ``δ'(1, x_i)`` with ``δ = λ(A + λ)⁻¹ b̂``. `covariance_factor` counts it on average over all
+        directions; rewards of texts that are better for reasons known from elsewhere fall short of
+        the truth by about this much.
+
+        Parameters
+        ----------
+        completions, prompts
+            As in :meth:`covariance_factor`.
+
+        Raises
+        ------
+        SettingsError, InputError
+            As in :meth:`covariance_factor`.
+        """
+        head = self._uncertain_head()
+        return head.shrinkage(self._embed(completions, prompts).vectors)
 
     def standard_error(
         self, completions: Texts, prompts: Texts | None = None
@@ -114,6 +156,17 @@ class TextScorer(SavedModel):
         """
         return np.asarray(np.linalg.norm(self.covariance_factor(completions, prompts), axis=1))
 
+    def _uncertain_head(self) -> LinearHead:
+        head = self.head
+        if isinstance(head, LinearHead) and head.factor is not None:
+            return head
+        by = "" if self.settings is None else f", fitted by {self.settings['method']!r},"
+        raise SettingsError(
+            f"This reward model{by} does not tell how uncertain its coefficients are. Fit "
+            "'ridge', 'pairwise', 'within-tests' or 'pooled': they do, unless an earlier "
+            "causalign saved them."
+        )
+
     def _embed(
         self, completions: Texts, prompts: Texts | None, cache: EmbeddingCache | None = None
     ) -> Embeddings:
@@ -121,3 +174,34 @@ class TextScorer(SavedModel):
             raise InputError("This reward model reads prompts; give one for each completion.")
         texts = join_prompts(completions, prompts if self.reads_prompt else None)
         return embed(texts, self.load_encoder(), cache or self.cache)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenReward:
+    """Predict outcomes by a fitted reward as it is; see :meth:`TextScorer.freeze`."""
+
+    model: TextScorer
+
+    def __call__(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
+        """Return ``E[Y | T]`` ``(n,)``, as :meth:`TextScorer.expected_outcome` does."""
+        return self.model.expected_outcome(completions, prompts)
+
+    def covariance_factor(
+        self, completions: Texts, prompts: Texts | None = None
+    ) -> NDArray[np.float64]:
+        """Return F ``(n, k)`` of the expected outcomes; of a probability p its slope is p(1 - p).
+
+        See :meth:`TextScorer.covariance_factor`.
+        """
+        factor = self.model.covariance_factor(completions, prompts)
+        return factor * self._slope(completions, prompts)[:, None]
+
+    def shrinkage(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
+        """Return what the penalty took from the expected outcomes ``(n,)``, by their slope."""
+        return self.model.shrinkage(completions, prompts) * self._slope(completions, prompts)
+
+    def _slope(self, completions: Texts, prompts: Texts | None) -> NDArray[np.float64]:
+        if self.model.units != EVENT_ODDS:
+            return np.ones(len(completions))
+        p = self(completions, prompts)
+        return p * (1 - p)

@@ -153,7 +153,7 @@ def _factor(
     unseen: Array,
     penalties: Array,
 ) -> NDArray[np.float32]:
-    """Return L ``(d + 1, d + 2)`` at the first penalty, of which the second predicts best.
+    """Return ``(L, δ)`` ``(d + 1, d + 2)`` at the first penalty, of which the second predicts best.
 
     Stories are independent, and levels of slopes within tests.
     """

@@ -53,7 +53,7 @@ class LogisticPath(PenaltyPath):
         margins: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Array:
-        """Return L ``(d + 1, k)``, ``L L'`` the mean squared error of coefficients, by Laplace.
+        """Return ``(L, δ)`` ``(d + 1, k + 1)``: the error of coefficients, by Laplace's method.
 
         The first side is the preferred one. The intercept, which comes first, is 0 by definition.
         See `causalign.stats.penalised_covariance.penalised_factor`, A the curvature of the

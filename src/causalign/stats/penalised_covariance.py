@@ -46,18 +46,17 @@ def penalised_factor(
     prior_variance: float,
     coefficients: ArrayLike,
 ) -> Array:
-    """Return L ``(k, k + 1)`` with ``L L' = E (b̂ - b)(b̂ - b)'`` of penalised coefficients.
+    """Return ``(L, δ)`` ``(k, k + 1)`` with ``L L' = E (b̂ - b)(b̂ - b)'`` of penalised coefficients.
 
     For ``min_b ‖y - Xb‖² + Σ_j λ_j b_j²`` is ``b̂ - b = (A + Λ)⁻¹ (X'e - Λ b)``, ``A = X'X``, hence
     with ``b ~ N(0, κ² I)``
 
-        V = (A + Λ)⁻¹ (Cov(X'e) + κ² Λ²) (A + Λ)⁻¹,   L L' = V + δδ',   δ = (A + Λ)⁻¹ Λ b̂.
+        L L' = (A + Λ)⁻¹ (Cov(X'e) + κ² Λ²) (A + Λ)⁻¹,   δ = (A + Λ)⁻¹ Λ b̂.
 
-    The second term of V is what the penalty shrinks away from coefficients of any direction, on
-    average. For independent noise of variance σ² and ``κ² = σ²/λ`` V is the posterior
+    The second term of ``L L'`` is what the penalty shrinks away from coefficients of any direction,
+    on average. For independent noise of variance σ² and ``κ² = σ²/λ`` it is the posterior
     ``σ² (A + λ)⁻¹``; for groups it stays right, and where no row says anything the prior is left.
-    δ, the last column of L, is what was shrunk away along the estimate itself. That is where
-    policies go, so that an average over all directions falls short of it.
+    δ is what was shrunk away along the estimate itself: more than an average direction lost.
 
     Parameters
     ----------
@@ -111,12 +110,12 @@ def with_level(
     basis: ArrayLike | None = None,
     prior_variance: float = 0.0,
 ) -> Array:
-    """Return the factor ``(d + 1, k)`` of intercept and coefficients.
+    """Return ``(L, δ)`` ``(d + 1, k + 1)`` of intercept and coefficients.
 
     Parameters
     ----------
     factor : (r + 1, r + 2) array
-        Of the level at the centre, which comes first, and of the coefficients.
+        ``(L, δ)`` of the level at the centre, which comes first, and of the coefficients.
     centre : (d,) array
         x̄, where the prediction is the level: the intercept is the level less ``x̄'b``.
     basis : (d, r) array, optional

@@ -124,7 +124,7 @@ class Pooling:
     def covariance_factor(
         self, tests: Deviations, log: WeighedLog, errors: ArrayLike, groups: ArrayLike
     ) -> Array:
-        """Return L ``(d + 1, k)``, ``L L'`` the mean squared error of a and b.
+        """Return ``(L, δ)`` ``(d + 1, k + 1)``: the error of a and b, and what was shrunk.
 
         ``Σ w (V + (b - b̄)(b - b̄)')`` over the fits: the error of each, and that of choosing among
         them. V is that of the log in full, or of the heaviest other fit for all others; with ρ
@@ -143,15 +143,16 @@ class Pooling:
         trust, others = self.weights[self.trusted], self.weights.copy()
         others[self.trusted] = 0
         heaviest = divmod(int(others.argmax()), others.shape[1])
-        parts = [
-            np.sqrt(weight) * self._factor(place, tests, log, errors, groups)
-            for place, weight in ((self.trusted, trust), (heaviest, 1 - trust))
-            if weight > _NEGLIGIBLE
-        ]
+        parts, shrunk = [], np.zeros((len(self.coefficients) + 1, 1))
+        for place, weight in ((self.trusted, trust), (heaviest, 1 - trust)):
+            if weight > _NEGLIGIBLE:
+                own = self._factor(place, tests, log, errors, groups)
+                parts.append(np.sqrt(weight) * own[:, :-1])
+                shrunk += weight * own[:, -1:]
         counted = self.weights > _NEGLIGIBLE
         apart = self.path.coefficients[counted] - self.coefficients
         steps = np.sqrt(self.weights[counted])[:, None] * apart
-        return np.hstack([*parts, np.vstack([-steps @ log.mean_features, steps.T])])
+        return np.hstack([*parts, np.vstack([-steps @ log.mean_features, steps.T]), shrunk])
 
     def _factor(
         self,

@@ -54,11 +54,11 @@ class RidgePath(PenaltyPath):
         weights: ArrayLike | None = None,
         groups: ArrayLike | None = None,
     ) -> Array:
-        """Return L ``(d + 1, k)``, ``L L'`` the mean squared error of intercept and coefficients.
+        """Return ``(L, δ)`` ``(d + 1, k + 1)``: the error of intercept and coefficients.
 
-        The last column is what was shrunk away along the coefficients. Noise is that of rows which
-        the fit at penalty ``index`` did not see, summed within groups; what was shrunk away is
-        judged by the penalty that predicts best. See
+        ``L L'`` is its mean square, δ what was shrunk away along the coefficients. Noise is that of
+        rows which the fit at penalty ``index`` did not see, summed within groups; what was shrunk
+        away from any direction is judged by the penalty that predicts best. See
         `causalign.stats.penalised_covariance.penalised_factor`.
 
         Parameters
