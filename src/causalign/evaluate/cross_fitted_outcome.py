@@ -94,7 +94,7 @@ class CrossFittedOutcome:
         return replace(log, predicted=predicted, samples=samples, pilot=pilot)
 
     def _factor(self, log: OffPolicyLog, sampled: Floats) -> Floats:
-        """Return the error of predictions and δ: a fit on all rows has the noise of the fits' mean."""
+        """Return F and what was shrunk, by a fit on all rows: the fits' mean has its noise."""
         X, _ = log.vectors
         groups = np.arange(len(log)) if log.clusters is None else log.clusters
         path = ridge_path(X, log.outcome, folds=group_folds(groups, self.folds, self.seed))

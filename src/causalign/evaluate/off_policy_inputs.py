@@ -182,7 +182,7 @@ def _uncertainty(
     """
     more, certain = 1.0, model.whole if isinstance(model, CrossFitted) else model
     if isinstance(model, CrossFitted):
-        more = len(model.models) / (len(model.models) - 1)
+        more = len(model.models) / max(len(model.models) - 1, 1)
     if not isinstance(certain, UncertainReward):
         return {}
     return {
