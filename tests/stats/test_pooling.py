@@ -65,13 +65,14 @@ def test_the_covariance_counts_every_fit_and_the_choice_among_them(tests_of):
         for place, weight in weights.items():
             filled[place] = weight
         factor = replace(pooling, weights=filled).covariance_factor(tests, log, errors, group)
-        return factor @ factor.T
+        return factor[:, :-1] @ factor[:, :-1].T, factor[:, -1]
 
     apart = pooling.path.coefficients[pooling.trusted] - pooling.path.coefficients[other]
     apart = np.r_[-log.mean_features @ apart, apart]
-    V = (covariance({pooling.trusted: 1}) + covariance({other: 1})) / 2
-    both = covariance({pooling.trusted: 0.5, other: 0.5})
-    assert both == pytest.approx(V + np.outer(apart, apart) / 4)
+    first, second = covariance({pooling.trusted: 1}), covariance({other: 1})
+    both, shrunk = covariance({pooling.trusted: 0.5, other: 0.5})
+    assert both == pytest.approx((first[0] + second[0]) / 2 + np.outer(apart, apart) / 4)
+    assert shrunk == pytest.approx((first[1] + second[1]) / 2)
 
 
 def test_agreement_is_rejected_as_often_as_promised_and_contradiction_always(tests_of):
