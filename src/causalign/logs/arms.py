@@ -50,8 +50,8 @@ def read_arms(logs: Logs, what: str) -> Arms:
     1/(s + ½) + 1/(n - s + ½). Otherwise rows of one text in one test are one arm: its mean, with
     the pooled variance of rows within arms over its weight.
 
-    Raises ``RoleNotDeclared`` without a group; ``InputError`` if no test has two different texts,
-    or none of them differ in outcome.
+    Raises ``RoleNotDeclared`` without a group; ``InputError`` if fewer than two tests have two
+    different texts, or none of them differ in outcome.
     """
     if logs.roles.group is None:
         raise RoleNotDeclared(f"{what} compares texts that competed.", "group")
@@ -69,6 +69,11 @@ def read_arms(logs: Logs, what: str) -> Arms:
     outcome, variance, known = _summarise(logs, arm, weight)
     compared = np.flatnonzero(usable)
     test_of = np.unique(pair[compared, 0], return_inverse=True)[1].ravel()
+    if test_of.max() == 0:
+        raise InputError(
+            "One test alone has two different texts. Give two or more, so that what one teaches "
+            "can be judged by another."
+        )
     first = np.unique(arm, return_index=True)[1]
     if np.ptp(outcome[compared] - _mean_within(outcome[compared], test_of)) == 0:
         raise InputError("The arms of every test have the same outcome: nothing can be learned.")
