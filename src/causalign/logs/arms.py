@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arms:
-    """Hold m arms of tests: one text in one test each.
+    """Hold m arms of tests: one text in one test each, or in one package of the test.
 
     Attributes
     ----------
@@ -29,6 +29,7 @@ class Arms:
     in_odds : bool
         Whether outcomes are log-odds of an event.
     test : (m,) integers
+        What is compared: arms of one test, in the same package where parts of it are declared.
     story : (m,) integers
         Tests that share a text, one by way of another, are one story; each test is its own where
         one story would hold more than a fifth of the arms.
@@ -50,12 +51,18 @@ def read_arms(logs: Logs, what: str) -> Arms:
     1/(s + ½) + 1/(n - s + ½). Otherwise rows of one text in one test are one arm: its mean, with
     the pooled variance of rows within arms over its weight.
 
+    The role ``confounders`` names other parts of the package that a test varied, such as the image
+    beside a headline. Their effects are factors of each test: texts are then compared where all
+    other parts are the same.
+
     Raises ``RoleNotDeclared`` without a group; ``InputError`` if fewer than two tests have two
     different texts, or none of them differ in outcome.
     """
     if logs.roles.group is None:
         raise RoleNotDeclared(f"{what} compares texts that competed.", "group")
-    text, test = logs.codes_of(logs.roles.completion), logs.groups
+    text, whole_test = logs.codes_of(logs.roles.completion), logs.groups
+    parts = [whole_test, *(logs.codes_of(name) for name in logs.roles.confounders)]
+    test = np.unique(np.column_stack(parts), axis=0, return_inverse=True)[1].ravel()
     weight = np.ones(len(logs)) if logs.weights is None else logs.weights
     pair, arm = np.unique(np.column_stack([test, text]), axis=0, return_inverse=True)
     arm = arm.ravel()
@@ -64,12 +71,13 @@ def read_arms(logs: Logs, what: str) -> Arms:
     if not usable.any():
         raise InputError(
             "No test has two different texts, so nothing was compared. Does the group name the "
-            "tests within which texts were randomised?"
+            "tests within which texts were randomised, and do confounders name only other parts "
+            "of the package?"
         )
     outcome, variance, known = _summarise(logs, arm, weight)
     compared = np.flatnonzero(usable)
     test_of = np.unique(pair[compared, 0], return_inverse=True)[1].ravel()
-    if test_of.max() == 0:
+    if len(np.unique(whole_test[np.isin(arm, compared)])) == 1:
         raise InputError(
             "One test alone has two different texts. Give two or more, so that what one teaches "
             "can be judged by another."
@@ -77,7 +85,8 @@ def read_arms(logs: Logs, what: str) -> Arms:
     first = np.unique(arm, return_index=True)[1]
     if np.ptp(outcome[compared] - _mean_within(outcome[compared], test_of)) == 0:
         raise InputError("The arms of every test have the same outcome: nothing can be learned.")
-    story = join_units(test_of, pair[compared, 1])
+    of_arm = np.unique(whole_test[first[compared]], return_inverse=True)[1].ravel()
+    story = join_units(of_arm, pair[compared, 1])
     return Arms(
         first[compared],
         outcome[compared],
@@ -85,7 +94,7 @@ def read_arms(logs: Logs, what: str) -> Arms:
         known,
         logs.roles.trials is not None,
         test_of,
-        test_of if story is None else story,
+        of_arm if story is None else story,
     )
 
 

@@ -53,7 +53,8 @@ class WithinTests(LinearMethod):
     is thrown away, and none enters for being lucky. λ has the least error in unseen tests; tests
     that share a text are unseen together.
 
-    Assumption: texts were randomised within the role ``group``.
+    Assumption: texts were randomised within the role ``group``, beside the same other parts of the
+    package where ``confounders`` name some.
 
     Parameters
     ----------
