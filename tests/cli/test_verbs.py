@@ -5,6 +5,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
+import causalign as ca
 from causalign.cli import main
 
 pytest.importorskip("torch")
@@ -84,3 +85,8 @@ def test_doctor_says_what_is_there(capsys):
     code, said = call(capsys, "doctor")
     assert "DR102" in said.out
     assert code in (0, 1)
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    code, said = call(capsys, "--version")
+    assert (code, said.out.strip()) == (0, f"causalign {ca.__version__}")

@@ -3,10 +3,11 @@
 import logging
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+import causalign as ca
 from causalign.cli import (
     audit,
     data,
@@ -23,7 +24,7 @@ from causalign.cli import (
     simulate,
 )
 from causalign.cli.options import name_option
-from causalign.cli.output import Warnings, complain
+from causalign.cli.output import Warnings, complain, say
 from causalign.errors import CausalignError, RoleNotDeclared, hide_secrets
 from causalign.lm.processes import is_main_process
 from causalign.terminal import Stopped, forgiving_streams, watch_signals
@@ -35,12 +36,30 @@ _USAGE: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="causalign",
-    help="Tune language models on what a text caused, not on what travelled with it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        say(f"causalign {ca.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def describe(
+    version: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Tune language models on what a text caused, not on what travelled with it."""
+
+
 for verb in (run, audit, deconfound, policy, design, report, explain, simulate, doctor):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
 app.add_typer(reward.app, name="reward")
