@@ -51,7 +51,22 @@ def test_what_may_be_two_numbers_is_refused_in_words(cells, said):
 
 
 @pytest.mark.parametrize(
-    "cell", ["-", "--", "unknown", "?", "1.2.3", "12:30", "5 kg", "1/2", "A1", "1,2,3", "(5", "--5"]
+    "cell",
+    [
+        "-",
+        "--",
+        "unknown",
+        "?",
+        "1.2.3",
+        "12:30",
+        "5 kg",
+        "1/2",
+        "A1",
+        "1,2,3",
+        "(5",
+        "--5",
+        "51436e293066",
+    ],
 )
 def test_what_is_no_number_is_odd(cell):
     read = read_numbers(pa.array(["1", "2", cell], pa.large_string()))

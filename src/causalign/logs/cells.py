@@ -22,7 +22,7 @@ NO_TEXT = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL")
 YES = ("true", "yes", "y", "t")
 NO = ("false", "no", "n", "f")
 
-PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 WHOLE = r"^[+-]?\d{1,18}$"
 ISO_DATE = (
     r"^\d{4}[-/]\d{2}[-/]\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?( ?(Z|UTC|[+-]\d{2}:?\d{2}))?)?$"
@@ -225,7 +225,7 @@ def _take_apart(cell: str | None) -> _Written | None:
         text, minus = _take_sign(text)
     if text.lower() in ("inf", "infinity"):
         return _Written(str(cell), negative or minus, "inf", False, "")
-    if not re.fullmatch(r"[\d.,' ]*\d[\d.,' ]*(?:[eE][+-]?\d+)?", text) or (negative and minus):
+    if not re.fullmatch(r"[\d.,' ]*\d[\d.,' ]*(?:[eE][+-]?\d{1,3})?", text) or (negative and minus):
         return None
     return _Written(str(cell), negative or minus, text, percent, currency)
 
