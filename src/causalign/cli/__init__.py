@@ -17,6 +17,7 @@ from causalign.cli import (
     evaluate,
     experiment,
     explain,
+    init,
     policy,
     report,
     reward,
@@ -60,7 +61,7 @@ def describe(
     """Tune language models on what a text caused, not on what travelled with it."""
 
 
-for verb in (run, audit, deconfound, policy, design, report, explain, simulate, doctor):
+for verb in (init, run, audit, deconfound, policy, design, report, explain, simulate, doctor):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
 app.add_typer(reward.app, name="reward")
 app.add_typer(evaluate.app, name="evaluate")

@@ -7,6 +7,9 @@ from .outcome_model import OutcomeModel as OutcomeModel
 from .pairs import Pairs as Pairs
 from .reading import read_column as read_column
 from .reading import read_table as read_table
+from .role_guesses import RoleGuess as RoleGuess
+from .role_guesses import RoleGuesses as RoleGuesses
+from .role_guesses import guess_roles as guess_roles
 from .roles import Roles as Roles
 from .scales import Scale as Scale
 from .scales import rescale as rescale

@@ -1,0 +1,154 @@
+"""``causalign init``: from a file of logs to a recipe that runs, with what there is to decide."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import causalign as ca
+from causalign.cli import options as given
+from causalign.cli.output import say, show_table
+
+# Counts of style help one-line texts and hurt paragraphs; see docs/methods/encoders.md.
+PARAGRAPH = 60
+
+
+def command(
+    logs: given.LogsPath,
+    completion: Annotated[
+        str | None, typer.Option("--completion", help="Column of the texts; guessed without.")
+    ] = None,
+    outcome: Annotated[
+        str | None,
+        typer.Option("--outcome", help="Column of what happened after them; guessed without."),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FILE", help="The recipe to write.", parser=given.read_output
+        ),
+    ] = Path("pipeline.yaml"),
+) -> None:
+    """Guess what the columns of a file are, and write a recipe that `causalign run` takes.
+
+    Columns of what came after the text are named and left out. Read the recipe before you run it:
+    whether a column was known before the text was written, no file can say.
+
+    Examples: `causalign init mails.csv`; `causalign init listings.parquet --outcome bookings --out
+    listings.yaml`
+    """
+    if out.exists():
+        raise ca.errors.InputError(f"{str(out)!r} is there already. Name another file: --out.")
+    guesses = ca.logs.guess_roles(ca.logs.read_table(logs), completion=completion, outcome=outcome)
+    recipe = draft_recipe(guesses, logs, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with ca.files.write_whole(out) as place:
+        place.write_text(recipe, encoding="utf-8")
+    show_table(f"columns of {logs}", guesses.table())
+    for line in what_to_decide(guesses):
+        say(f"decide: {line}")
+    say(f"recipe: {out}")
+    first = "" if guesses.columns_of("confounder") else "name a confounder in the recipe, then "
+    say(f"next: {first}causalign run {out}")
+
+
+def what_to_decide(guesses: ca.logs.RoleGuesses) -> list[str]:
+    """Return the questions that only who knows the log can answer."""
+    text, outcome = guesses.roles.completion, guesses.roles.outcome
+    questions = [f"is {outcome!r} what a text {text!r} is meant to earn? Else name it: --outcome."]
+    confounders = guesses.columns_of("confounder")
+    if confounders:
+        questions.append(
+            f"was each of {', '.join(confounders)} known before the text was written? What came "
+            "after it is no confounder: delete it."
+        )
+    else:
+        questions.append(
+            "what else moved the outcome (the weekday, the place, the price)? A run needs a column "
+            "of it: add one to the file, and to confounders in the recipe."
+        )
+    if guesses.columns_of("time"):
+        questions.append(f"does {guesses.columns_of('time')[0]!r} say when the text was sent?")
+    if guesses.columns_of("group"):
+        questions.append(
+            f"were texts of one {guesses.columns_of('group')[0]!r} shown to readers at random? "
+            "They judge the rewards as if they were."
+        )
+    return questions
+
+
+def draft_recipe(guesses: ca.logs.RoleGuesses, logs: str, out: Path) -> str:
+    """Return the text of a recipe with comments.
+
+    Parameters
+    ----------
+    guesses : RoleGuesses
+    logs : str
+        Where the logs lie, as given on the command line.
+    out : path
+        Where the recipe will lie: paths in it are relative to its folder.
+    """
+    roles = guesses.roles
+    lines = [
+        "# Drafted by `causalign init`. What a column is was guessed from its name and its values:",
+        "# read this before you run it.",
+        f"name: {_name(logs)}",
+        "data:",
+        f"  path: {_quote(logs if '://' in logs else os.path.relpath(logs, out.parent))}",
+        "  roles:",
+        f"    completion: {_quote(roles.completion)}   # the text",
+        f"    outcome: {_quote(roles.outcome)}   # what happened after it",
+    ]
+    for name, why in (
+        ("trials", "the outcome counts successes out of so many"),
+        ("prompt", "what the text answers"),
+        ("group", "texts that competed"),
+        ("cluster", "rows of one are not independent"),
+        ("time", "when the text was sent"),
+    ):
+        value = getattr(roles, name)
+        if value is not None:
+            lines.append(f"    {name}: {_quote(value)}   # {why}")
+    lines.append("    # What was known before the text was written; delete the rest.")
+    lines.append(f"    confounders: [{', '.join(map(_quote, roles.confounders))}]")
+    if roles.categorical:
+        names = ", ".join(map(_quote, roles.categorical))
+        lines.append(f"    categorical: [{names}]   # their numbers are names")
+    left = [guess for guess in guesses.columns if not guess.part]
+    lines += [f"    # left out: {g.column!r}, {' '.join(g.because.split())}" for g in left]
+    if roles.trials is not None:
+        lines.append("  scale: logit   # what helps multiplies the odds")
+    if guesses.missing:
+        lines.append(f"  drop_incomplete: true   # up to {guesses.missing:,} rows lack a value")
+    encoder, why = choose_encoder(guesses.words)
+    lines += ["  held_out: 0.3   # judges only", f"encoder: {encoder}   # {why}"]
+    lines += ["deconfound:", "  method: additive", "reward:", "  method: ridge"]
+    if roles.group is not None:
+        lines += ["evaluate:", f"  pairs_by: [{_quote(roles.group)}]"]
+        if roles.trials is not None:
+            lines.append("  significance: 0.05   # pairs whose rates differ by more than chance")
+    return "\n".join(lines) + "\n"
+
+
+def choose_encoder(words: float) -> tuple[str, str]:
+    """Return the encoder for texts of so many words that runs with what is installed, and why."""
+    if find_spec("torch") is None:
+        return "tfidf+style", "sentence encoders need `pip install 'causalign[lm]'`"
+    if words > PARAGRAPH:
+        return "minilm", "a sentence encoder; counts of style add noise to long texts"
+    return "minilm+style", "a sentence encoder, and counts of what it does not see"
+
+
+def _name(logs: str) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(logs).stem).strip("-")
+    return (stem or "log")[:60]
+
+
+def _quote(name: object) -> str:
+    return json.dumps(name, ensure_ascii=False)

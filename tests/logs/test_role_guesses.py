@@ -1,0 +1,79 @@
+"""Roles are guessed from names and values, and what came after the text is left out."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from causalign.errors import InputError
+from causalign.logs.role_guesses import guess_roles
+
+
+def table(rows=400, **more):
+    rng = np.random.default_rng(0)
+    clicks = rng.integers(0, 20, rows)
+    return pa.table(
+        {
+            "mailId": [f"m{i}" for i in range(rows)],
+            "headline": [f"a headline about number {i}" for i in range(rows)],
+            "question": [f"what about number {i % 9} then" for i in range(rows)],
+            "clicks": clicks,
+            "shown": clicks + rng.integers(1, 50, rows),
+            "clicks_doubled": 2.0 * clicks + 1,
+            "revenue": rng.normal(size=rows),
+            "test_id": [i // 4 for i in range(rows)],
+            "test_week": rng.integers(1, 10, rows),
+            "author": [f"person {i % 40}" for i in range(rows)],
+            "sent_on": [f"2026-01-{1 + i % 28:02d}" for i in range(rows)],
+            "price": rng.normal(size=rows),
+            "weekday": [("mon", "tue")[i % 2] for i in range(rows)],
+            "version": ["1"] * rows,
+            **more,
+        }
+    )
+
+
+def test_every_column_gets_the_role_that_its_name_and_values_say():
+    guesses = guess_roles(table())
+    parts = {guess.column: guess.part for guess in guesses.columns}
+    assert parts == {
+        "mailId": "", "headline": "completion", "question": "prompt", "clicks": "outcome",
+        "shown": "trials", "clicks_doubled": "", "revenue": "", "test_id": "group",
+        "test_week": "confounder", "author": "cluster", "sent_on": "time", "price": "confounder",
+        "weekday": "confounder", "version": "",
+    }  # fmt: skip
+    roles = guesses.roles
+    assert roles.confounders == ("test_week", "price", "weekday")
+    assert roles.categorical == ("test_week",)
+    assert (roles.group, roles.cluster, roles.trials) == ("test_id", "author", "shown")
+
+
+def test_what_goes_with_the_outcome_came_after_the_text_whatever_its_name():
+    clicks = table()["clicks"].to_numpy()
+    guesses = guess_roles(table(mood=clicks + 0.01 * np.arange(400)))
+    mood = next(guess for guess in guesses.columns if guess.column == "mood")
+    assert (mood.part, "came after the text" in mood.because) == ("", True)
+
+
+def test_what_is_known_is_not_guessed():
+    guesses = guess_roles(table(), outcome="price", completion="question")
+    assert guesses.roles.outcome == "price"
+    assert guesses.roles.completion == "question"
+    assert "clicks" not in guesses.roles.confounders
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"a": [1, 2, 3], "b": ["x", "y", "z"]}, "No column holds texts"),
+        ({"a": ["some words here"] * 3, "n": [1, 2, 3]}, "Columns of numbers: n"),
+        ({"a": ["some words here"] * 3}, "Columns of numbers: none"),
+    ],
+)
+def test_what_cannot_be_guessed_is_asked_for(columns, words):
+    with pytest.raises(InputError, match=words):
+        guess_roles(pa.table(columns))
+
+
+def test_columns_that_are_not_there_are_refused():
+    with pytest.raises(InputError, match="There is no column 'click'"):
+        guess_roles(table(), outcome="click")
