@@ -16,9 +16,9 @@ import causalign as ca
 from causalign.cli.output import say, show_section
 
 
-def read_output(value: str) -> Path:
+def read_output(value: str | Path) -> Path:
     """Return the output folder of an option, the home folder filled in."""
-    if "\0" in str(value):  # typer parses defaults too
+    if "\0" in str(value):
         raise ca.errors.SettingsError("--out holds a NUL, which no name of a file may hold.")
     try:
         path = Path(value).expanduser()
