@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from causalign.errors import InputError, RoleNotDeclared
@@ -51,9 +52,9 @@ def read_arms(logs: Logs, what: str) -> Arms:
     1/(s + ½) + 1/(n - s + ½). Otherwise rows of one text in one test are one arm: its mean, with
     the pooled variance of rows within arms over its weight.
 
-    The role ``confounders`` names other parts of the package that a test varied, such as the image
-    beside a headline. Their effects are factors of each test: texts are then compared where all
-    other parts are the same.
+    Categories among the role ``confounders`` are other parts of the package that a test varied,
+    such as the image beside a headline. Their effects are factors of each test: texts are then
+    compared where all of them are the same. Numbers are not read: texts were randomised.
 
     Raises ``RoleNotDeclared`` without a group; ``InputError`` if fewer than two tests have two
     different texts, or none of them differ in outcome.
@@ -61,8 +62,8 @@ def read_arms(logs: Logs, what: str) -> Arms:
     if logs.roles.group is None:
         raise RoleNotDeclared(f"{what} compares texts that competed.", "group")
     text, whole_test = logs.codes_of(logs.roles.completion), logs.groups
-    parts = [whole_test, *(logs.codes_of(name) for name in logs.roles.confounders)]
-    test = np.unique(np.column_stack(parts), axis=0, return_inverse=True)[1].ravel()
+    parts = [logs.codes_of(name) for name in logs.roles.confounders if _is_category(logs, name)]
+    test = np.unique(np.column_stack([whole_test, *parts]), axis=0, return_inverse=True)[1].ravel()
     weight = np.ones(len(logs)) if logs.weights is None else logs.weights
     pair, arm = np.unique(np.column_stack([test, text]), axis=0, return_inverse=True)
     arm = arm.ravel()
@@ -161,6 +162,13 @@ def require_same_scale(logs: Logs, experiments: Logs) -> None:
             "The experiments are read as log-odds and the log holds rates. Put the log on the "
             "scale 'logit' before it is deconfounded."
         )
+
+
+def _is_category(logs: Logs, name: str) -> bool:
+    kind = logs.data.schema.field(name).type
+    return name in logs.roles.categorical or not (
+        pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    )
 
 
 def _summarise(logs: Logs, arm: NDArray[np.int64], weight: Array) -> tuple[Array, Array, bool]:

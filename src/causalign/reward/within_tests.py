@@ -54,7 +54,7 @@ class WithinTests(LinearMethod):
     that share a text are unseen together.
 
     Assumption: texts were randomised within the role ``group``, beside the same other parts of the
-    package where ``confounders`` name some.
+    package where categories among ``confounders`` name some.
 
     Parameters
     ----------
