@@ -249,4 +249,5 @@ def test_a_thousand_commands_end_well(capsys):
     pytest.importorskip("trl")
     with pytest.raises(SystemExit):
         main(["doctor"])  # what is imported once is not the time of whatever command is first
-    fuzz(sorted(VERBS), 1000, capsys)
+    # The same thousand every time: what passes here passes elsewhere.
+    fuzz(sorted(VERBS), 1000, capsys, derandomize=True)
