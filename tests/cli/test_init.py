@@ -68,3 +68,9 @@ def test_names_of_strangers_stay_names(tmp_path, capsys):
     assert call(capsys, "init", tmp_path / "x.parquet", "--out", tmp_path / "x.yaml")[0] == 0
     roles = yaml.safe_load((tmp_path / "x.yaml").read_text(encoding="utf-8"))["data"]["roles"]
     assert roles["confounders"] == [odd]
+
+
+def test_a_name_that_no_file_may_hold_is_refused_in_words(file, capsys):
+    code, said = call(capsys, "init", file, "--out", "a\0b")
+    assert code == 2
+    assert "holds a NUL" in said.err
