@@ -95,10 +95,32 @@ assert np.isfinite(fit.predict(logs.completions[:3])).all()
 log_half = np.full(len(logs), np.log(0.5))
 ca.evaluate.off_policy(logs, target_logprob=log_half, logging_logprob=log_half)
 """
+FROM_A_FILE = """
+import contextlib, io, os, tempfile
+import causalign as ca
+from causalign.cli import main
+import pyarrow.parquet as pq
+
+os.chdir(tempfile.mkdtemp())
+logs = ca.simulate.Newsletter(rows=400, pairs=5).simulate().logs.data
+pq.write_table(logs.select(["mail", "minutes_read", "weekday"]), "mails.parquet")
+with contextlib.redirect_stdout(io.StringIO()):
+    for words in (["init", "mails.parquet"], ["run", "pipeline.yaml"]):
+        try:
+            main(words)
+        except SystemExit as stopped:
+            assert stopped.code == 0, words
+"""
 
 
 def test_all_but_networks_and_language_models_work_without_torch():
     assert loaded(WITHOUT_TORCH, LEARNING, blocked=LEARNING) == set()
+
+
+def test_a_file_becomes_a_report_without_torch():
+    # What is blocked raises when it is looked for, unlike what is not installed.
+    chosen = 'from causalign.cli import init; init.choose_encoder = lambda _: ("tfidf+style", "")\n'
+    assert loaded(chosen + FROM_A_FILE, LEARNING, blocked=LEARNING) == set()
 
 
 def test_every_module_can_be_imported():

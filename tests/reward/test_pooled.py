@@ -84,3 +84,12 @@ def test_rows_that_are_rows_of_tests_count_once():
     assert fit.estimate.numbers["rows"] == 60
     with pytest.raises(InputError, match="Every row of the log"):
         Pooled().fit(rescale(experiments, "logit"), "hashing", experiments=experiments)
+
+
+def test_a_log_in_other_units_is_found_and_asked_about():
+    logs, L, experiments, E, _ = simulate(0, tests=60, bias=0)
+    rates = logs.with_outcome(0.02 * logs.outcome, "as rates")
+    fit = Pooled().fit_both(rates, L, experiments, E)
+    finding = next(f for f in fit.findings if f.code == "RM109")
+    assert finding.verdict is Verdict.FAIL
+    assert "one scale" in finding.explanation

@@ -58,21 +58,6 @@ def test_errors_and_correlation_are_those_of_unseen_groups(tests_of):
     assert path.correlation[0, 1] == pytest.approx(cosine)
 
 
-def test_standard_error_of_a_gain_is_that_of_a_bootstrap_of_groups(tests_of):
-    X, z, v, group, _ = tests_of(groups=300)
-    tests, folds = deviate(X, z, group, 1 / v), group_folds(group, 5, 0)
-    path = within_path(tests, folds, [1.0, 3000.0])
-    gain, error = path.gain(0, 1)
-    rng, draws = np.random.default_rng(0), []
-    for _ in range(2000):
-        rows = rng.integers(0, 300, 300)
-        cross, square = path.cross[rows, 0].sum(axis=0), path.square[rows, 0].sum(axis=0)
-        found = cross / np.sqrt(square * path.null[rows].sum())
-        draws.append(found[0] - found[1])
-    assert gain[0, 1] == 0
-    assert error[0, 0] == pytest.approx(np.std(draws), rel=0.1)
-
-
 def test_rows_of_the_log_are_left_out_with_their_fold(tests_of):
     X, z, v, group, _ = tests_of()
     tests, folds = deviate(X, z, group, 1 / v), group_folds(group, 5, 0)

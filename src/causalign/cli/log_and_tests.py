@@ -57,12 +57,12 @@ def worth_command(
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # a comparison is not continued
         roles = ca.Roles(completion, outcome, prompt=prompt, weight=weight)
-        tests = _test_roles(roles, experiments_outcome, experiments_trials, group)
+        columns = (experiments_outcome, experiments_trials, group)
         log = given.read_logs(logs, roles, drop_incomplete=drop_incomplete)
         naive = None if as_logged is None else log.with_outcome(log.numbers(as_logged), "as logged")
         result = ca.evaluate.worth(
             log,
-            given.read_logs(experiments, tests, drop_incomplete=drop_incomplete),
+            given.read_experiments(experiments, roles, columns, drop_incomplete),
             encoder,
             naive=naive,
             seed=seed,
@@ -103,10 +103,10 @@ def bias_command(
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # a comparison is not continued
         roles = ca.Roles(completion, outcome, prompt=prompt, weight=weight)
-        tests = _test_roles(roles, experiments_outcome, experiments_trials, group)
+        columns = (experiments_outcome, experiments_trials, group)
         result = ca.evaluate.bias_of_log(
             given.read_logs(logs, roles, drop_incomplete=drop_incomplete),
-            given.read_logs(experiments, tests, drop_incomplete=drop_incomplete),
+            given.read_experiments(experiments, roles, columns, drop_incomplete),
             encoder,
             seed=seed,
             progress=given.shows_progress(),
@@ -114,8 +114,3 @@ def bias_command(
         return result.section(), None
 
     given.produce(context, work, out, strict=strict)
-
-
-def _test_roles(log: ca.Roles, outcome: str | None, trials: str | None, group: str) -> ca.Roles:
-    """Return the roles of the tests: text and prompt are those of the log."""
-    return ca.Roles(log.completion, outcome or log.outcome, trials, log.prompt, group=group)

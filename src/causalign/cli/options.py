@@ -177,6 +177,21 @@ def read_logs(
     return ca.logs.rescale(logs, cast("ca.logs.Scale", scale))  # an unknown one is refused there
 
 
+def read_experiments(
+    path: str,
+    log: ca.Roles,
+    columns: tuple[str | None, str | None, str | None],
+    drop_incomplete: bool,
+) -> ca.Logs:
+    """Read tests beside a log, whose text, prompt and, unless named, outcome they share.
+
+    ``columns`` are those of their outcome, trials and group.
+    """
+    outcome, trials, group = columns
+    roles = ca.Roles(log.completion, outcome or log.outcome, trials, log.prompt, group=group)
+    return read_logs(path, roles, drop_incomplete=drop_incomplete)
+
+
 def read_pairs(path: str) -> ca.Pairs:
     """Read pairs, and say what was assumed of them."""
     pairs = ca.Pairs.read(path)

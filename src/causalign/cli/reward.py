@@ -100,13 +100,13 @@ def fit(
     )
     chosen.check_roles(roles)
     given.require_writable(out, logs, *([experiments] if experiments else []))
-    tests = ca.Roles(
-        completion, experiments_outcome or outcome, experiments_trials, prompt, group=group
-    )
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
         read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
-        more = _read_experiments(experiments, tests, drop_incomplete)
+        more, columns = {}, (experiments_outcome, experiments_trials, group)
+        if experiments is not None:
+            tests = given.read_experiments(experiments, roles, columns, drop_incomplete)
+            more["experiments"] = tests
         fit = chosen.fit(read, encoder, out=place, progress=given.shows_progress(), **more)
         return fit.section(), fit.save
 
@@ -134,15 +134,6 @@ def _choose(
     if experiments is not None and group is None:
         raise ca.errors.SettingsError("Name the column of the tests in --experiments: --group.")
     return method
-
-
-def _read_experiments(
-    path: str | None, roles: ca.Roles, drop_incomplete: bool
-) -> dict[str, ca.Logs]:
-    """Return what ``fit`` takes beside the log: the tests, if a file of them is named."""
-    if path is None:
-        return {}
-    return {"experiments": given.read_logs(path, roles, drop_incomplete=drop_incomplete)}
 
 
 def _name_models(out: Path) -> list[str]:

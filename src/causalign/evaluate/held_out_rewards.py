@@ -128,7 +128,7 @@ class HeldOut(Result):
                     f"For “{marker}” the {self.baseline} reward pays {before:+.2f}, "
                     f"the {self.candidate} one {after:+.2f}{paid}."
                 )
-        return " ".join(sentences) or "There was nothing held out to judge the rewards by."
+        return " ".join(sentences) or "No pairs of texts were named that could judge the rewards."
 
     def drawing(self) -> figures.Drawing | None:
         """Return the ranking, else the correlations, else what is paid for markers."""

@@ -1,5 +1,5 @@
 """The only place that knows the order: logs → audit → deconfound → reward → policy → evaluate."""
 
-import lazy_loader
+from causalign.namespaces import attach_stub
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)

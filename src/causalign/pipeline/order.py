@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from causalign import artifacts, report
+from causalign import artifacts, pipeline, report
 from causalign.errors import ArtifactError, show_as_written
 from causalign.files import read_json, write_json
 from causalign.pipeline import stages
@@ -22,7 +22,6 @@ from causalign.pipeline.plan import (
     replacements,
 )
 from causalign.pipeline.stages import Payload, Place
-from causalign.pipeline.tuning import policy_stage
 from causalign.recipe import Recipe
 from causalign.results import Finding, Section, Verdict, card
 
@@ -150,7 +149,7 @@ def _list_stages(recipe: Recipe) -> list[_Stage]:
     if recipe.policy is not None:
         policy, start = identify_models(recipe.policy), identify_models(recipe.start)
         tuning = (policy, start, recipe.generate)
-        order.append(_Stage("4-policy", policy_stage, tuning, "3-reward"))
+        order.append(_Stage("4-policy", pipeline.policy_stage, tuning, "3-reward"))
     # What judges the rewards does not ask which policy was tuned.
     order.append(_Stage("5-evaluate", stages.evaluate_stage, judge, "3-reward"))
     if recipe.experiments is not None:

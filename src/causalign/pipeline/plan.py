@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from causalign.logs import Logs, Pairs, Roles
 from causalign.logs.scales import rescale
 from causalign.logs.splits import draw_held_out, draw_one_per_group
 from causalign.logs.stories import join_units
-from causalign.policy.method import PolicyMethod
-from causalign.policy.sft import SFT
 from causalign.recipe import Recipe
 from causalign.reward.model import RewardMethod
+
+if TYPE_CHECKING:  # a run that tunes nothing needs no torch
+    from causalign.policy.method import PolicyMethod
+    from causalign.policy.sft import SFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Plan:
     encoder: Encoder
     deconfounder: Deconfounder
     reward: RewardMethod
-    policy: PolicyMethod | None
-    start: SFT | None
+    policy: "PolicyMethod | None"
+    start: "SFT | None"
     key: str
 
 
@@ -187,7 +189,7 @@ def identify_models(settings: Mapping[str, Any] | None) -> dict[str, Any] | None
 
 
 def _check_roles(
-    roles: Roles, deconfounder: Deconfounder, fitter: RewardMethod, tuner: PolicyMethod | None
+    roles: Roles, deconfounder: Deconfounder, fitter: RewardMethod, tuner: "PolicyMethod | None"
 ) -> None:
     """Raise ``RoleNotDeclared``, in the words of a recipe, for what a stage would miss."""
     try:
@@ -203,7 +205,7 @@ def _check_roles(
         raise missing.reword("in", lambda role: f"'data.roles.{role}'") from None
 
 
-def _choose_policy(recipe: Recipe, fitter: RewardMethod) -> PolicyMethod | None:
+def _choose_policy(recipe: Recipe, fitter: RewardMethod) -> "PolicyMethod | None":
     """Return the method that tunes, or None; raise ``SettingsError`` for one that cannot learn."""
     if recipe.policy is None:
         if recipe.start is not None:
@@ -228,14 +230,14 @@ def _choose_policy(recipe: Recipe, fitter: RewardMethod) -> PolicyMethod | None:
     return tuner
 
 
-def _choose_start(tuner: PolicyMethod | None, settings: Mapping[str, Any] | None) -> SFT | None:
+def _choose_start(tuner: "PolicyMethod | None", settings: Mapping[str, Any] | None) -> "SFT | None":
     """Return the fine-tuning before ``tuner``, on the same model in the same form."""
     if tuner is None or settings is None:
         return None
     shared = {"model", "adapter", "lora", "chat"}
     if given := sorted(shared & set(settings)):
         raise SettingsError(f"Set 'policy.{given[0]}'; 'start' uses the same.")
-    return config.construct(SFT, settings, "start").share_model(tuner)
+    return config.construct(policy.SFT, settings, "start").share_model(tuner)
 
 
 def _split_pairs(

@@ -31,6 +31,12 @@ def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
 
     Whatever training leaves lies in ``place.unfinished`` until the stage is stored, so that a
     killed run goes on from its last checkpoint.
+
+    Parameters
+    ----------
+    plan : Plan
+    place : Place
+        The folder of the run, and where this stage works.
     """
     assert plan.policy is not None
     # Raises for texts that cannot be written, before the first policy is tuned.

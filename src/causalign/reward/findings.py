@@ -22,6 +22,8 @@ RELEVANT_LOSS = 0.05
 RELEVANT_OVERLAP = 0.9
 FEW_PAIRS = 30
 IRRELEVANT = 0.05
+# A log that is confounded exaggerates; one that says so much less is in other units.
+OTHER_UNITS = 2.0
 
 
 def penalty_at_edge(
@@ -172,10 +174,11 @@ def log_agrees(agreement: Agreement, share: float) -> Finding:
     )
     believed = f"by what the tests found, it entered with weight {share:.2g}"
     if slope + 1.96 * error < 0 or share < IRRELEVANT:
-        explanation = (
-            f"{comparison}: the log misleads about what texts do; {believed}. Look for a "
-            "confounder that was not declared."
-        )
+        if slope - 1.96 * error > OTHER_UNITS:
+            cause = "Are both on one scale? The tests are on log-odds where they declare trials"
+        else:
+            cause = "Look for a confounder that was not declared"
+        explanation = f"{comparison}: the log misleads about what texts do; {believed}. {cause}."
         return Finding("RM109", title, Verdict.FAIL, explanation, numbers)
     if agreement.p_value < SIGNIFICANCE:
         explanation = (

@@ -204,32 +204,8 @@ class WithinPath:
 
         ``Σ p z̃ / √(Σ p² Σ z̃²)`` over all groups.
         """
-        return np.asarray(self.cross.sum(axis=0) / self._norm())
-
-    def gain(self, share: int, penalty: int) -> tuple[Array, Array]:
-        """Return by how much each cell's correlation exceeds one cell's, with standard errors.
-
-        Groups are independent; the errors are those of the influence of each group.
-
-        Parameters
-        ----------
-        share, penalty : int
-            Indices of the cell to compare with.
-
-        Returns
-        -------
-        gain, standard_error : (R, L) arrays
-        """
-        correlation, norm = self.correlation, self._norm()
-        square, null = np.maximum(self.square.sum(axis=0), np.finfo(float).tiny), self.null.sum()
-        spread = self.square / square + (self.null / null)[:, None, None]
-        influence = self.cross / norm - correlation * spread / 2
-        beyond = influence - influence[:, share, penalty][:, None, None]
-        return correlation - correlation[share, penalty], np.sqrt((beyond**2).sum(axis=0))
-
-    def _norm(self) -> Array:
         size = self.square.sum(axis=0) * self.null.sum()
-        return np.asarray(np.sqrt(np.maximum(size, np.finfo(float).tiny)))
+        return np.asarray(self.cross.sum(axis=0) / np.sqrt(np.maximum(size, np.finfo(float).tiny)))
 
 
 def within_path(
