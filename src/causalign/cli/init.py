@@ -125,7 +125,8 @@ def draft_recipe(guesses: ca.logs.RoleGuesses, logs: str, out: Path) -> str:
     if roles.trials is not None:
         lines.append("  scale: logit   # what helps multiplies the odds")
     if guesses.missing:
-        lines.append(f"  drop_incomplete: true   # up to {guesses.missing:,} rows lack a value")
+        gaps = f"{guesses.missing:,} in the column with most of them"
+        lines.append(f"  drop_incomplete: true   # rows without a value are left out: {gaps}")
     encoder, why = choose_encoder(guesses.words)
     lines += ["  held_out: 0.3   # judges only", f"encoder: {encoder}   # {why}"]
     lines += ["deconfound:", "  method: additive", "reward:", "  method: ridge"]
