@@ -10,6 +10,7 @@ from causalign.errors import SettingsError
 from causalign.lm.encoders import DEFAULT_ENCODER
 from causalign.logs.roles import Roles
 from causalign.logs.scales import Scale
+from causalign.report.gains import Money
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _NAME_BYTES = 100
@@ -89,7 +90,8 @@ class Recipe:
 
     With ``policy``, a method of `causalign.policy` and its settings, a language model is tuned
     twice: on the outcome as logged and deconfounded. ``start`` are settings of supervised
-    fine-tuning on the logged texts, which comes first if they are given.
+    fine-tuning on the logged texts, which comes first if they are given. ``report`` says what one
+    of the outcome is worth, so that the report tells gains in money.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Recipe:
     policy: Settings | None = None
     start: Settings | None = None
     generate: Generation = Generation()
+    report: Money | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -96,7 +96,7 @@ def test_markdown_gains_no_markup(section, text):
     assert kinds.isdisjoint({"html_block", "html_inline", "link_open", "image", "code_inline"})
     assert kinds.isdisjoint({"fence", "hr", "em_open", "s_open", "blockquote_open"})
     headings = [token.tag for token in tokens if token.type == "heading_open"]
-    assert headings == ["h1", "h2", "h3", "h3", "h3", "h2"]
+    assert headings == ["h1", "h2", "h2", "h3", "h3", "h2"]
 
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
@@ -211,10 +211,10 @@ def test_admitted_pictures_keep_their_words_and_drop_inline_style():
         (1e-17, "≈ 0"),
         (-1e-17, "≈ 0"),
         (0.1 + 0.2, "0.3"),
-        (-0.31241, "−0.3124"),
-        (3.14159e-7, "3.142e-07"),
+        (-0.31241, "−0.312"),
+        (3.14159e-7, "3.14e-07"),
         (1234567.891, "1,234,568"),
-        (1e20, "1.000e+20"),
+        (1e20, "1.00e+20"),
         (18214, "18,214"),
         (float("nan"), "–"),
         (float("-inf"), "−∞"),
@@ -234,8 +234,8 @@ def test_cells(value, expected):
         ([2012, 2013], ["2012", "2013"]),
         ([10, 20000], ["10", "20,000"]),
         ([0.5, 1.0, None], ["0.5", "1.0", "–"]),
-        ([0.123456, -12.3, 1.5], ["0.123", "−12.300", "1.500"]),
-        ([0.95, 1e-6], ["0.95", "1.000e-06"]),
+        ([0.123456, -12.3, 1.5], ["0.12", "−12.30", "1.50"]),
+        ([0.95, 1e-6], ["0.95", "1.00e-06"]),
         ([0.0, 0.25], ["0", "0.25"]),
         ([float("nan"), float("inf"), 0.5], ["–", "∞", "0.5"]),
         ([], []),

@@ -34,6 +34,14 @@ function contrast(element, view) {
 function watch() {
   const page = frame.contentDocument;
   const view = frame.contentWindow;
+  const bottom = (name) => page.querySelector(name)?.getBoundingClientRect().bottom ?? null;
+  const folded = {
+    height: page.documentElement.scrollHeight,
+    opening: bottom(".opening"),
+    texts: bottom(".texts"),
+    chart: bottom(".dumbbell"),
+    advice: bottom(".advice"),
+  };
   page.querySelectorAll("details").forEach((closed) => (closed.open = true));
   const faint = [];
   const words = page.createTreeWalker(page.body, NodeFilter.SHOW_TEXT);
@@ -55,6 +63,7 @@ function watch() {
   const links = [...page.querySelectorAll("[href]")].map((e) => e.getAttribute("href"));
   const elements = [...page.querySelectorAll("*")];
   return {
+    folded,
     texts,
     faint,
     wide,
@@ -62,12 +71,12 @@ function watch() {
     edge,
     paper: paper(page.body, view),
     links: links.length,
-    lost: links.filter((link) => !link.startsWith("#") || !ids.includes(link.slice(1))),
+    lost: links.filter((link) => !/^checks\.html(#[A-Z0-9]+)?$/.test(link) && !(link.startsWith("#") && ids.includes(link.slice(1)))),
     repeated: ids.filter((id, i) => ids.indexOf(id) !== i),
     loaded: view.performance.getEntriesByType("resource").map((entry) => entry.name),
     scripts: page.scripts.length,
     handlers: elements.filter((e) => [...e.attributes].some((a) => a.name.startsWith("on"))).length,
-    foreign: page.querySelectorAll("img, iframe, object, embed, form, input, link, base, a:not([href^='#'])").length,
+    foreign: page.querySelectorAll("img, iframe, object, embed, form, input, link, base, a:not([href^='#'], [href^='checks.html'])").length,
     taken: Boolean(page.documentElement.dataset.taken || document.documentElement.dataset.taken),
     title: page.title,
     buttons: page.querySelectorAll("th button").length,

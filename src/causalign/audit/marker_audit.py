@@ -84,6 +84,8 @@ class MarkerAudit(Result):
             "variants": [printable(", ".join(v), 200) for v in self.markers.variants],
             "texts": self.markers.rows,
             "spurious": [bool(q <= self.level) for q in self.q_value],
+            # Not one of many that occur in the same texts.
+            "leading": [place in self.leads for place in range(len(names))],
         }
         columns |= _with_interval("naive", self.effects.naive)
         columns |= _with_interval("deconfounded", self.effects.deconfounded)

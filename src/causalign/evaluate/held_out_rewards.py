@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from causalign import figures
+from causalign.evaluate.choosing import SHOWN, Choices, choose_between
 from causalign.evaluate.dependence import Dependence, measure_dependence
 from causalign.evaluate.judges import Score
 from causalign.evaluate.marker_payments import MarkerPayments, measure_marker_payments
 from causalign.evaluate.ranking import Ranking, rank
 from causalign.logs import Logs, Pairs
+from causalign.logs.outcome_model import predict_outcome
 from causalign.results import Finding, Result, Section, Verdict
 
 Numbers = Mapping[str, float | str | None]
@@ -28,6 +31,10 @@ class HeldOut(Result):
         How each correlates with what confounders did to the outcome.
     markers : MarkerPayments or None
         What each pays for a marker.
+    choices : Choices or None
+        What choosing between two texts by each earns.
+    favourites : pyarrow.Table or None
+        The texts that each rates highest, where no pairs show where they differ.
     baseline, candidate : str
         Names of the rewards compared in the answer.
     benchmark : str
@@ -37,6 +44,8 @@ class HeldOut(Result):
     ranking: Ranking | None
     dependence: Dependence | None
     markers: MarkerPayments | None
+    choices: Choices | None = None
+    favourites: pa.Table | None = None
     baseline: str = "naive"
     candidate: str = "deconfounded"
     benchmark: str = "experimental"
@@ -81,12 +90,21 @@ class HeldOut(Result):
         if self.ranking is None:
             return {}
         gain = self.ranking.difference(self.candidate, self.baseline).estimate
-        return {
+        numbers: dict[str, float | str | None] = {
             **{f"auc {name}": self.ranking.auc_of(name).estimate for name in self.ranking.rewards},
             "auc gain": gain,
             "gap closed": self.gap_closed(),
             "held-out pairs": self.ranking.pairs,
         }
+        if self.choices is not None:
+            earned = self.choices.difference(self.candidate, self.baseline)
+            numbers |= {
+                "earned by choosing": earned.estimate,
+                "earned lower": earned.lower,
+                "earned upper": earned.upper,
+                "earned unit": self.choices.unit,
+            }
+        return numbers
 
     def gap_closed(self) -> float | None:
         """Return (candidate − baseline) / (benchmark − baseline) in AUC.
@@ -137,12 +155,20 @@ class HeldOut(Result):
 
     def section(self) -> Section:
         """Return the evaluation as a section of a report."""
-        parts: Mapping[str, Ranking | Dependence | MarkerPayments | None] = {
+        parts: Mapping[str, Ranking | Dependence | MarkerPayments | Choices | None] = {
             "ranking of held-out pairs": self.ranking,
+            "earned by choosing between two texts": self.choices,
             "correlation on held-out rows": self.dependence,
             "what each reward pays for a marker": self.markers,
         }
-        drawings = [part.drawing() for part in (self.ranking, self.markers) if part is not None]
+        drawn = (self.ranking, self.choices, self.markers)
+        drawings = [part.drawing() for part in drawn if part is not None]
+        tables = {name: part.table() for name, part in parts.items() if part is not None}
+        if self.choices is not None and self.candidate != self.baseline:
+            differ = self.choices.disagreements(self.baseline, self.candidate)
+            tables["texts on which the rewards differ"] = differ
+        elif self.favourites is not None:
+            tables["texts that each reward rates highest"] = self.favourites
         return Section(
             stage="evaluate",
             question="Which reward is right about texts it has not seen?",
@@ -153,7 +179,7 @@ class HeldOut(Result):
                 "independent, not pairs."
             ),
             numbers=self.numbers(),
-            tables={name: part.table() for name, part in parts.items() if part is not None},
+            tables=tables,
             figures=tuple(drawing.figure() for drawing in drawings),
             findings=self.findings,
         )
@@ -163,6 +189,8 @@ def held_out(
     models: Mapping[str, Score],
     *,
     pairs: Pairs | None = None,
+    choices: Pairs | None = None,
+    unit: str = "units of the outcome",
     logs: Logs | None = None,
     train: Logs | None = None,
     truth: str | None = None,
@@ -177,6 +205,10 @@ def held_out(
         one that is named ``experimental`` is the benchmark.
     pairs : Pairs, optional
         Held-out comparisons, for the ranking.
+    choices : Pairs, optional
+        Held-out comparisons that were not selected by their margins, for what choosing earns.
+    unit : str
+        What one of the margins of ``choices`` is.
     logs : Logs, optional
         Held-out rows, for the correlations and the markers.
     train : Logs, optional
@@ -207,6 +239,19 @@ def held_out(
         )
         if logs is not None and markers
         else None,
+        None if choices is None else choose_between(models, choices, unit=unit),
+        None if logs is None else _rate_highest(models, logs),
         baseline=names[0],
         candidate=names[min(1, len(names) - 1)],
     )
+
+
+def _rate_highest(models: Mapping[str, Score], logs: Logs) -> pa.Table:
+    """Return the texts that each reward rates highest, a column for each."""
+    favourites = {}
+    for name, model in models.items():
+        best = np.argsort(-predict_outcome(model, logs.completions, logs.prompts), kind="stable")
+        texts = dict.fromkeys(logs.completions[row] for row in best[: 20 * SHOWN])
+        favourites[name] = list(texts)[:SHOWN]
+    rows = min(map(len, favourites.values()))
+    return pa.table({name: texts[:rows] for name, texts in favourites.items()})

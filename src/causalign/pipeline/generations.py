@@ -101,6 +101,7 @@ def compare_policies(
             "base": fits["deconfounded"].base,
             "start": "fine-tuned on the logged texts" if "start" in fits else "the model as it is",
             "judge": "none" if judge is None else judge.name,
+            "units": "" if judge is None else judge.units,
         },
     )
 

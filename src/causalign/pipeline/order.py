@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from causalign import artifacts, pipeline, report
+from causalign import artifacts, config, pipeline, report
 from causalign.errors import ArtifactError, show_as_written
 from causalign.files import read_json, write_json
 from causalign.pipeline import stages
@@ -27,6 +28,7 @@ from causalign.results import Finding, Section, Verdict, card
 
 Say = Callable[[str], None]
 ADVICE = "Choose another output folder, or replace it: `--replace`, in Python `replace=True`."
+MONEY = "money.json"
 KILOBYTES_PER_MEBIBYTE = 1024
 
 
@@ -111,16 +113,18 @@ def run(recipe: Recipe, folder: str | Path, *, replace: bool = False, say: Say =
                 key = artifacts.fingerprint(keys[stage.after], stage.name, stage.settings)
                 keys[stage.name] = key
                 _do_stage(stage, plan, target, key, replace, say)
-            return _finish(target, recipe.name)
+            return _finish(target, recipe.name, recipe.report)
 
 
-def rebuild_report(folder: str | Path) -> Run:
+def rebuild_report(folder: str | Path, money: report.Money | None = None) -> Run:
     """Write the report of a run folder again from what its stages stored.
 
     Parameters
     ----------
     folder : path
         The run folder.
+    money : Money, optional
+        What one of the outcome is worth; without it what the run was told, if it was.
 
     Returns
     -------
@@ -134,7 +138,7 @@ def rebuild_report(folder: str | Path) -> Run:
     target = Path(folder)
     if not target.is_dir() or not artifacts.stages(target):
         raise ArtifactError(f"{str(target)!r} holds no finished stage. Use `causalign run` first.")
-    return _finish(target, target.name)
+    return _finish(target, target.name, money)
 
 
 def _list_stages(recipe: Recipe) -> list[_Stage]:
@@ -173,23 +177,40 @@ def _do_stage(stage: _Stage, plan: Plan, target: Path, key: str, replace: bool, 
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _finish(target: Path, title: str) -> Run:
+def _finish(target: Path, title: str, money: report.Money | None) -> Run:
     sections = tuple(artifacts.read_stage(place) for place in artifacts.stages(target))
     answering = ("audit", "evaluate", "policy")
-    answer = " ".join(s.answer for name in answering for s in sections if s.stage == name)
+    answers = [s.answer for name in answering for s in sections if s.stage == name]
+    answer = " ".join(answers or [s.answer for s in sections])
     page = report.build_report(
         sections,
         title=title,
         answer=answer,
         provenance={"command": f"causalign report {target}", **artifacts.versions()},
+        money=money or _read_money(target),
+        made=_find_last_day(target / "cost.json"),
     )
     written, _ = page.write(target / "6-report")
+    if money is not None:
+        write_json(written.parent / MONEY, dataclasses.asdict(money))
     return Run(target, sections, written, answer)
+
+
+def _read_money(target: Path) -> report.Money | None:
+    """Return what the last report of this run was told that the outcome is worth."""
+    path = target / "6-report" / MONEY
+    return config.construct(report.Money, read_json(path)) if path.exists() else None
+
+
+def _find_last_day(costs: Path) -> str:
+    """Return the day on which the last stage ended; nothing for a folder that does not know."""
+    known = read_json(costs).values() if costs.exists() else ()
+    return max((str(one.get("day", "")) for one in known if isinstance(one, dict)), default="")
 
 
 @contextmanager
 def _record_cost(path: Path, stage: str) -> Iterator[None]:
-    """Add the seconds and the peak memory (MiB) of the block to a JSON file.
+    """Add the seconds and the peak memory (MiB) of the block, and the day, to a JSON file.
 
     They lie beside the results, which must not depend on them.
     """
@@ -200,6 +221,7 @@ def _record_cost(path: Path, stage: str) -> Iterator[None]:
     known[stage] = {
         "seconds": round(time.perf_counter() - started, 1),
         "peak memory, MiB": round(_peak()),
+        "day": datetime.now(UTC).date().isoformat(),
     }
     write_json(path, known)
 

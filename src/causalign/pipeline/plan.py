@@ -31,9 +31,10 @@ class Plan:
 
     ``train`` are the rows that everything is fitted on, ``test`` those held out. ``experiment``
     are pairs that an experimental reward is fitted to, ``test_pairs`` those that judge the
-    rewards, ``tests`` the experiments that a reward reads beside the log; None where there are
-    none. ``policy`` is None in a run that tunes nothing, ``start``
-    where no fine-tuning comes before it. ``key`` is the hash of what was read.
+    rewards, ``choices`` all held-out pairs, none left out for its margin, ``tests`` the experiments
+    that a reward reads beside the log; None where there are none. ``policy`` is None in a run that
+    tunes nothing, ``start`` where no fine-tuning comes before it. ``key`` is the hash of what was
+    read and how, ``data`` of the log's columns alone.
     """
 
     recipe: Recipe
@@ -41,6 +42,7 @@ class Plan:
     test: Logs
     experiment: Pairs | None
     test_pairs: Pairs | None
+    choices: Pairs | None
     tests: Logs | None
     encoder: Encoder
     deconfounder: Deconfounder
@@ -48,6 +50,7 @@ class Plan:
     policy: "PolicyMethod | None"
     start: "SFT | None"
     key: str
+    data: str
 
 
 def make_plan(recipe: Recipe) -> Plan:
@@ -78,6 +81,7 @@ def make_plan(recipe: Recipe) -> Plan:
         test=logs.take(held_out, "held out"),
         experiment=experiment,
         test_pairs=test_pairs,
+        choices=_list_choices(read, held_out, recipe, test_pairs),
         tests=tests,
         encoder=encoder,
         deconfounder=deconfounder,
@@ -85,6 +89,7 @@ def make_plan(recipe: Recipe) -> Plan:
         policy=tuner,
         start=_choose_start(tuner, recipe.start),
         key=_hash_inputs(recipe, read, judging, tests, encoder),
+        data=_hash_roles(read),
     )
 
 
@@ -274,6 +279,19 @@ def _split_pairs(
     if not test.any():
         raise SettingsError("No pair is held out to judge the rewards; raise 'data.held_out'.")
     return (pairs.take(~test) if not test.all() else None), pairs.take(test)
+
+
+def _list_choices(
+    logs: Logs, held_out: np.ndarray, recipe: Recipe, judging: Pairs | None
+) -> Pairs | None:
+    """Return the held-out pairs without any selection by margin, which overstates margins."""
+    given = recipe.evaluate
+    if judging is None or given.pairs is not None:
+        return judging
+    if given.significance is None and not given.minimum_margin:
+        return judging
+    whole = replace(given, significance=None, minimum_margin=0.0)
+    return _split_pairs(logs, held_out, replace(recipe, evaluate=whole))[1]
 
 
 def _join_pairs(pairs: Pairs) -> np.ndarray:

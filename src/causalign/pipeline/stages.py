@@ -5,10 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from causalign import audit, deconfound, evaluate, reward
 from causalign.errors import InputError
 from causalign.lm.cache import EmbeddingCache
-from causalign.logs import Logs
+from causalign.logs import Logs, Roles
 from causalign.pipeline.plan import Plan
 from causalign.results import Result, Section
 
@@ -30,7 +33,33 @@ def audit_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     section = audit.audit_with_markers(
         plan.train, plan.encoder, seed=plan.recipe.seed, progress=sys.stderr.isatty()
     )
-    return section, None
+    log = {
+        "rows": len(plan.train),
+        "rows held out": len(plan.test),
+        "hash": plan.data,
+        "unit of effects": _name_effect(plan),
+        **_find_dates(plan),
+    }
+    return replace(section, details={**section.details, "log": log}), None
+
+
+def _name_effect(plan: Plan) -> str:
+    """Return what an effect of one is, on the scale on which effects add up."""
+    asked = plan.recipe.data
+    scale = {"logit": "log-odds of ", "log": "log of ", "identity": ""}[asked.scale]
+    return f"{scale}{_name_unit(asked.roles) if asked.scale == 'identity' else asked.roles.outcome}"
+
+
+def _find_dates(plan: Plan) -> dict[str, str]:
+    """Return the first and the last day of the whole log, where a column of it holds dates."""
+    roles = plan.train.roles
+    for name in filter(None, (roles.time, *roles.confounders)):
+        days = [part.data[name] for part in (plan.train, plan.test)]
+        if pa.types.is_temporal(days[0].type) and not pa.types.is_time(days[0].type):
+            ends = [pc.min_max(column.cast(pa.date32())).as_py() for column in days]
+            first, last = min(e["min"] for e in ends), max(e["max"] for e in ends)
+            return {"first day": first.isoformat(), "last day": last.isoformat()}
+    return {}
 
 
 def deconfound_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
@@ -81,12 +110,19 @@ def evaluate_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     judged = evaluate.held_out(
         load_rewards(plan, place),
         pairs=plan.test_pairs,
+        choices=plan.choices,
+        unit=_name_unit(plan.recipe.data.roles),
         logs=plan.test,
         train=plan.train,
         truth=plan.recipe.evaluate.truth,
         markers=plan.recipe.evaluate.markers,
     )
     return judged.section(), None
+
+
+def _name_unit(roles: Roles) -> str:
+    """Return what one of the outcome as logged is; counts of trials are read as rates."""
+    return roles.outcome if roles.trials is None else f"{roles.outcome} per {roles.trials}"
 
 
 def worth_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:

@@ -9,6 +9,8 @@ import pyarrow as pa
 from causalign.errors import ArtifactError, SettingsError
 from causalign.files import write_whole
 from causalign.report import render
+from causalign.report.gains import Money
+from causalign.report.opening import Opening, say_answer, write_opening
 from causalign.results import Finding, Section, Verdict, card, html_card, worst
 
 
@@ -22,22 +24,30 @@ class Report:
     ----------
     title : str
         The heading.
-    verdict : Verdict
-        The gravest of the findings.
     answer : str
-        What came out, in plain words.
+        What came out, in plain words; the page opens on it where no stage audited a log.
     sections : tuple of Section
         One for each stage.
     provenance : mapping
         What made the report (command, versions, seed, hash of the input); it is printed at the
         end, ``command`` first.
+    money : Money, optional
+        What one of the outcome is worth: gains are then told in money.
+    made : str
+        The day on which the last stage ended.
     """
 
     title: str
-    verdict: Verdict
     answer: str
     sections: tuple[Section, ...]
     provenance: Mapping[str, object] = field(default_factory=dict)
+    money: Money | None = None
+    made: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of what was judged: rewards on held-out pairs, policies by what they earn."""
+        return render.judge(self.findings)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -46,7 +56,8 @@ class Report:
 
     def has_failed(self) -> bool:
         """Return whether a finding failed or a part of the report cannot be shown."""
-        return self.verdict is Verdict.FAIL or bool(self._page().unshown)
+        failed = any(finding.verdict is Verdict.FAIL for finding in self.findings)
+        return failed or bool(self._page().unshown)
 
     def to_html(self) -> str:
         """Return one page that loads nothing and needs no script."""
@@ -58,6 +69,8 @@ class Report:
 
     def write(self, folder: str | Path) -> tuple[Path, Path]:
         """Write ``report.html`` and ``report.md`` into a folder, each whole or not at all.
+
+        What the checks of the page mean lies beside them in ``checks.html``, to which it links.
 
         Parameters
         ----------
@@ -75,7 +88,12 @@ class Report:
             When the folder cannot be written.
         """
         target = Path(folder)
-        pages = {"report.html": self.to_html(), "report.md": self.to_markdown()}
+        page = self._page()
+        pages = {
+            "report.html": render.html(page),
+            "report.md": render.markdown(page),
+            "checks.html": render.html(page, "checks"),
+        }
         try:
             for name, content in pages.items():
                 with write_whole(target / name) as partial:
@@ -101,21 +119,31 @@ class Report:
         return html_card(title, (self.verdict.value, self.answer), self.table(), self.findings)
 
     def _page(self) -> render.Page:
-        return render.lay_out(
-            self.title, self.verdict, self.answer, self.sections, dict(self.provenance)
+        opening = render.attempt(
+            lambda: write_opening(
+                self.sections, answer=self.answer, money=self.money, made=self.made
+            ),
+            lambda why: Opening(say_answer(self.answer), None, None, None, None, (), (), why),
         )
+        return render.lay_out(self.title, self.verdict, opening, self.sections, self.provenance)
 
 
 def build_report(
-    sections: Iterable[Section], *, title: str, answer: str, provenance: Mapping[str, object]
+    sections: Iterable[Section],
+    *,
+    title: str,
+    answer: str,
+    provenance: Mapping[str, object],
+    money: Money | None = None,
+    made: str = "",
 ) -> Report:
-    """Return the report of these sections; its verdict is the gravest of their findings.
+    """Return the report of these sections.
 
     Parameters
     ----------
     sections : iterable of Section
-        In the order in which they are shown.
-    title, answer, provenance
+        In the order in which they were made.
+    title, answer, provenance, money, made
         As in `Report`.
 
     Returns
@@ -130,5 +158,4 @@ def build_report(
     shown = tuple(sections)
     if not shown:
         raise SettingsError("A report needs at least one section; there are none. Run a stage.")
-    findings = tuple(finding for section in shown for finding in section.findings)
-    return Report(title, worst(findings), answer, shown, dict(provenance))
+    return Report(title, answer, shown, dict(provenance), money, made)

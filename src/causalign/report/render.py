@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,12 +23,12 @@ from markupsafe import Markup
 from causalign.checks.finding_pages import codes, explain
 from causalign.figures import printable
 from causalign.report import wording
+from causalign.report.opening import Opening
 from causalign.report.pictures import admit
-from causalign.results import Figure, Finding, Section, Verdict, file_stem
+from causalign.results import Figure, Finding, Section, Verdict, file_stem, worst
 
 MAX_ROWS = 20
 MAX_COLUMNS = 12
-MAX_TROUBLES = 5
 SETTINGS_LENGTH = 6000
 
 # What is called usable must have been judged: rewards on held-out pairs, policies by what they
@@ -37,7 +37,7 @@ NOT_JUDGED = "Not judged: no check asked whether the result is right"
 HEADLINES = {
     Verdict.FAIL: "Do not rely on this yet",
     Verdict.WARN: "Usable, with reservations",
-    Verdict.PASS: "Nothing was found against it",
+    Verdict.PASS: "Held up on data that no fit has seen",
     Verdict.NOT_APPLICABLE: "No check applied",
 }
 COUNTED = {
@@ -49,6 +49,8 @@ COUNTED = {
 ORDER = list(COUNTED)
 MARKS = {Verdict.FAIL: "✕", Verdict.WARN: "!", Verdict.PASS: "✓", Verdict.NOT_APPLICABLE: "–"}
 NAMES = {Verdict.NOT_APPLICABLE: "none"}
+# Who reads on asks first what the rewards and policies are worth, last how they were fitted.
+READING = ("evaluate", "policy", "audit", "deconfound", "reward")
 
 Shown = TypeVar("Shown")
 Numbers = tuple[tuple[str, str], ...]  # words and formatted values
@@ -99,13 +101,11 @@ class ReportPart:
     anchor: str
     stage: str
     question: str
-    verdict: Verdict = Verdict.NOT_APPLICABLE
     answer: tuple[str, ...] = ()
     assumption: tuple[str, ...] = ()
     numbers: Numbers = ()
     pictures: tuple[Picture, ...] = ()
     grids: tuple[Grid, ...] = ()
-    notes: tuple[Note, ...] = ()
     command: str = ""
     settings: str = ""
     failure: str = ""
@@ -122,23 +122,23 @@ class ReportPart:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The page of one code: its title, and what it says as HTML and as Markdown."""
+    """The page of one code: its title, and what it says."""
 
     code: str
     title: str
     html: Markup
-    markdown: Markup
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Hold everything that both forms of the report say."""
+    """Hold everything that both forms of the report say; ``notes`` are the gravest first."""
 
     title: str
     verdict: Verdict
     headline: str
-    answer: tuple[str, ...]
+    opening: Opening
     counts: str
+    notes: tuple[Note, ...]
     parts: tuple[ReportPart, ...]
     provenance: tuple[tuple[str, str], ...]
     command: str
@@ -147,39 +147,48 @@ class Page:
     @property
     def unshown(self) -> list[str]:
         """Return what of the report cannot be shown."""
-        return [failure for part in self.parts for failure in part.failures()]
+        failures = [failure for part in self.parts for failure in part.failures()]
+        return [*filter(None, [self.opening.failure]), *failures]
 
     @property
-    def troubles(self) -> list[Note]:
-        """Return the failures and warnings that the opening names, gravest first."""
-        notes = [note for part in self.parts for note in part.notes]
-        grave = [note for note in notes if note.verdict in (Verdict.FAIL, Verdict.WARN)]
-        return sorted(grave, key=lambda note: ORDER.index(note.verdict))
+    def open_notes(self) -> list[Note]:
+        """Return the failures and warnings, gravest first."""
+        return [note for note in self.notes if note.verdict in (Verdict.FAIL, Verdict.WARN)]
+
+    @property
+    def closed_notes(self) -> dict[str, list[Note]]:
+        """Return what passed and what did not apply, each code once, by how their line begins."""
+        kinds = {"Passed": Verdict.PASS, "Did not apply": Verdict.NOT_APPLICABLE}
+        named = {w: {n.code: n for n in self.notes if n.verdict is k} for w, k in kinds.items()}
+        return {words: list(notes.values()) for words, notes in named.items() if notes}
 
 
 def lay_out(
     title: str,
     verdict: Verdict,
-    answer: str,
-    sections: Iterable[Section],
+    opening: Opening,
+    sections: Sequence[Section],
     provenance: Mapping[str, object],
 ) -> Page:
     """Return the page; what cannot be laid out becomes a failure in its place."""
-    parts = tuple(_part_or_failure(place, section) for place, section in enumerate(sections, 1))
-    notes = [note for part in parts for note in part.notes]
+    order = sorted(sections, key=_reading_place)
+    parts = tuple(_part_or_failure(place, section) for place, section in enumerate(order, 1))
+    findings = [finding for section in order for finding in section.findings]
+    findings.sort(key=lambda finding: ORDER.index(finding.verdict))
+    notes = tuple(_note(f"finding-{place}", one) for place, one in enumerate(findings, 1))
     counts = {kind: sum(note.verdict is kind for note in notes) for kind in ORDER}
     counted = [f"{count} {COUNTED[kind][count != 1]}" for kind, count in counts.items() if count]
     applied = sum(counts.values()) - counts[Verdict.NOT_APPLICABLE]
-    shown = verdict if applied or verdict is Verdict.FAIL else Verdict.NOT_APPLICABLE
-    judged = any(map(_judges, notes)) or shown in (Verdict.FAIL, Verdict.NOT_APPLICABLE)
+    is_open = verdict is Verdict.NOT_APPLICABLE and applied
     rest = dict(provenance)
     command = printable(rest.pop("command", ""), 600)
     return Page(
         printable(title, 200),
-        shown,
-        HEADLINES[shown] if judged else NOT_JUDGED,
-        wording.paragraphs(answer),
+        verdict,
+        NOT_JUDGED if is_open else HEADLINES[verdict],
+        opening,
         f"{wording.join_words(counted)}." if counted else "No check was made.",
+        notes,
         parts,
         tuple((wording.label(str(name)), wording.cell(value, 400)) for name, value in rest.items()),
         command,
@@ -187,11 +196,28 @@ def lay_out(
     )
 
 
-def _judges(note: Note) -> bool:
-    """Return whether the check compared a reward or a policy with what came true."""
-    return note.verdict is not Verdict.NOT_APPLICABLE and (
-        note.code.startswith("EV") or note.code == "PO120"
-    )
+def judge(findings: Iterable[Finding]) -> Verdict:
+    """Return the verdict of a report: of what was judged, and what failed beside it.
+
+    Without a check that compared a reward or a policy with what came true, nothing but a failure
+    can be said. Where one passed, a failure elsewhere leaves reservations; warnings are listed.
+    """
+    known = tuple(findings)
+    judged = [f for f in known if f.verdict is not Verdict.NOT_APPLICABLE and _judges(f)]
+    has_failed = any(f.verdict is Verdict.FAIL for f in known)
+    if not judged:
+        return Verdict.FAIL if has_failed else Verdict.NOT_APPLICABLE
+    verdict = worst(tuple(judged))
+    return Verdict.WARN if verdict is Verdict.PASS and has_failed else verdict
+
+
+def _judges(finding: Finding) -> bool:
+    return finding.code.startswith("EV") or finding.code == "PO120"
+
+
+def _reading_place(section: Section) -> int:
+    stage = getattr(section, "stage", "")
+    return READING.index(stage) if stage in READING else len(READING)
 
 
 def meanings(wanted: Iterable[str]) -> tuple[Meaning, ...]:
@@ -204,19 +230,18 @@ def meanings(wanted: Iterable[str]) -> tuple[Meaning, ...]:
     pages = []
     for code in filter(known.__contains__, codes()):
         head, _, linked = explain(code, linked=known).partition("\n")
-        plain = explain(code).partition("\n")[2].strip()
         title = head.removeprefix(f"# {code}: ")
         # The library's own words, rendered without raw HTML: safe to be taken as they are.
-        pages.append(Meaning(code, title, Markup(reader.render(linked)), Markup(plain)))
+        pages.append(Meaning(code, title, Markup(reader.render(linked))))
     return tuple(pages)
 
 
-def html(content: Page) -> str:
-    """Return the page as one HTML document that loads nothing."""
+def html(content: Page, template: str = "report") -> str:
+    """Return the page, or that of what its checks mean, as one document that loads nothing."""
     style, script = _source("report.css"), _source("sort.js")
     return (
         _environment("html")
-        .get_template("report.html.j2")
+        .get_template(f"{template}.html.j2")
         .render(
             page=content,
             style=Markup(style),
@@ -237,13 +262,14 @@ def _part_or_failure(place: int, section: Section) -> ReportPart:
     slug = re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")[:40] or "section"
     anchor = f"part-{place}-{slug}"
     question = printable(getattr(section, "question", stage), 300) or stage
-    return _attempt(
+    return attempt(
         lambda: _part(anchor, stage, question, section),
-        lambda failure: ReportPart(anchor, stage, question, Verdict.FAIL, failure=failure),
+        lambda failure: ReportPart(anchor, stage, question, failure=failure),
     )
 
 
-def _attempt(show: Callable[[], Shown], otherwise: Callable[[str], Shown]) -> Shown:
+def attempt(show: Callable[[], Shown], otherwise: Callable[[str], Shown]) -> Shown:
+    """Return what can be shown, or what is shown otherwise, told what went wrong."""
     try:
         return show()
     # One broken part must not hide the others, and must itself be seen: whatever went wrong.
@@ -252,14 +278,12 @@ def _attempt(show: Callable[[], Shown], otherwise: Callable[[str], Shown]) -> Sh
 
 
 def _part(anchor: str, stage: str, question: str, section: Section) -> ReportPart:
-    notes = sorted(section.findings, key=lambda finding: ORDER.index(finding.verdict))
     details = dict(section.details)
     command = printable(details.pop("command", ""), 600)
     return ReportPart(
         anchor,
         stage,
         question,
-        notes[0].verdict if notes else Verdict.NOT_APPLICABLE,
         wording.paragraphs(section.answer),
         wording.paragraphs(section.assumption),
         _numbers(section.numbers),
@@ -268,9 +292,6 @@ def _part(anchor: str, stage: str, question: str, section: Section) -> ReportPar
             for place, figure in enumerate(section.figures, 1)
         ),
         tuple(_grid_or_failure(name, table) for name, table in section.tables.items()),
-        tuple(
-            _note(f"{anchor}-finding-{place}", finding) for place, finding in enumerate(notes, 1)
-        ),
         command,
         _settings(details),
     )
@@ -293,7 +314,7 @@ def _note(anchor: str, finding: Finding) -> Note:
 
 def _picture(prefix: str, figure: Figure) -> Picture:
     caption, alt = printable(figure.caption, 800), printable(figure.alt, 1500)
-    return _attempt(
+    return attempt(
         lambda: Picture(caption, alt, Markup(admit(figure.svg, prefix, alt))),
         lambda failure: Picture(caption, alt, None, failure),
     )
@@ -301,7 +322,7 @@ def _picture(prefix: str, figure: Figure) -> Picture:
 
 def _grid_or_failure(name: str, table: pa.Table) -> Grid:
     words = wording.label(str(name))
-    return _attempt(lambda: _grid(str(name), words, table), lambda why: Grid(words, failure=why))
+    return attempt(lambda: _grid(str(name), words, table), lambda why: Grid(words, failure=why))
 
 
 def _grid(file_name: str, words: str, table: pa.Table) -> Grid:
@@ -376,5 +397,4 @@ def _environment(form: str) -> jinja2.Environment:
     )
     environment.filters["verbatim"] = _verbatim
     environment.globals.update(marks=MARKS, names=NAMES, Verdict=Verdict)
-    environment.globals["most_troubles"] = MAX_TROUBLES
     return environment

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from causalign.figures import printable
 
-DIGITS = 4
+DIGITS = 3
 MISSING = "–"
 CELL_LENGTH = 160
 PARAGRAPH_LENGTH = 2000
@@ -18,7 +18,7 @@ WIDEST = 1000.0
 
 
 def number(value: float) -> str:
-    """Return the number with four significant digits, ``≈ 0`` where only rounding is left."""
+    """Return the number with three significant digits, ``≈ 0`` where only rounding is left."""
     if isinstance(value, numbers.Integral):
         return _true_minus(f"{value:,}")
     value = float(value)
@@ -33,9 +33,33 @@ def number(value: float) -> str:
         return "≈ 0"
     if size >= 1e15 or size < 1e-4:
         return _true_minus(f"{value:.{DIGITS - 1}e}")
-    if size >= 10 ** (DIGITS - 1):
+    if size >= 10**DIGITS:
         return _true_minus(f"{value:,.0f}")
     return _true_minus(f"{value:.{DIGITS}g}")
+
+
+def with_interval(estimate: float, lower: float, upper: float) -> tuple[str, str]:
+    """Return an estimate with its sign, and its interval; both as precise as the interval is.
+
+    The interval's half-width has two significant digits; without one the estimate has three.
+    """
+    half = (upper - lower) / 2
+    if not (math.isfinite(half) and half > 0):
+        return f"{'+' if estimate > 0 else ''}{number(estimate)}", "no interval"
+    decimals = min(max(1 - math.floor(math.log10(half)), 0), 6)
+    texts = [_true_minus(f"{value:,.{decimals}f}") for value in (estimate, lower, upper)]
+    sign = "+" if estimate > 0 else ""
+    return f"{sign}{texts[0]}", f"95 % interval {texts[1]} to {texts[2]}"
+
+
+def spread(
+    estimate: float, lower: float, upper: float, *, unit: str = "", sign: bool = False
+) -> str:
+    """Return ``72 % (70 to 74)``: an estimate with its unit, and its interval in brackets."""
+    text, interval = with_interval(estimate, lower, upper)
+    # Lines break between the estimate and its interval, not within.
+    ends = interval.removeprefix("95 % interval ").replace(" ", "\u00a0")
+    return f"{text if sign else text.removeprefix('+')}{unit} ({ends})"
 
 
 def cell(value: object, limit: int = CELL_LENGTH) -> str:

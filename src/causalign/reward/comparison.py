@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from causalign.figures import Drawing
 from causalign.results import Section
 from causalign.reward.estimates import HeadEstimate, LinearHeadFit
 from causalign.reward.model import RewardFit
@@ -47,9 +48,9 @@ def compare(fits: Mapping[str, RewardFit | HeadEstimate]) -> Section:
         assumption=" ".join(dict.fromkeys(s.assumption for s in sections.values())),
         numbers=numbers,
         tables={"fits": table}
-        | {f"{title}-{n}": rows for n, s in sections.items() for title, rows in s.tables.items()},
+        | {f"{title} ({n})": rows for n, s in sections.items() for title, rows in s.tables.items()},
         figures=tuple(
-            replace(drawing, name=f"{drawing.name}-{name}").figure()
+            _name_drawing(drawing, name).figure()
             for name, fit in fits.items()
             if (drawing := fit.drawing()) is not None
         ),
@@ -60,6 +61,11 @@ def compare(fits: Mapping[str, RewardFit | HeadEstimate]) -> Section:
         ),
         details={name: section.details for name, section in sections.items()},
     )
+
+
+def _name_drawing(drawing: Drawing, reward: str) -> Drawing:
+    caption = f"{reward.capitalize()} reward. {drawing.caption}"
+    return replace(drawing, name=f"{drawing.name}-{reward}", caption=caption)
 
 
 def _error_name(fit: RewardFit | HeadEstimate) -> str | None:

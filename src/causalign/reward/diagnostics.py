@@ -206,12 +206,16 @@ def add_diagnostics(section: Section, parts: Mapping[str, Diagnostics]) -> Secti
         section,
         tables={
             **section.tables,
-            **{f"{t}-{name}": rows for name, p in parts.items() for t, rows in p.tables.items()},
+            **{f"{t} ({name})": rows for name, p in parts.items() for t, rows in p.tables.items()},
         },
         figures=(
             *section.figures,
             *(
-                replace(drawing, name=f"{drawing.name}-{file_stem(name)}").figure()
+                replace(
+                    drawing,
+                    name=f"{drawing.name}-{file_stem(name)}",
+                    caption=f"{name.capitalize()} reward. {drawing.caption}",
+                ).figure()
                 for name, drawing in drawings.items()
             ),
         ),

@@ -141,10 +141,11 @@ def clustered_metric(
     clusters: ArrayLike | None,
     level: float,
     smallest: float,
+    largest: float = 1.0,
 ) -> RankingMetric:
     """Return the estimate with the interval that its ``influence (n,)``, of mean zero, gives.
 
-    The interval is cut to ``smallest`` and 1. Raises as :func:`pair_auc` does.
+    The interval is cut to ``smallest`` and ``largest``. Raises as :func:`pair_auc` does.
     """
     if not 0 < level < 1:
         raise SettingsError(f"level must lie between 0 and 1; found {level}.")
@@ -155,5 +156,5 @@ def clustered_metric(
     sums = np.bincount(member, weights=influence)
     error = float(np.sqrt(count / (count - 1) * (sums @ sums)) / n)
     reach = float(stdtrit(count - 1, 0.5 + level / 2)) * error
-    lower, upper = max(estimate - reach, smallest), min(estimate + reach, 1.0)
+    lower, upper = max(estimate - reach, smallest), min(estimate + reach, largest)
     return RankingMetric(name, estimate, error, lower, upper, n, count)

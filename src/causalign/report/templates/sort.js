@@ -1,6 +1,6 @@
 "use strict";
 // Without this script the tables are complete and in the order of the run.
-for (const table of document.querySelectorAll("table")) {
+for (const table of document.querySelectorAll(".scroll table")) {
   const body = table.tBodies[0];
   const heads = Array.from(table.tHead.rows[0].cells);
   if (body.rows.length < 2) continue;
