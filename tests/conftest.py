@@ -1,9 +1,14 @@
 """What every test shares: a private cache, a tiny encoder, the folder of real data."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+
+from tests.postgresql import PASSWORD, find_binaries, run_server
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -129,3 +134,17 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("the environment variable CAUSALIGN_DATA names no folder of real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """Start a PostgreSQL server for all tests that ask for one; give its URI."""
+    pytest.importorskip("adbc_driver_postgresql")
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL server is installed: scripts/install-postgresql")
+    with (
+        tempfile.TemporaryDirectory(prefix="causalign-postgresql-") as folder,
+        run_server(binaries, Path(folder)) as place,
+    ):
+        yield f"postgresql://reader:{quote(PASSWORD, safe='')}@{place}"

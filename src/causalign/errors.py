@@ -19,11 +19,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from urllib.parse import unquote
 
 # Variables of the environment whose value no message may show.
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|CREDENTIAL|AUTH|COOKIE", re.IGNORECASE)
 _SHORTEST_SECRET = 6  # shorter values stand in ordinary words too
-_PASSWORD_IN_ADDRESS = re.compile(r"(?<=://)[^/\s:@'\"]*:[^/\s'\"]*@")
+_SHORTEST_PART = 2  # of an address
+_USER_IN_ADDRESS = re.compile(r"(?<=://)(?:[^/\s:@'\"]*:[^/\s'\"]*|[^/\s@?#'\"]+)@")
+_QUERY_IN_ADDRESS = re.compile(r"(://[^\s?'\"]+\?)[^\s'\"]+")
 
 
 class CausalignError(Exception):
@@ -34,11 +37,43 @@ class CausalignError(Exception):
 
 
 def hide_secrets(words: str) -> str:
-    """Return words without the secrets of the environment, nor passwords in addresses."""
+    """Return words without the secrets of the environment, nor users and queries in addresses."""
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST_SECRET and value in words and _SECRET.search(name):
             words = words.replace(value, f"${name}")
-    return _PASSWORD_IN_ADDRESS.sub("***@", words)
+    return _QUERY_IN_ADDRESS.sub(r"\1***", _USER_IN_ADDRESS.sub("***@", words))
+
+
+def mask_address(address: str) -> str:
+    """Return an address without user, password and query string: ``postgresql://***@host/shop``."""
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        return address
+    user, place, query = _split_address(rest)
+    return f"{scheme}://{'***@' if user else ''}{place}{'?***' if query else ''}"
+
+
+def hide_address(words: str, address: str) -> str:
+    """Return what a library says without the address, nor any part of it that may be secret."""
+    user, _, query = _split_address(address.partition("://")[2])
+    parts = [*re.split(r"[:/@?#]", user), *(pair.partition("=")[2] for pair in query.split("&"))]
+    words = words.replace(address, mask_address(address))
+    for part in sorted({*parts, *map(unquote, parts)}, key=len, reverse=True):
+        if len(part) >= _SHORTEST_PART:
+            words = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "***", words)
+    return words
+
+
+def _split_address(rest: str) -> tuple[str, str, str]:
+    """Return the user with the password, the place and the query of what follows ``://``."""
+    host = re.split(r"[/?#]", rest)[0]
+    user = host.rpartition("@")[0]
+    # A password may hold the signs that end a host, though it should not.
+    if not user and ":" in host:
+        user = rest.rpartition("@")[0]
+    place = rest[len(user) + 1 :] if user else rest
+    place, *query = re.split(r"[?#]", place, maxsplit=1)
+    return user, place, "".join(query)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from causalign import files
 from causalign.errors import ArtifactError, InputError, SettingsError
 from causalign.lm import EmbeddingCache, embed
-from causalign.logs.table import join_prompts
+from causalign.logs.pairs import join_prompts
 from causalign.results import Verdict
 from causalign.reward import LinearHead, RewardModel, saved_model
 from causalign.reward.findings import texts_read_whole

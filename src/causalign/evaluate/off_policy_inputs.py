@@ -17,8 +17,8 @@ from causalign.logs.columns import settle_values
 from causalign.logs.containers import to_arrow
 from causalign.logs.covariates import codes, numeric
 from causalign.logs.outcome_model import UncertainReward, predict_outcome
+from causalign.logs.pairs import join_prompts
 from causalign.logs.propensity import log_propensities
-from causalign.logs.table import join_prompts
 
 Floats = NDArray[np.float64]
 Column = str | ArrayLike  # the name of a column, or its values (n,)

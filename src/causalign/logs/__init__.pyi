@@ -2,11 +2,14 @@ from .columns import ColumnReading as ColumnReading
 from .columns import describe_columns as describe_columns
 from .columns import tabulate_readings as tabulate_readings
 from .covariates import numeric as numeric
+from .database import require_new_table as require_new_table
+from .database import write_table as write_table
 from .outcome_model import CrossFitted as CrossFitted
 from .outcome_model import OutcomeModel as OutcomeModel
 from .pairs import Pairs as Pairs
 from .reading import read_column as read_column
 from .reading import read_table as read_table
+from .remote import open_locally as open_locally
 from .role_guesses import RoleGuess as RoleGuess
 from .role_guesses import RoleGuesses as RoleGuesses
 from .role_guesses import guess_roles as guess_roles

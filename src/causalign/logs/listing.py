@@ -91,7 +91,7 @@ def list_files(
     """
     given = Path(path)
     if given.is_dir():
-        listed = [f for f in _walk(given, (), ()) if _format(f[0]) in formats]
+        listed = [f for f in _walk(given, (), ()) if find_format(f[0]) in formats]
         if not listed:
             raise UnreadableFile(f"The folder {str(path)!r} holds no {_one_of(formats)} file.")
     elif given.is_symlink() or given.exists():
@@ -103,7 +103,7 @@ def list_files(
     listed = sorted(set(_once(listed)))
     for file, _ in listed:
         _require_file(file)
-        if _format(file) not in formats:
+        if find_format(file) not in formats:
             raise UnreadableFile(_other_format(file, formats))
     _require_one_format(path, [file for file, _ in listed])
     return _with_partitions(listed)
@@ -125,11 +125,11 @@ def _walk(folder: Path, names: Names, above: Sequence[tuple[int, int]]) -> Itera
         raise UnreadableFile(f"The folder {str(folder)!r} lies in itself by a link. Remove it.")
     for entry in entries:
         file = folder / entry.name
-        if _is_hidden(entry.name):
+        if is_hidden(entry.name):
             continue
         if entry.is_dir():
             yield from _walk(file, names + _partition(entry.name), (*above, here))
-        elif _format(file) is not None or (entry.is_symlink() and not file.exists()):
+        elif find_format(file) is not None or (entry.is_symlink() and not file.exists()):
             _require_file(file)
             yield file, names
 
@@ -138,17 +138,17 @@ def _match(pattern: str, formats: Collection[str]) -> Iterator[Listed]:
     """Yield what a glob matches; folders that it matches are walked."""
     parts = PurePath(pattern).parts
     first = next((i for i, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    meant_hidden = [part for part in parts[first:] if _is_hidden(part)]
+    meant_hidden = [part for part in parts[first:] if is_hidden(part)]
     for match in sorted(glob.glob(pattern, recursive=True)):
         below = PurePath(match).parts[first:]
-        if any(_is_hidden(p) and not any(fnmatchcase(p, m) for m in meant_hidden) for p in below):
+        if any(is_hidden(p) and not any(fnmatchcase(p, m) for m in meant_hidden) for p in below):
             continue
         names = tuple(pair for part in below[:-1] for pair in _partition(part))
         if Path(match).is_dir():
             # "**" gives each folder, and what lies in it as well.
             if "**" not in parts[-1]:
                 inside = _walk(Path(match), names + _partition(below[-1]), ())
-                yield from (f for f in inside if _format(f[0]) in formats)
+                yield from (f for f in inside if find_format(f[0]) in formats)
         else:
             yield Path(match), names
 
@@ -166,7 +166,7 @@ def _once(listed: Sequence[Listed]) -> Iterator[Listed]:
             yield file, names
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Return whether a name says that a file or a folder is not meant to be read."""
     marked = name.startswith(".") or (name.startswith("_") and "=" not in name)
     return marked or name.lower().endswith(TEMPORARY)
@@ -177,7 +177,8 @@ def _partition(name: str) -> Names:
     return ((unquote(key), unquote(value)),) if key and equals else ()
 
 
-def _format(file: Path) -> str | None:
+def find_format(file: Path) -> str | None:
+    """Return the format that a name says, packed or not; None for any other."""
     suffixes = [s.lower() for s in file.suffixes]
     if suffixes and suffixes[-1] in COMPRESSIONS:
         suffixes.pop()
@@ -230,7 +231,7 @@ def _other_format(file: Path, formats: Collection[str]) -> str:
 
 def _require_one_format(path: str | os.PathLike[str], files: Sequence[Path]) -> None:
     """Raise where a log seems to be there twice, in two formats or packed and unpacked."""
-    kinds = sorted({str(_format(file)) for file in files})
+    kinds = sorted({str(find_format(file)) for file in files})
     if len(kinds) > 1:
         raise InputError(
             f"{str(path)!r} holds files of several formats ({' and '.join(kinds)}), perhaps the "
@@ -257,7 +258,7 @@ def _with_partitions(listed: Sequence[Listed]) -> tuple[LogFile, ...]:
     return tuple(
         LogFile(
             file,
-            str(_format(file)),
+            str(find_format(file)),
             COMPRESSIONS.get(file.suffix.lower()),
             tuple((name, _value(text)) for name, text in names),
         )

@@ -1,7 +1,7 @@
 """Chosen and rejected texts with margin and weight: made from logs within a group, or read."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -231,15 +231,29 @@ def pairs_within(group: np.ndarray) -> np.ndarray:
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def match_within(group: np.ndarray, seed: int) -> np.ndarray:
-    """Return random pairs of rows that share a group, each row in one at most: ``(m, 2)``."""
+def join_codes(columns: Iterable[np.ndarray], rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return codes ``(n,)`` of the combinations, and the rows where all of them are known."""
+    same = np.zeros(rows, dtype=np.int64)  # without columns all rows agree
+    joint = np.column_stack([same, *columns])
+    group = np.unique(joint, axis=0, return_inverse=True)[1].ravel()
+    return group, np.flatnonzero((joint >= 0).all(axis=1))
+
+
+def match_within(group: np.ndarray, seed: int, most: int | None = None) -> np.ndarray:
+    """Return random pairs of rows that share a group, each row in one at most: ``(m, 2)``.
+
+    Of more than ``most`` pairs so many are drawn.
+    """
     order = np.random.default_rng(seed).permutation(len(group))
     order = order[np.argsort(group[order], kind="stable")]
     _, starts, sizes = np.unique(group[order], return_index=True, return_counts=True)
     place = np.arange(len(order)) - np.repeat(starts, sizes)
     # The last row of a group of odd size stays alone.
     opens = np.flatnonzero((place % 2 == 0) & (place + 1 < np.repeat(sizes, sizes)))
-    return np.stack([order[opens], order[opens + 1]], axis=1)
+    rows = np.stack([order[opens], order[opens + 1]], axis=1)
+    if most is not None and most < len(rows):
+        rows = rows[np.random.default_rng(seed).permutation(len(rows))[:most]]
+    return rows
 
 
 def two_proportion_p_value(
@@ -285,3 +299,12 @@ def _require_texts(name: str, texts: Sequence[str] | None) -> None:
                 f"The {name} text of pair {row} is {text!r}. Every side of a pair needs a text; "
                 "remove the pair or fill it in."
             )
+
+
+def join_prompts(completions: Sequence[str], prompts: Sequence[str] | None) -> list[str]:
+    """Return what an encoder reads: each completion, below its prompt if there is one."""
+    if prompts is None:
+        return list(completions)
+    if len(prompts) != len(completions):
+        raise InputError(f"There are {len(prompts)} prompts for {len(completions)} completions.")
+    return [f"{above}\n\n{below}" for above, below in zip(prompts, completions, strict=True)]

@@ -1,7 +1,6 @@
 """Files into Arrow tables: csv, tsv, jsonl, parquet, compressed, a folder or a glob of them."""
 
 import contextlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,19 +12,21 @@ from causalign.logs.columns import settle_values
 from causalign.logs.delimited import read_delimited
 from causalign.logs.json_lines import read_json_lines
 from causalign.logs.listing import LogFile, list_files
+from causalign.logs.remote import Source, open_locally
 
 Notes = tuple[str, ...]
 
 
-def read_table(path: str | os.PathLike[str]) -> pa.Table:
+def read_table(path: Source) -> pa.Table:
     """Read one file, all files of a folder, or a glob, into one table.
 
     Several files must share their columns; types that differ are promoted where Arrow can.
 
     Parameters
     ----------
-    path : path
-        A csv, tsv, jsonl or parquet file, compressed or not, a folder or a glob of them.
+    path : path, URI or stream of bytes
+        A csv, tsv, jsonl or parquet file, compressed or not, a folder or a glob of them; here or
+        behind ``s3://``, ``gs://``, ``hf://``, ``https://`` (the extra ``cloud``); or an open file.
 
     Raises
     ------
@@ -37,32 +38,33 @@ def read_table(path: str | os.PathLike[str]) -> pa.Table:
     return read_with_notes(path)[0]
 
 
-def read_with_notes(path: str | os.PathLike[str]) -> tuple[pa.Table, Notes]:
+def read_with_notes(path: Source) -> tuple[pa.Table, Notes]:
     """Read a table as `read_table` does; return also, in words, what was assumed of its files."""
-    files = list_files(path)
-    read = [_read_file(file) for file in files]
-    tables = [table for table, _ in read]
-    notes = tuple(dict.fromkeys(note for _, assumed in read for note in assumed))
-    if len(tables) == 1:
-        return tables[0], notes
-    _require_same_columns([file.path for file in files], tables)
-    try:
-        return pa.concat_tables(tables, promote_options="permissive"), notes
-    except pa.ArrowException as error:
-        raise InputError(
-            f"The {len(files)} files matching {str(path)!r} hold different types in the same "
-            f"column: {_first_line(error)}. Make the column of one type in all files."
-        ) from error
+    with open_locally(path) as place:
+        files = list_files(place)
+        read = [_read_file(file) for file in files]
+        tables = [table for table, _ in read]
+        notes = tuple(dict.fromkeys(note for _, assumed in read for note in assumed))
+        if len(tables) == 1:
+            return tables[0], notes
+        _require_same_columns([file.path for file in files], tables)
+        try:
+            return pa.concat_tables(tables, promote_options="permissive"), notes
+        except pa.ArrowException as error:
+            raise InputError(
+                f"The {len(files)} files matching {str(place)!r} hold different types in the same "
+                f"column: {_first_line(error)}. Make the column of one type in all files."
+            ) from error
 
 
-def read_column(path: str | os.PathLike[str], name: str, role: str = "prompt") -> pa.ChunkedArray:
+def read_column(path: Source, name: str, role: str = "prompt") -> pa.ChunkedArray:
     """Read one column of a file, or of several, as what its role needs.
 
     Prompts may be chat messages; they stay lists.
 
     Parameters
     ----------
-    path : path
+    path : path, URI or stream of bytes
         As in `read_table`, which says what else is raised.
     name : str
         The column.

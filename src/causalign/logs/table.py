@@ -12,8 +12,11 @@ from causalign.logs import intake
 from causalign.logs.columns import settle_values
 from causalign.logs.containers import to_arrow
 from causalign.logs.covariates import Covariate, codes, covariate, numeric
+from causalign.logs.database import query_table
 from causalign.logs.pairs import (
     Pairs,
+    join_codes,
+    join_prompts,
     match_within,
     orient,
     pairs_of_rows,
@@ -21,6 +24,7 @@ from causalign.logs.pairs import (
     two_proportion_p_value,
 )
 from causalign.logs.reading import read_with_notes
+from causalign.logs.remote import Source, say_origin
 from causalign.logs.roles import Roles
 from causalign.results import card, html_card
 
@@ -55,15 +59,14 @@ class Logs:
         intake.check_columns(self.data, self.roles)
 
     @staticmethod
-    def read(
-        path: str | os.PathLike[str], roles: Roles, *, drop_incomplete: bool = False
-    ) -> "Logs":
+    def read(path: Source, roles: Roles, *, drop_incomplete: bool = False) -> "Logs":
         """Read logs from csv, tsv, jsonl or parquet, compressed or not.
 
         Parameters
         ----------
-        path : path
-            A file, a folder or a glob.
+        path : path, URI or stream of bytes
+            A file, a folder or a glob: here, or behind ``s3://``, ``gs://``, ``hf://``,
+            ``https://`` (the extra ``cloud``); or a stream, such as ``sys.stdin.buffer``.
         roles : Roles
             Which column plays which causal role.
         drop_incomplete : bool
@@ -79,8 +82,29 @@ class Logs:
             When a column with a role cannot be used as it is.
         """
         table, notes = read_with_notes(path)
-        note = f"read {table.num_rows} rows from {os.path.basename(os.fspath(path).rstrip('/'))}"
-        return Logs(*intake.check_table(table, roles, (note, *notes), drop_incomplete))
+        history = (say_origin(table, path), *notes)
+        return Logs(*intake.check_table(table, roles, history, drop_incomplete))
+
+    @staticmethod
+    def query(uri: str, sql: str, roles: Roles, *, drop_incomplete: bool = False) -> "Logs":
+        """Read logs from a database, which the query does not change.
+
+        Parameters
+        ----------
+        uri : str
+            ``postgresql://``, ``sqlite:///FILE``, ``duckdb:///FILE`` (the extra ``sql``),
+            ``snowflake://``, ``bigquery://PROJECT/DATASET``. No message shows its password.
+        sql : str
+            What to select; with ``order by``, so that rows come in the same order each time.
+        roles, drop_incomplete : as in `read`
+
+        Raises
+        ------
+        InputError
+            When the database is away or refuses, or the rows cannot be used as they are.
+        """
+        table = query_table(uri, sql)
+        return Logs(*intake.check_table(table, roles, (say_origin(table, uri),), drop_incomplete))
 
     @staticmethod
     def of(table: object, roles: Roles, *, drop_incomplete: bool = False) -> "Logs":
@@ -89,7 +113,7 @@ class Logs:
         Parameters
         ----------
         table : pandas or polars frame, Arrow table, datasets.Dataset, mapping or list of rows
-            One row for each text that was sent; whatever narwhals reads (DuckDB, lazy frames) too.
+            One row for each text; whatever narwhals reads (DuckDB, lazy frames), or Arrow streams.
         roles : Roles
             Which column plays which causal role.
         drop_incomplete : bool
@@ -108,13 +132,7 @@ class Logs:
 
     @staticmethod
     def load(folder: str | os.PathLike[str]) -> "Logs":
-        """Read logs that `save` wrote, with their roles and history.
-
-        Raises
-        ------
-        ArtifactError
-            When there are none, or they are damaged.
-        """
+        """Read logs that `save` wrote; raise `ArtifactError` when they are damaged or missing."""
         return Logs(*intake.load_table(folder))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -137,9 +155,9 @@ class Logs:
             reach = f"; outcome from {outcome.min():.4g} to {outcome.max():.4g}"
         except (InputError, ValueError):  # not numbers, or no rows: no reason to show nothing
             reach = ""
-        lines = [f"{len(self):,} rows, {self.data.num_columns} columns{reach}"]
-        lines.append("; ".join(self.roles.describe()))
-        return [*lines, f"history: {'; '.join(self.history[-3:])}"] if self.history else lines
+        known = [f"history: {'; '.join(self.history[-3:])}"] if self.history else []
+        size = f"{len(self):,} rows, {self.data.num_columns} columns{reach}"
+        return [size, "; ".join(self.roles.describe()), *known]
 
     @property
     def completions(self) -> list[str]:
@@ -289,7 +307,7 @@ class Logs:
         usable = given.shape == (len(self),) and np.isfinite(given).all() and (given >= 0).all()
         if not usable or given.sum() <= 0:
             raise InputError(
-                f"The new weights must be {len(self)} numbers, none negative and not all zero."
+                f"Weights must be {len(self)} numbers, none negative and not all zero."
             )
         data, name = self._append(self.roles.weight or "weight", given)
         return Logs(data, replace(self.roles, weight=name), (*self.history, note))
@@ -331,7 +349,9 @@ class Logs:
         if by is None:
             self.require("group")
             by = str(self.roles.group)
-        group, known = self._joint_codes((by,) if isinstance(by, str) else by)
+        group, known = join_codes(
+            map(self.codes_of, (by,) if isinstance(by, str) else by), len(self)
+        )
         rows = known[pairs_within(group[known])]
         if significance is not None:
             self.require("trials")
@@ -354,28 +374,17 @@ class Logs:
         most : int, optional
             Keep so many pairs, at random.
         """
-        group, known = self._joint_codes(by)
-        rows = known[match_within(group[known], seed)]
-        if most is not None and most < len(rows):
-            rows = rows[np.random.default_rng(seed).permutation(len(rows))[:most]]
-        return self._orient(rows, 0.0, group)
+        group, known = join_codes(map(self.codes_of, by), len(self))
+        return self._orient(known[match_within(group[known], seed, most)], 0.0, group)
 
     def _orient(self, rows: np.ndarray, minimum_margin: float, group: np.ndarray) -> Pairs:
         """Return pairs of rows ``(m, 2)`` with the higher outcome first, equal texts left out."""
         text, objective = self.codes_of(self.roles.completion), self.roles.objective
-        rows, margin = orient(
-            rows[text[rows[:, 0]] != text[rows[:, 1]]], self.outcome, minimum_margin
-        )
+        differ = rows[text[rows[:, 0]] != text[rows[:, 1]]]
+        rows, margin = orient(differ, self.outcome, minimum_margin)
         labels = None if objective is None else [str(v) for v in self.data[objective].to_pylist()]
         texts = {"prompt": self.prompts, "objective": labels}
         return pairs_of_rows(rows, margin, self.completions, self.weights, group, **texts)
-
-    def _joint_codes(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return codes ``(n,)`` of the combinations, and the rows where all of them are known."""
-        same = np.zeros(len(self), dtype=np.int64)  # without names all rows agree
-        joint = np.column_stack([same, *(self.codes_of(name) for name in names)])
-        group = np.unique(joint, axis=0, return_inverse=True)[1].ravel()
-        return group, np.flatnonzero((joint >= 0).all(axis=1))
 
     def _settled(self, name: str, role: str) -> pa.ChunkedArray:
         """Return a column as the boundary settled it, or settle one that has no role."""
@@ -389,12 +398,3 @@ class Logs:
         if name not in names:
             raise ColumnNotFound(f"The table has no column {name!r}; {nearest(name, names)}")
         return self.data.column(names.index(name))
-
-
-def join_prompts(completions: Sequence[str], prompts: Sequence[str] | None) -> list[str]:
-    """Return what an encoder reads: each completion, below its prompt if there is one."""
-    if prompts is None:
-        return list(completions)
-    if len(prompts) != len(completions):
-        raise InputError(f"There are {len(prompts)} prompts for {len(completions)} completions.")
-    return [f"{above}\n\n{below}" for above, below in zip(prompts, completions, strict=True)]

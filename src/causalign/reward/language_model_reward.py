@@ -20,7 +20,7 @@ from causalign.lm.score_head import add_score_head, check_states, remove_score_h
 from causalign.lm.trainer import TrainingRun, train
 from causalign.lm.training import Training
 from causalign.logs import Logs, Roles
-from causalign.logs.table import join_prompts
+from causalign.logs.pairs import join_prompts
 from causalign.reward.estimates import TRAINING, LanguageModelFit
 from causalign.reward.examples import UNITS, Examples, check_loss
 from causalign.reward.findings import dropped_pairs, no_signal, texts_read_whole, tuning_gain

@@ -10,7 +10,7 @@ from causalign.errors import InputError
 from causalign.lm.embedded_logs import embed_texts
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs, Pairs
-from causalign.logs.table import join_prompts
+from causalign.logs.pairs import join_prompts
 from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.examples import NEGATIVE_MARGIN
 from causalign.reward.findings import dropped_pairs, no_signal, pairs_decide, penalty_at_edge

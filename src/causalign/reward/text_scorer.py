@@ -10,7 +10,7 @@ from scipy.special import expit
 from causalign.errors import InputError, SettingsError
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import Embeddings, embed
-from causalign.logs.table import join_prompts
+from causalign.logs.pairs import join_prompts
 from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.heads import LinearHead
 from causalign.reward.saved_model import SavedModel
