@@ -76,11 +76,12 @@ def require_writable(folder: Path) -> None:
 def require_apart(folder: Path, *inputs: str | os.PathLike[str] | None) -> None:
     """Raise `ArtifactError` when what is written would lie among the files that are read.
 
-    ``inputs`` are files, folders or globs; files in an output folder are no danger to it.
+    ``inputs`` are files, folders or globs; files in an output folder are no danger to it, nor is
+    what an address names.
     """
     target = _real(folder)
     for given in inputs:
-        if given is None:
+        if given is None or "://" in os.fspath(given):
             continue
         source = _real(given)
         whole = os.fspath(given)

@@ -19,6 +19,9 @@ from causalign.errors import SettingsError, UnreadableFile, nearest
 T = TypeVar("T")
 # What a file of settings holds, and what dataclasses are built of.
 Settings = Mapping[str, Any]
+_VARIABLE = re.compile(r"\$\{?(\w+)")
+# Addresses of databases whose path may be relative.
+_FILES = ("sqlite:///", "duckdb:///")
 _SHORTEST_VALUE = 3  # a shorter value of a variable stands in ordinary words too
 
 
@@ -279,7 +282,7 @@ class FilledPath(str):
 
     def replacements(self) -> list[tuple[str, str]]:
         """Return pairs of what no message shows and what stands in its place."""
-        names = re.findall(r"\$\{?(\w+)", self.written)
+        names = re.findall(_VARIABLE, self.written)
         values = [(os.environ.get(name, ""), f"${name}") for name in names]
         known = [(value, name) for value, name in values if len(value) > _SHORTEST_VALUE]
         return [(str(self), self.written), *known]
@@ -288,12 +291,22 @@ class FilledPath(str):
 def resolve_path(path: str, base: Path) -> FilledPath:
     """Return a path with environment variables filled in, relative to the file that names it.
 
+    A URI stays as it is, but for the file of a database.
+
     Raises `SettingsError` for a variable that is not set, and without a home folder for ``~``.
     """
     filled = os.path.expanduser(os.path.expandvars(path))
-    if "$" in filled:
+    if any(name not in os.environ for name in re.findall(_VARIABLE, path)):
         raise SettingsError(f"The path {path!r} uses an environment variable that is not set.")
     if "\0" in filled:
         raise SettingsError(f"The path {path!r} holds a null character.")
+    if "://" in filled:
+        return FilledPath(_resolve_database(filled, base), path)
     whole = str(Path(filled) if os.path.isabs(filled) else base / filled)
     return FilledPath(whole, path if filled != path else whole)
+
+
+def _resolve_database(uri: str, base: Path) -> str:
+    head, path = uri[: len(_FILES[0])], uri[len(_FILES[0]) :]
+    is_relative = head in _FILES and not path.startswith(("/", "~"))
+    return f"{head}{base.absolute() / path}" if is_relative else uri

@@ -16,9 +16,12 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 _NAME_BYTES = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Data:
     """Say where the logs are, what their columns mean and which rows judge.
+
+    Either ``path``: a file, a folder or a glob, here or behind a URI such as ``s3://``; or ``uri``
+    and ``query``: a database and what to select from it, as in `Logs.query`.
 
     ``scale`` is the scale on which effects add up (`causalign.logs.scales`); ``one_per_group``
     keeps one random row of each group for training, as a firm without tests would have;
@@ -26,12 +29,18 @@ class Data:
     so, are one story (`causalign.logs.find_stories`).
     """
 
-    path: str
+    path: str | None = None
+    uri: str | None = None
+    query: str | None = None
     roles: Roles
     scale: Scale = "identity"
     drop_incomplete: bool = False
     one_per_group: bool = False
     held_out: float = 0.3
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.uri is None) or (self.uri is None) != (self.query is None):
+            raise SettingsError("give either a path, or the uri of a database and a query.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +137,16 @@ def load(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read ``pipeline.yaml`` with dotted overrides; paths in it are relative to its folder."""
     settings = config.construct(Recipe, config.override(config.read_yaml(path), overrides))
     base = Path(path).parent
-    given, tests = settings.evaluate.pairs, settings.experiments
-    pairs = None if given is None else config.resolve_path(given, base)
+
+    def resolve(given: str | None) -> config.FilledPath | None:
+        return None if given is None else config.resolve_path(given, base)
+
+    data, tests, judge = settings.data, settings.experiments, settings.evaluate
     if tests is not None:
         tests = replace(tests, path=config.resolve_path(tests.path, base))
     return replace(
         settings,
-        data=replace(settings.data, path=config.resolve_path(settings.data.path, base)),
+        data=replace(data, path=resolve(data.path), uri=resolve(data.uri)),
         experiments=tests,
-        evaluate=replace(settings.evaluate, pairs=pairs),
+        evaluate=replace(judge, pairs=resolve(judge.pairs)),
     )

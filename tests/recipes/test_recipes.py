@@ -92,7 +92,7 @@ def test_a_recipe_reads_style_and_holds_out_whole_stories(tmp_path):
     }
     pq.write_table(pa.table(columns), tmp_path / "logs.parquet")
     roles = Roles("text", "y", confounders=("week",), group="test")
-    data = recipe.Data(str(tmp_path / "logs.parquet"), roles)
+    data = recipe.Data(path=str(tmp_path / "logs.parquet"), roles=roles)
     assert recipe.Recipe("stories", data).encoder == DEFAULT_ENCODER == "minilm+style"
     plan = make_plan(recipe.Recipe("stories", data, encoder="hashing"))
     codes, _ = number_texts([*plan.train.completions, *plan.test.completions])

@@ -94,9 +94,10 @@ def make_plan(recipe: Recipe) -> Plan:
 
 
 def list_inputs(recipe: Recipe) -> tuple[str, ...]:
-    """Return the files, folders and globs that a run reads."""
+    """Return the files, folders, globs and addresses that a run reads."""
     tests = None if recipe.experiments is None else recipe.experiments.path
-    return tuple(filter(None, (recipe.data.path, tests, recipe.evaluate.pairs)))
+    given = (recipe.data.path, recipe.data.uri, tests, recipe.evaluate.pairs)
+    return tuple(filter(None, given))
 
 
 def replacements(recipe: Recipe) -> list[tuple[str, str]]:
@@ -110,11 +111,10 @@ def replacements(recipe: Recipe) -> list[tuple[str, str]]:
 
 def _read_logs(recipe: Recipe) -> Logs:
     asked = recipe.data
-    read = Logs.read(asked.path, asked.roles, drop_incomplete=asked.drop_incomplete)
-    history = read.history
-    for filled, written in replacements(recipe):
-        history = tuple(note.replace(filled, written) for note in history)
-    return replace(read, history=history)
+    if asked.uri is not None and asked.query is not None:
+        incomplete = asked.drop_incomplete
+        return Logs.query(asked.uri, asked.query, asked.roles, drop_incomplete=incomplete)
+    return Logs.read(asked.path or "", asked.roles, drop_incomplete=asked.drop_incomplete)
 
 
 def _read_tests(recipe: Recipe, fitter: RewardMethod, test_pairs: Pairs | None) -> Logs | None:
@@ -158,7 +158,7 @@ def _hash_inputs(
     named = [*recipe.evaluate.pairs_by, *filter(None, (recipe.evaluate.truth,))]
     columns = dict.fromkeys([*read.roles.columns(), *named])
     return artifacts.fingerprint(
-        replace(recipe.data, path=""),
+        replace(recipe.data, path="", uri=None, query=None),
         recipe.seed,
         (_name_of(encoder), encoder.revision),
         artifacts.hash_table(read.data.select(list(columns))),
