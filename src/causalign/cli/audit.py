@@ -47,12 +47,15 @@ def command(
     markers: Markers = True,
     attribute: Attributes = None,
     sentiment: Sentiment = False,
+    query: given.Query = None,
     out: given.Out = None,
     strict: given.Strict = False,
 ) -> None:
     """Ask of a log what travels with its texts and whether that moves the outcome.
 
-    Example: `causalign audit mails.csv --completion mail --outcome minutes --confounder weekday`
+    Example: `causalign audit mails.csv --completion mail --outcome minutes --confounder weekday`;
+    `causalign audit postgresql://db/shop --query "select * from mails" --completion mail --outcome
+    minutes`
     """
     roles = given.declare_roles(
         completion,
@@ -65,6 +68,7 @@ def command(
         time=time,
     )
     given.require_writable(out, logs)
+    logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # an audit is not continued

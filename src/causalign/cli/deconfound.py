@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,9 @@ def command(
     scale: given.ScaleOption = "identity",
     drop_incomplete: given.DropIncomplete = False,
     encoder: given.Encoder = None,
+    query: given.Query = None,
+    to: given.To = None,
+    table: given.Table = None,
     strict: given.Strict = False,
 ) -> None:
     """Estimate what the confounders did to the outcome and subtract it.
@@ -45,22 +49,21 @@ def command(
     Example: `causalign deconfound mails.csv --completion mail --outcome minutes
     --confounder weekday --out runs/adjusted`
     """
-    formulas = {"formula": formula, "instrument_formula": instrument_formula}
-    asked = {"method": method} | {name: text for name, text in formulas.items() if text is not None}
-    deconfounder = ca.config.choose(METHODS, ca.config.override(asked, settings or ()))
+    deconfounder = _choose(method, settings, formula, instrument_formula)
+    columns = {"trials": trials, "weight": weight, "group": group}
     roles = given.declare_roles(
         completion,
         outcome,
-        trials=trials,
         confounders=confounder,
         instruments=instrument,
         categorical=categorical,
-        weight=weight,
-        group=group,
         cluster=cluster,
+        **columns,
     )
     deconfounder.check_roles(roles)
     given.require_writable(out, logs)
+    given.require_target(to, table)
+    logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
         del place  # an estimate is not continued
@@ -70,3 +73,12 @@ def command(
 
     closing = [f"adjusted logs: {out / 'logs.parquet'}"]
     given.produce(context, work, out, strict=strict, closing=lambda: closing)
+    given.write_back(to, table, partial(ca.logs.write_table, ca.Logs.load(out).data))
+
+
+def _choose(
+    method: str, settings: list[str] | None, formula: str | None, instrument_formula: str | None
+) -> ca.deconfound.Deconfounder:
+    formulas = {"formula": formula, "instrument_formula": instrument_formula}
+    asked = {"method": method} | {name: text for name, text in formulas.items() if text is not None}
+    return ca.config.choose(METHODS, ca.config.override(asked, settings or ()))

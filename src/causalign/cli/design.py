@@ -69,6 +69,7 @@ Seed = Annotated[int, typer.Option("--seed", help="Of the pairs that are drawn, 
 
 
 def command(
+    context: typer.Context,
     logs: given.LogsPath,
     completion: given.Completion,
     reward: Reward,
@@ -89,6 +90,7 @@ def command(
     timeout: Timeout = 600.0,
     power: Power = 0.8,
     seed: Seed = 0,
+    query: given.Query = None,
 ) -> None:
     """Choose the pairs of texts to test next, and write their arms for an experimentation tool.
 
@@ -109,7 +111,7 @@ def command(
     model = replace(ca.reward.RewardModel.load(reward), cache=ca.lm.EmbeddingCache())
     columns = {"outcome": outcome, "trials": trials, "group": group, "prompt": prompt}
     spread = _Spread(base_rate, deviation, between_variance, cast("Events | None", scale))
-    candidates, noise = _read(logs, completion, columns, spread)
+    candidates, noise = _read(given.fetch(context, logs, query), completion, columns, spread)
     if marker:
         candidates = _edit(candidates, marker, _make_rewriter(rewrite_command, timeout))
     plan = ca.experiment.design(

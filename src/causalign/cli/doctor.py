@@ -26,7 +26,9 @@ LogsOption = Annotated[
 
 
 def command(
+    context: typer.Context,
     logs: LogsOption = None,
+    query: given.Query = None,
     completion: Annotated[str | None, typer.Option("--completion", help="Column: text.")] = None,
     outcome: Annotated[str | None, typer.Option("--outcome", help="Column: outcome.")] = None,
     prompt: given.Prompt = None,
@@ -64,7 +66,7 @@ def command(
             "objective": objective,
             "categorical": categorical,
         }
-        _show_columns(logs, roles)
+        _show_columns(given.fetch(context, logs, query), roles)
         return
     findings = (
         _packages(),
@@ -87,9 +89,10 @@ def _show_columns(logs: str, roles: Mapping[str, Sequence[str] | str | None]) ->
         for name in [names] if isinstance(names, str) else names or ():
             played.setdefault(name, []).append(role)
     table = ca.logs.read_table(logs)
+    shown_as = logs.written if isinstance(logs, ca.config.FilledPath) else logs
     readings = ca.logs.describe_columns(table, played)
     shown = ca.logs.tabulate_readings(readings).drop_columns(["how it is read", "different"])
-    show_table(f"{table.num_rows} rows of {logs}", shown)
+    show_table(f"{table.num_rows} rows of {shown_as}", shown)
     for reading in readings:  # below the table, where there is room for words
         if reading.refusal or reading.how:
             say(f"{reading.name}: {reading.refusal or reading.how}")

@@ -127,6 +127,7 @@ def value_command(
     against_logprob: Against = None,
     outcome_range: Range = None,
     level: Level = 0.95,
+    query: given.Query = None,
     out: given.Out = None,
     strict: given.Strict = False,
 ) -> None:
@@ -140,6 +141,7 @@ def value_command(
     --predicted guess --samples written.parquet --pilot measured.parquet`
     """
     given.require_writable(out, logs, samples, pilot)
+    logs = given.fetch(context, logs, query)
     work = partial(
         _estimate_value,
         logs,

@@ -143,6 +143,7 @@ def read_command(
     experiments: PastTests = None,
     past_group: PastGroup = None,
     drop_incomplete: given.DropIncomplete = False,
+    query: given.Query = None,
     out: given.Out = None,
     strict: given.Strict = False,
 ) -> None:
@@ -163,6 +164,7 @@ def read_command(
     roles = given.declare_roles(arm, outcome, time=time, **columns)
     past_roles = given.declare_roles(arm, outcome, trials=trials, group=past_group or group)
     given.require_writable(out, logs, experiments, reward_model)
+    logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # a reading is not continued

@@ -17,9 +17,12 @@ from causalign.cli.output import say, show_table
 
 # Counts of style help one-line texts and hurt paragraphs; see docs/methods/encoders.md.
 PARAGRAPH = 60
+# Stands in a recipe for an address that holds a password.
+ADDRESS = "CAUSALIGN_LOGS"
 
 
 def command(
+    context: typer.Context,
     logs: given.LogsPath,
     completion: Annotated[
         str | None, typer.Option("--completion", help="Column of the texts; guessed without.")
@@ -34,6 +37,7 @@ def command(
             "--out", metavar="FILE", help="The recipe to write.", parser=given.read_output
         ),
     ] = Path("pipeline.yaml"),
+    query: given.Query = None,
 ) -> None:
     """Guess what the columns of a file are, and write a recipe that `causalign run` takes.
 
@@ -45,14 +49,20 @@ def command(
     """
     if out.exists():
         raise ca.errors.InputError(f"{str(out)!r} is there already. Name another file: --out.")
-    guesses = ca.logs.guess_roles(ca.logs.read_table(logs), completion=completion, outcome=outcome)
-    recipe = draft_recipe(guesses, logs, out)
+    if logs == "-":
+        raise ca.errors.InputError("A run cannot read standard input again: save it to a file.")
+    read = ca.logs.read_table(given.fetch(context, logs, query))
+    guesses = ca.logs.guess_roles(read, completion=completion, outcome=outcome)
+    recipe = draft_recipe(guesses, logs, out, query)
     out.parent.mkdir(parents=True, exist_ok=True)
     with ca.files.write_whole(out) as place:
         place.write_text(recipe, encoding="utf-8")
-    show_table(f"columns of {logs}", guesses.table())
+    address = ca.errors.mask_address(logs)
+    show_table(f"columns of {address}", guesses.table())
     for line in what_to_decide(guesses):
         say(f"decide: {line}")
+    if address != logs:
+        say(f"decide: the address is a secret; a run takes it from the environment: {ADDRESS}.")
     say(f"recipe: {out}")
     first = "" if guesses.columns_of("confounder") else "name a confounder in the recipe, then "
     say(f"next: {first}causalign run {out}")
@@ -83,7 +93,9 @@ def what_to_decide(guesses: ca.logs.RoleGuesses) -> list[str]:
     return questions
 
 
-def draft_recipe(guesses: ca.logs.RoleGuesses, logs: str, out: Path) -> str:
+def draft_recipe(
+    guesses: ca.logs.RoleGuesses, logs: str, out: Path, query: str | None = None
+) -> str:
     """Return the text of a recipe with comments.
 
     Parameters
@@ -93,6 +105,8 @@ def draft_recipe(guesses: ca.logs.RoleGuesses, logs: str, out: Path) -> str:
         Where the logs lie, as given on the command line.
     out : path
         Where the recipe will lie: paths in it are relative to its folder.
+    query : str, optional
+        What is selected, where the logs lie in a database.
     """
     roles = guesses.roles
     lines = [
@@ -100,7 +114,7 @@ def draft_recipe(guesses: ca.logs.RoleGuesses, logs: str, out: Path) -> str:
         "# read this before you run it.",
         f"name: {_name(logs)}",
         "data:",
-        f"  path: {_quote(logs if '://' in logs else os.path.relpath(logs, out.parent))}",
+        *_write_source(logs, out, query),
         "  roles:",
         f"    completion: {_quote(roles.completion)}   # the text",
         f"    outcome: {_quote(roles.outcome)}   # what happened after it",
@@ -146,8 +160,19 @@ def choose_encoder(words: float) -> tuple[str, str]:
     return "minilm+style", "a sentence encoder, and counts of what it does not see"
 
 
+def _write_source(logs: str, out: Path, query: str | None) -> list[str]:
+    """Return the lines that say where logs lie; what is secret in it stays in the environment."""
+    place = logs if "://" in logs else os.path.relpath(logs, out.parent)
+    if ca.errors.mask_address(logs) != logs:
+        place = f"${{{ADDRESS}}}"
+    if query is None:
+        return [f"  path: {_quote(place)}"]
+    return [f"  uri: {_quote(place)}", f"  query: {_quote(query)}"]
+
+
 def _name(logs: str) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(logs).stem).strip("-")
+    plain = ca.errors.mask_address(logs).replace("***", "")
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(plain).stem).strip("-")
     return (stem or "log")[:60]
 
 

@@ -41,6 +41,7 @@ def worth_command(
     drop_incomplete: given.DropIncomplete = False,
     encoder: given.Encoder = None,
     seed: Seed = 0,
+    query: given.Query = None,
     out: given.Out = None,
     strict: given.Strict = False,
 ) -> None:
@@ -53,6 +54,7 @@ def worth_command(
     --group test`
     """
     given.require_writable(out, logs, experiments)
+    logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # a comparison is not continued
@@ -87,6 +89,7 @@ def bias_command(
     drop_incomplete: given.DropIncomplete = False,
     encoder: given.Encoder = None,
     seed: Seed = 0,
+    query: given.Query = None,
     out: given.Out = None,
     strict: given.Strict = False,
 ) -> None:
@@ -99,6 +102,7 @@ def bias_command(
     --group test`
     """
     given.require_writable(out, logs, experiments)
+    logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # a comparison is not continued

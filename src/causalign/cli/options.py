@@ -29,7 +29,29 @@ def read_output(value: str | Path) -> Path:
 
 
 LogsPath = Annotated[
-    str, typer.Argument(metavar="LOGS", help="csv, tsv, jsonl or parquet; a folder or a glob.")
+    str,
+    typer.Argument(
+        metavar="LOGS",
+        help="csv, tsv, jsonl or parquet; a folder or a glob; here or behind s3://, gs://, hf://, "
+        "https://; - for standard input; with --query a database.",
+    ),
+]
+Query = Annotated[
+    str | None,
+    typer.Option(
+        "--query",
+        metavar="SQL",
+        help="What to select; LOGS is then postgresql://, sqlite:///FILE, duckdb:///FILE, "
+        "snowflake:// or bigquery://.",
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option("--to", metavar="URI", help="Database that gets the rows too, in --table."),
+]
+Table = Annotated[
+    str | None,
+    typer.Option("--table", metavar="NAME", help="New table for --to, or SCHEMA.NAME."),
 ]
 Completion = Annotated[str, typer.Option("--completion", help="Column that holds the text.")]
 Outcome = Annotated[str, typer.Option("--outcome", help="Column with what happened after it.")]
@@ -169,6 +191,34 @@ def declare_roles(
     )
 
 
+def fetch(context: typer.Context, source: str, query: str | None = None) -> str:
+    """Return a path to what is read, on this machine until the command ends.
+
+    Standard input (``-``), what lies behind an address, and what a query returns are read once, so
+    that what is hashed is what is used.
+    """
+    stream = sys.stdin.buffer if source == "-" else source
+    path = context.with_resource(ca.logs.open_locally(stream, query))
+    fetched = [name for name, value in context.params.items() if name in READ and value == source]
+    context.params.update(dict.fromkeys(fetched, path))
+    return path
+
+
+def require_target(to: str | None, table: str | None) -> None:
+    """Refuse a database that cannot take a new table of this name, before the work."""
+    if (to is None) != (table is None):
+        raise ca.errors.SettingsError("--to URI and --table NAME go together: give both.")
+    if to is not None and table is not None:
+        ca.logs.require_new_table(to, table)
+
+
+def write_back(to: str | None, table: str | None, write: Callable[[str, str], object]) -> None:
+    """Write the rows of a result to a database, if one is named."""
+    if to is not None and table is not None:
+        write(to, table)
+        say(f"table: {table}")
+
+
 def read_logs(
     path: str, roles: ca.Roles, *, scale: str = "identity", drop_incomplete: bool = False
 ) -> ca.Logs:
@@ -271,7 +321,7 @@ def _write(
 ) -> None:
     ca.artifacts.require_free(out)
     ca.artifacts.is_done(out, key, replace=False)  # another command may have written meanwhile
-    asked = {name: value for name, value in _parameters(context).items() if name not in SECRET}
+    asked = {n: _show_source(v) for n, v in _parameters(context).items() if n not in SECRET}
     ca.artifacts.write_stage(out, section, key=key, settings=asked, payload=payload)
 
 
@@ -283,12 +333,20 @@ def _show(section: ca.results.Section, closing: Sequence[str]) -> None:
 
 def _parameters(context: typer.Context) -> dict[str, object]:
     """Return the arguments and options that decide what comes out, as they were given."""
-    return {n: v for n, v in context.params.items() if n not in ("out", "strict")}
+    return {n: v for n, v in context.params.items() if n not in ("out", "strict", "to", "table")}
+
+
+def _show_source(value: object) -> object:
+    """Return a value as it may be stored: addresses without what may be secret in them."""
+    if isinstance(value, ca.config.FilledPath):
+        return value.written
+    return ca.errors.hide_secrets(value) if isinstance(value, str) else value
 
 
 def _fingerprint(context: typer.Context) -> str:
     """Return a hash of the verb, its options, and what the files and models that it names hold."""
     given = {name: _identify(value, name in READ) for name, value in _parameters(context).items()}
+    given.pop("query", None)  # what it returned counts
     version = ca.artifacts.versions()["causalign"]
     return ca.artifacts.fingerprint(context.command_path.split()[1:], given, version)
 
@@ -304,6 +362,8 @@ def _identify(value: object, is_read: bool) -> object:
         return value
     if isinstance(value, str) and len(blocks := ca.lm.split_blocks(value)) > 1:
         return [_identify(block, is_read) for block in blocks]
+    if isinstance(value, str) and "://" in value:
+        return ca.artifacts.hash_table(ca.logs.read_table(value))
     place = Path(value).expanduser()
     if place.exists():
         return ca.files.hash_content(place)

@@ -46,6 +46,7 @@ def command(
     trials: given.Trials = None,
     reward_model: Reward = None,
     settings: given.Settings = None,
+    query: given.Query = None,
     drop_incomplete: given.DropIncomplete = False,
     strict: given.Strict = False,
 ) -> None:
@@ -59,6 +60,7 @@ def command(
     """
     tuner = ca.config.choose(METHODS, ca.config.override({"method": method}, settings or ()))
     ca.lm.run_once(lambda: given.require_writable(out, data, reward_model))
+    data = given.fetch(context, data, query)
     reward = _load_reward(tuner, reward_model)
     roles = None
     if completion is not None or tuner.reads == "logs":

@@ -73,6 +73,7 @@ def fit(
     experiments: given.Experiments = None,
     experiments_outcome: given.ExperimentsOutcome = None,
     experiments_trials: given.ExperimentsTrials = None,
+    query: given.Query = None,
     strict: given.Strict = False,
 ) -> None:
     """Fit a reward on texts and their outcomes; `causalign reward --help` tells the methods.
@@ -100,17 +101,28 @@ def fit(
     )
     chosen.check_roles(roles)
     given.require_writable(out, logs, *([experiments] if experiments else []))
+    logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
         read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
-        more, columns = {}, (experiments_outcome, experiments_trials, group)
-        if experiments is not None:
-            tests = given.read_experiments(experiments, roles, columns, drop_incomplete)
-            more["experiments"] = tests
+        columns = (experiments_outcome, experiments_trials, group)
+        more = _read_tests(experiments, roles, columns, drop_incomplete)
         fit = chosen.fit(read, encoder, out=place, progress=given.shows_progress(), **more)
         return fit.section(), fit.save
 
     given.produce(context, work, out, strict=strict, closing=lambda: _name_models(out))
+
+
+def _read_tests(
+    path: str | None,
+    log: ca.Roles,
+    columns: tuple[str | None, str | None, str | None],
+    drop_incomplete: bool,
+) -> dict[str, ca.Logs]:
+    """Return the tests beside the log as the method takes them, if there are any."""
+    if path is None:
+        return {}
+    return {"experiments": given.read_experiments(path, log, columns, drop_incomplete)}
 
 
 def _choose(
@@ -144,9 +156,10 @@ def _name_models(out: Path) -> list[str]:
 
 @app.command()
 def score(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="Folder of a reward model.")],
     logs: Annotated[
-        Path, typer.Argument(metavar="LOGS", help="A Parquet file, or a folder of them.")
+        str, typer.Argument(metavar="LOGS", help="Parquet: a file, a folder; or with --query.")
     ],
     completion: given.Completion,
     out: given.NeededOut,
@@ -157,15 +170,19 @@ def score(
     engine: Annotated[
         str, typer.Option("--engine", help="batches: this process; ray: Ray's workers.")
     ] = "batches",
+    query: given.Query = None,
+    to: given.To = None,
+    table: given.Table = None,
 ) -> None:
     """Add a column of rewards to logs of any size; a run that was killed continues.
 
     Example: `causalign reward score runs/reward/model mails/ --completion mail
     --out runs/scored`
     """
+    given.require_target(to, table)
     scored = ca.reward.score_logs(
         model,
-        logs,
+        given.fetch(context, logs, query),
         out,
         completion=completion,
         prompt=prompt,
@@ -176,3 +193,4 @@ def score(
     show_findings(scored.findings)
     without = f"; {scored.without_text:,} have no text and no reward" * bool(scored.without_text)
     say(f"scored {scored.rows:,} rows in {scored.parts:,} parts: {scored.folder}{without}")
+    given.write_back(to, table, scored.write)

@@ -200,7 +200,8 @@ def _find_file(uri: str) -> Path | None:
     """Return the file of a database that is one: three slashes, then the path."""
     if name_scheme(uri) not in _IN_FILES:
         return None
-    return Path(uri.partition("://")[2].removeprefix("/")).expanduser()
+    path = uri.partition("://")[2].partition("?")[0]
+    return Path(path.removeprefix("/")).expanduser()
 
 
 def _split_name(name: str) -> tuple[str, str | None]:

@@ -61,7 +61,7 @@ _PACKED = {
 
 
 @contextmanager
-def open_locally(source: Source, query: str | None = None) -> Iterator[str | os.PathLike[str]]:
+def open_locally(source: Source, query: str | None = None) -> Iterator[str]:
     """Give a path on this machine to what a source holds, for as long as the block runs.
 
     Messages about the files name the source, without its user, password and query string.
@@ -84,7 +84,7 @@ def open_locally(source: Source, query: str | None = None) -> Iterator[str | os.
         When the library for its scheme is missing.
     """
     if query is None and isinstance(source, str | os.PathLike) and not is_address(source):
-        yield source
+        yield os.fspath(source)
         return
     with tempfile.TemporaryDirectory(prefix="causalign-") as folder:
         room = Path(folder)

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -27,6 +28,7 @@ from causalign.errors import (
 from causalign.files import hash_file, read_json, write_json, write_whole
 from causalign.lm.processes import set_threads, thread_count
 from causalign.lm.progress import show_progress
+from causalign.logs.database import write_table
 from causalign.logs.listing import LogFile, list_files
 from causalign.logs.reading import settle_text
 from causalign.results import Finding, Result, Section
@@ -75,6 +77,18 @@ class ScoredLogs(Result):
         """Return the counts in one row: rows, parts, without_text, truncated."""
         names = ("rows", "parts", "without_text", "truncated")
         return pa.table({name: [getattr(self, name)] for name in names})
+
+    def write(self, uri: str, table: str) -> None:
+        """Write the scored rows to a new table of a database.
+
+        Parameters
+        ----------
+        uri, table : str
+            As in `causalign.logs.write_table`, which says what is raised.
+        """
+        parts = sorted(map(str, self.folder.glob("part-*.parquet")))
+        rows = pa.dataset.dataset(parts, format="parquet").scanner().to_reader()
+        write_table(rows, uri, table)
 
     def section(self) -> Section:
         """Return the counts as a section of the report."""
