@@ -88,6 +88,20 @@ def test_paths_are_relative_to_the_file_and_know_the_environment(tmp_path, monke
         config.resolve_path("$NO_SUCH_NAME/x", tmp_path)
 
 
+def test_addresses_are_no_paths_but_for_files_of_databases(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "pa$$word")
+    resolve = config.resolve_path
+    assert resolve("s3://bucket/a.csv", tmp_path) == "s3://bucket/a.csv"
+    filled = resolve("postgresql://me:${SECRET}@host/shop", tmp_path)
+    assert filled == "postgresql://me:pa$$word@host/shop"
+    assert filled.written == "postgresql://me:${SECRET}@host/shop"
+    assert ("pa$$word", "$SECRET") in filled.replacements()
+    assert resolve("sqlite:///shop.db", tmp_path) == f"sqlite:///{tmp_path}/shop.db"
+    assert resolve("duckdb:////data/shop.db", tmp_path) == "duckdb:////data/shop.db"
+    with pytest.raises(SettingsError, match="not set"):
+        resolve("postgresql://me:${NO_SUCH_NAME}@host/shop", tmp_path)
+
+
 def test_a_list_that_a_program_wrote_once_for_two_keys_is_read(tmp_path):
     shared = ["a mug", "a plate"]
     path = tmp_path / "settings.yaml"

@@ -18,6 +18,16 @@ def rows():
     return pd.DataFrame(FRAME).to_dict("records")
 
 
+class Stream:
+    """A table of a library that knows nothing but the protocol of Arrow."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
 CONTAINERS = {
     "pandas": lambda: pd.DataFrame(FRAME),
     "a named index of pandas": lambda: pd.DataFrame(FRAME).set_index("c"),
@@ -26,6 +36,11 @@ CONTAINERS = {
     "an Arrow table": lambda: pa.table(FRAME),
     "a record batch": lambda: pa.table(FRAME).to_batches()[0],
     "a reader of batches": lambda: pa.table(FRAME).to_reader(),
+    "a relation of DuckDB": lambda: pytest.importorskip("duckdb").sql(
+        "select * from (values ('a', 1.0, 'u'), ('b', 2.0, 'v'), ('c', 0.5, 'u'), ('d', 4.0, 'w'))"
+        " as mails(text, y, c)"
+    ),
+    "a stream of Arrow": lambda: Stream(pa.table(FRAME)),
     "a mapping of columns": lambda: FRAME,
     "a list of rows": rows,
     "records of numpy": lambda: pd.DataFrame(FRAME).to_records(index=False),

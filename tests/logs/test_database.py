@@ -1,6 +1,8 @@
 """Logs from databases by a query, and tables written back: PostgreSQL, SQLite, DuckDB."""
 
+import signal
 import sqlite3
+import threading
 from contextlib import suppress
 from datetime import datetime
 from urllib.parse import quote
@@ -159,6 +161,14 @@ def test_sqlite_finds_the_kind_of_a_column_in_all_its_rows(tmp_path):
     logs = ca.Logs.query(f"sqlite:///{file}", "select * from mails", ROLES)
     assert logs.outcome[-1] == 0.5
     assert len(logs) == 2001
+
+
+def test_ctrl_c_ends_a_query(postgresql):
+    timer = threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        query_table(postgresql, "select pg_sleep(20)")
+    timer.join()
 
 
 def test_schemas_of_tables(postgresql):

@@ -4,6 +4,7 @@ A driver is a library of its own; what it says of an address or a password never
 """
 
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -40,6 +41,8 @@ SECONDS_TO_CONNECT = 20
 _IN_FILES = ("sqlite", "duckdb")
 # SQLite has no types: the driver takes a column's from so many rows, and fails at later others.
 _ROWS_TO_TYPE = 10_000_000
+# Drivers take Ctrl-C themselves, and say so: PostgreSQL's, DuckDB's, and one that cannot stop.
+_INTERRUPTED = ("due to user request", "INTERRUPT Error", "NOT_IMPLEMENTED")
 # What drivers put before the words that tell what is wrong.
 _PREFIX = re.compile(r"(?:ERROR|FATAL):\s+|\bFailed to \w+(?: \w+)?: |^[A-Z_]+: |\[\w+\] ")
 
@@ -223,6 +226,8 @@ def _explain(uri: str, what: str) -> Iterator[None]:
     except (_driver_error(), OSError, pa.ArrowException) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         words = " ".join(_PREFIX.split(lines[0])[-1].split())
+        if any(sign in words for sign in _INTERRUPTED):
+            signal.raise_signal(signal.SIGINT)
         reason = hide_address(words, uri)[:300].rstrip(".!")
         hint = ""
         if "option" in reason or "parse" in reason:

@@ -31,6 +31,7 @@ from causalign.lm.progress import show_progress
 from causalign.logs.database import write_table
 from causalign.logs.listing import LogFile, list_files
 from causalign.logs.reading import settle_text
+from causalign.logs.remote import open_locally
 from causalign.results import Finding, Result, Section
 from causalign.reward.actors import spread_over_actors
 from causalign.reward.findings import texts_read_whole
@@ -143,7 +144,8 @@ def score_logs(
     model : path
         Folder of a reward model.
     logs : path
-        A Parquet file, a folder or a glob of them; names of folders such as ``week=3`` are columns.
+        A Parquet file, a folder or a glob of them, here or behind a URI; names of folders such as
+        ``week=3`` are columns.
     out : path
         Folder for the scored parts.
     completion, prompt, column : str
@@ -166,22 +168,23 @@ def score_logs(
     if scorer.reads_prompt and prompt is None:
         raise InputError("This reward model reads prompts; name their column with prompt.")
     names = _Columns(completion, prompt if scorer.reads_prompt else None, column)
-    sources = list_files(logs, ("parquet",))
-    for source in sources:
-        _check_columns(source, names)
-    artifacts.require_apart(Path(out), logs)
-    _require_own(Path(out))
-    folder = artifacts.open_run(Path(out))
-    with artifacts.lock(folder):
-        parts = _parts(sources, folder, rows_in_part)
-        _agree_on_plan(folder, Path(model), sources, names, rows_in_part)
-        missing = [part for part in parts if not Path(part.target).is_file()]
-        run = _by_ray if engine == "ray" else _in_batches
-        rows = sum(part.stop - part.start for part in missing)
-        with show_progress("Scoring logs", rows, progress) as advance:
-            for count in run(missing, Path(model), names):
-                advance(count)
-        return _summary(folder, parts, names)
+    with open_locally(logs) as place:
+        sources = list_files(place, ("parquet",))
+        for source in sources:
+            _check_columns(source, names)
+        artifacts.require_apart(Path(out), place)
+        _require_own(Path(out))
+        folder = artifacts.open_run(Path(out))
+        with artifacts.lock(folder):
+            parts = _parts(sources, folder, rows_in_part)
+            _agree_on_plan(folder, Path(model), sources, names, rows_in_part)
+            missing = [part for part in parts if not Path(part.target).is_file()]
+            run = _by_ray if engine == "ray" else _in_batches
+            rows = sum(part.stop - part.start for part in missing)
+            with show_progress("Scoring logs", rows, progress) as advance:
+                for count in run(missing, Path(model), names):
+                    advance(count)
+            return _summary(folder, parts, names)
 
 
 def _in_batches(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
