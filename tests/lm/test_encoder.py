@@ -166,7 +166,10 @@ def test_a_missing_wheel_names_the_extra(monkeypatch):
         load_encoder("minilm")
 
 
-def test_progress_is_told_in_lines_where_there_is_no_terminal(tiny, capsys):
+def test_progress_is_told_in_lines_where_there_is_no_terminal(tiny, capsys, monkeypatch):
+    embed(TEXTS, load_encoder(tiny), progress=True)
+    assert capsys.readouterr().err == ""  # it took less than a second
+    monkeypatch.setattr("causalign.lm.progress._SHORTEST_SECONDS", 0.0)
     embed(TEXTS, load_encoder(tiny), progress=True)
     assert "5 of 5" in capsys.readouterr().err
 

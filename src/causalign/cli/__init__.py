@@ -6,6 +6,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import causalign as ca
 from causalign.cli import (
@@ -19,13 +20,14 @@ from causalign.cli import (
     explain,
     init,
     policy,
+    recipes,
     report,
     reward,
     run,
     simulate,
 )
 from causalign.cli.options import name_option
-from causalign.cli.output import Warnings, complain, say
+from causalign.cli.output import Messages, complain, manner, print_document, say
 from causalign.errors import CausalignError, RoleNotDeclared, hide_secrets
 from causalign.lm.processes import is_main_process
 from causalign.terminal import Stopped, forgiving_streams, watch_signals
@@ -61,12 +63,81 @@ def describe(
     """Tune language models on what a text caused, not on what travelled with it."""
 
 
+def _choose_json(asked: bool) -> None:
+    manner.json = manner.json or asked
+
+
+def _be_quiet(asked: bool) -> None:
+    if asked:
+        manner.set_loudness(-1)
+
+
+def _say_more(times: int) -> None:
+    if times:
+        manner.set_loudness(manner.loudness + times)
+
+
+# What every verb takes; `causalign --json VERB` and `causalign VERB --json` are the same.
+_shared = typer.Typer(add_completion=False)
+
+
+@_shared.command()
+def _speak(
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            callback=_choose_json,
+            help="One JSON document on standard output, messages on standard error.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            callback=_be_quiet,
+            help="Results and errors alone.",
+            rich_help_panel="Output",
+        ),
+    ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            callback=_say_more,
+            help="Say what is decided on the way; -vv says more.",
+            rich_help_panel="Output",
+        ),
+    ] = 0,
+) -> None:
+    """Say how a verb is to speak."""
+
+
 for verb in (init, run, audit, deconfound, policy, design, report, explain, simulate, doctor):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
 app.add_typer(reward.app, name="reward")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(experiment.app, name="experiment")
+app.add_typer(recipes.app, name="recipes")
 app.add_typer(data.app, name="data")
+
+
+def make_command() -> TyperGroup:
+    """Return the command line, every verb with the options that all of them take."""
+    root, shared = typer.main.get_command(app), typer.main.get_command(_shared).params
+    assert isinstance(root, TyperGroup)
+    for option in shared:
+        option.expose_value = False
+    below = [root]
+    while below:
+        command = below.pop()
+        command.params += shared
+        below += getattr(command, "commands", {}).values()
+    return root
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -76,11 +147,13 @@ def main(arguments: list[str] | None = None) -> None:
     SIGINT or SIGTERM stopped it. Whoever closes the pipe loses what would have been shown, and
     nothing that is kept.
     """
-    logging.getLogger("causalign").handlers = [Warnings(logging.WARNING)]
+    logging.getLogger("causalign").handlers = [Messages()]
+    manner.begin()
     with forgiving_streams() as tell_failure, watch_signals(complain) as watch:
         try:
             # A verb gives nothing; what ends it early, as --help does, gives an exit code.
-            code = app(args=arguments, standalone_mode=False) or 0
+            code = make_command()(args=arguments, standalone_mode=False) or 0
+            print_document()
             failure = tell_failure()
             if failure is not None and not code:
                 complain(f"Standard output cannot be written: {failure}. What was kept is whole.")

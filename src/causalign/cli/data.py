@@ -13,7 +13,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 import causalign as ca
 from causalign.cli import options as given
-from causalign.cli.output import console, say
+from causalign.cli.output import console, give, manner, note, say
+
+LISTED = ("name", "title", "publisher", "page", "licence", "citation", "read_by", "by_hand")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +36,9 @@ def show() -> None:
 
     Example: `causalign data list`
     """
+    if manner.json:
+        give(sources=[{n: getattr(s, n) for n in LISTED} for s in ca.data.SOURCES.values()])
+        return
     for source in ca.data.SOURCES.values():
         say(source.name, style="bold")
         say(f"{source.title}; licence: {source.licence}; read by {', '.join(source.read_by)}")
@@ -64,13 +69,18 @@ def get(
     source = ca.data.find_source(name)
     folder = out or Path("originals") / source.name
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with Progress(
+        *columns, console=console, disable=manner.json or not console.is_terminal
+    ) as bars:
         fetched = ca.data.fetch(
             source,
             folder,
             announce=lambda files: _announce(files, source.publisher),
             bar=lambda file: _Bar(bars, bars.add_task(file.name, total=file.size)),
         )
+    give(name=source.name, folder=folder, files=fetched.files)
+    give(downloaded=fetched.downloaded, licence=source.licence)
+    give(citation=source.citation, note=source.note)
     say(f"{len(fetched.files)} files in {folder}, verified; {len(fetched.downloaded)} downloaded.")
     say(f"Licence: {source.licence}. Cite: {source.citation}")
     if source.note:
@@ -80,7 +90,7 @@ def get(
 def _announce(files: Sequence[ca.data.RemoteFile], publisher: str) -> None:
     for file in files:
         size = "of unknown size" if file.size is None else decimal(file.size)
-        say(f"{file.name}: {size} from {publisher}")
+        note(f"{file.name}: {size} from {publisher}")
 
 
 @dataclass

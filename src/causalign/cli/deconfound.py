@@ -71,7 +71,7 @@ def command(
         adjusted, section = ca.deconfound.adjust_logs(deconfounder, read, encoder)
         return section, adjusted.save
 
-    closing = [f"adjusted logs: {out / 'logs.parquet'}"]
+    closing = {"adjusted logs": [out / "logs.parquet"]}
     given.produce(context, work, out, strict=strict, closing=lambda: closing)
     given.write_back(to, table, partial(ca.logs.write_table, ca.Logs.load(out).data))
 

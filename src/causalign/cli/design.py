@@ -10,7 +10,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
-from causalign.cli.output import say, show_section
+from causalign.cli.output import give, say, show_section
 
 Events = Literal["logit", "identity"]
 
@@ -127,8 +127,10 @@ def command(
     plan.write(target)
     table = plan.table()
     shown = table.select([name for name in SHOWN if name in table.column_names])
-    show_section(replace(plan.section(), tables={"next tests": shown}))
+    section = plan.section()
+    show_section(section, replace(section, tables={"next tests": shown}))
     say(f"{len(plan.first):,} tests written: {target}")
+    give(file=target)
 
 
 def _check_place(out: str) -> Path:
@@ -205,7 +207,8 @@ def _edit(
         candidates.texts, markers, prompts=candidates.prompts, rewriter=rewriter
     )
     tables = {"refused edits": pairs.reasons()} if pairs.refused else {}
-    show_section(replace(pairs.section(), tables=tables))
+    section = pairs.section()
+    show_section(section, replace(section, tables=tables), "minimal_pairs")
     return pairs.candidates()
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import causalign as ca
-from causalign.cli.output import show_markdown
+from causalign.cli.output import show_pages
 
 
 def command(
@@ -20,6 +20,4 @@ def command(
 
     Example: `causalign explain CF101 OV101`
     """
-    pages = [ca.checks.explain(code.upper()) for code in codes]
-    for page in pages:
-        show_markdown(page)
+    show_pages({code.upper(): ca.checks.explain(code.upper()) for code in codes})

@@ -13,7 +13,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
-from causalign.cli.output import say, show_table
+from causalign.cli.output import give, say, say_path, show_table
 
 # Counts of style help one-line texts and hurt paragraphs; see docs/methods/encoders.md.
 PARAGRAPH = 60
@@ -63,7 +63,8 @@ def command(
         say(f"decide: {line}")
     if address != logs:
         say(f"decide: the address is a secret; a run takes it from the environment: {ADDRESS}.")
-    say(f"recipe: {out}")
+    give(decide=what_to_decide(guesses), roles=guesses.roles)
+    say_path("recipe", out)
     first = "" if guesses.columns_of("confounder") else "name a confounder in the recipe, then "
     say(f"next: {first}causalign run {out}")
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import glob
 import shlex
 import shutil
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
 import causalign as ca
-from causalign.cli.output import say, show_section
+from causalign.cli.output import manner, note, say_path, show_section
 
 
 def read_output(value: str | Path) -> Path:
@@ -246,7 +245,7 @@ def read_pairs(path: str) -> ca.Pairs:
     """Read pairs, and say what was assumed of them."""
     pairs = ca.Pairs.read(path)
     if pairs.notes:
-        say(f"pairs: {'; '.join(pairs.notes)}", style="dim")
+        note(f"pairs: {'; '.join(pairs.notes)}")
     return pairs
 
 
@@ -259,8 +258,8 @@ def split_command(option: str, command: str) -> tuple[str, ...]:
 
 
 def shows_progress() -> bool:
-    """Return whether somebody watches who would like a progress bar."""
-    return sys.stderr.isatty()
+    """Return whether the work tells how far it has come: bars on a terminal, elsewhere lines."""
+    return not manner.is_quiet
 
 
 def require_writable(out: Path | None, *inputs: str | Path | None) -> None:
@@ -278,15 +277,15 @@ def produce(
     *,
     strict: bool = False,
     shown: Callable[[ca.results.Section], ca.results.Section] = lambda section: section,
-    closing: Callable[[], Sequence[str]] = tuple,
+    closing: Callable[[], Mapping[str, Sequence[Path]]] = dict,
 ) -> ca.results.Section:
     """Do the work of a verb, keep it in the folder that was asked for, and show it.
 
     A folder that holds the same work already is read instead; one that holds other work is refused
     before anything costly runs. ``work`` gets a place of its own for what a killed command goes on
     from, and gives the section and what writes everything else. ``shown`` makes of a section what
-    the terminal has room for, ``closing`` the last lines. Exits with 1 if ``strict`` asks so. Of
-    several processes the main one reads and writes.
+    the terminal has room for, ``closing`` tells where things lie, by what they are. Exits with 1
+    if ``strict`` asks so. Of several processes the main one reads and writes.
     """
     once = ca.lm.run_once
     if out is None:
@@ -296,12 +295,12 @@ def produce(
         place = out.parent / f".{out.name}.training-{key}"
         if once(lambda: _holds(out, key)):
             section = once(lambda: ca.artifacts.read_stage(out))
-            once(lambda: say("done before"))
+            once(lambda: note("done before"))
         else:
             section, payload = work(place)
             once(lambda: _write(context, out, section, key, payload))
         once(lambda: shutil.rmtree(place, ignore_errors=True))
-    once(lambda: _show(shown(section), closing()))
+    once(lambda: _show(section, shown(section), closing()))
     if strict and ca.results.worst(section.findings) is ca.results.Verdict.FAIL:
         raise typer.Exit(1)
     return section
@@ -325,10 +324,14 @@ def _write(
     ca.artifacts.write_stage(out, section, key=key, settings=asked, payload=payload)
 
 
-def _show(section: ca.results.Section, closing: Sequence[str]) -> None:
-    show_section(section)
-    for line in closing:
-        say(line)
+def _show(
+    section: ca.results.Section,
+    shown: ca.results.Section,
+    closing: Mapping[str, Sequence[Path]],
+) -> None:
+    show_section(section, shown)
+    for name, paths in closing.items():
+        say_path(name, *paths)
 
 
 def _parameters(context: typer.Context) -> dict[str, object]:

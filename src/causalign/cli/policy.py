@@ -87,7 +87,7 @@ def command(
         )
         return fit.section(), lambda folder: shutil.copytree(fit.model_folder, folder / "model")
 
-    given.produce(context, work, out, strict=strict, closing=lambda: [f"model: {out / 'model'}"])
+    given.produce(context, work, out, strict=strict, closing=lambda: {"model": [out / "model"]})
 
 
 def _read_source(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import causalign as ca
-from causalign.cli.output import say
+from causalign.cli.output import give_run, say_path
 
 
 def command(
@@ -20,6 +20,7 @@ def command(
     Example: `causalign report runs/upworthy --open`
     """
     done = ca.pipeline.rebuild_report(folder)
-    say(f"report: {done.report}")
+    give_run(done)
+    say_path("report", done.report)
     if open_page:
         typer.launch(str(done.report))

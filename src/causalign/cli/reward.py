@@ -10,7 +10,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
-from causalign.cli.output import say, show_findings
+from causalign.cli.output import give, say, show_findings
 from causalign.reward import CHOICES
 
 _METHODS = "\n".join(f"- `{name}`: {CHOICES.about(name)}" for name in CHOICES)
@@ -110,7 +110,7 @@ def fit(
         fit = chosen.fit(read, encoder, out=place, progress=given.shows_progress(), **more)
         return fit.section(), fit.save
 
-    given.produce(context, work, out, strict=strict, closing=lambda: _name_models(out))
+    given.produce(context, work, out, strict=strict, closing=lambda: _find_models(out))
 
 
 def _read_tests(
@@ -148,10 +148,9 @@ def _choose(
     return method
 
 
-def _name_models(out: Path) -> list[str]:
-    """Return a line for each reward model in the folder: one for each objective, or one."""
-    places = sorted(path.parent for path in out.rglob("reward_model.json"))
-    return [f"reward model: {place}" for place in places]
+def _find_models(out: Path) -> dict[str, list[Path]]:
+    """Return the reward models in the folder: one for each objective, or one."""
+    return {"reward model": sorted(path.parent for path in out.rglob("reward_model.json"))}
 
 
 @app.command()
@@ -194,3 +193,5 @@ def score(
     without = f"; {scored.without_text:,} have no text and no reward" * bool(scored.without_text)
     say(f"scored {scored.rows:,} rows in {scored.parts:,} parts: {scored.folder}{without}")
     given.write_back(to, table, scored.write)
+    give(folder=scored.folder, rows=scored.rows, parts=scored.parts)
+    give(rows_without_text=scored.without_text)

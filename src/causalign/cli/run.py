@@ -9,7 +9,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
-from causalign.cli.output import say
+from causalign.cli.output import give, give_run, note, say, say_path
 
 
 def command(
@@ -26,6 +26,9 @@ def command(
     replace: Annotated[
         bool, typer.Option("--replace", help="Do stages again whose settings have changed.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all settings, and say what would be done.")
+    ] = False,
     strict: given.Strict = False,
 ) -> None:
     """Run a recipe: audit, deconfound, fit rewards, judge them, write one report.
@@ -33,14 +36,30 @@ def command(
     With `policy` in the recipe a language model is tuned as well. A killed run continues where it
     stopped.
 
-    Example: `causalign run recipes/upworthy/pipeline.yaml --set data.held_out=0.5`
+    Examples: `causalign run pipeline.yaml --set data.held_out=0.5`; `causalign run pipeline.yaml
+    --dry-run`
     """
     recipe = ca.recipe.load(path, tuple(settings or ()))
-    done = ca.pipeline.run(recipe, out or Path("runs") / recipe.name, replace=replace, say=say)
-    say("")
+    folder = out or Path("runs") / recipe.name
+    if dry_run:
+        _preview(recipe, folder, replace)
+        return
+    done = ca.pipeline.run(
+        recipe, folder, replace=replace, say=note, progress=given.shows_progress()
+    )
+    give_run(done)
+    note("")
     say(done.answer, "bold")
     for finding in done.failed_findings:
         say(finding.line(), "red")
-    say(f"report: {done.report}")
+    say_path("report", done.report)
     if strict and done.failed_findings:
         raise typer.Exit(1)
+
+
+def _preview(recipe: ca.recipe.Recipe, folder: Path, replace: bool) -> None:
+    done_before = ca.pipeline.preview(recipe, folder, replace=replace, say=note)
+    give(folder=folder, done_before=done_before)
+    for stage, is_done in done_before.items():
+        say(f"{stage}: {'done before' if is_done else 'to do'}")
+    say(f"nothing was written; the run folder is {folder}")

@@ -8,7 +8,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
-from causalign.cli.output import say
+from causalign.cli.output import give, say
 from causalign.simulate import SIMULATORS
 
 
@@ -28,3 +28,4 @@ def command(
     simulated = ca.config.choose(SIMULATORS, asked, "simulate").simulate()
     simulated.write(ca.artifacts.open_run(out))
     say(f"{len(simulated.logs)} rows and {len(simulated.experiment)} pairs in {out}")
+    give(folder=out, rows=len(simulated.logs), pairs=len(simulated.experiment))

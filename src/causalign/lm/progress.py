@@ -1,6 +1,7 @@
 """Show how far long work has come, a bar or plain lines, and keep libraries quiet meanwhile."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -9,6 +10,8 @@ from typing import Any
 from causalign.lm.processes import is_main_process
 
 _LINES = 10
+# Work that is done sooner says nothing; what is slow says so at least that often.
+_SHORTEST_SECONDS, _LONGEST_SECONDS = 1.0, 30.0
 
 
 @contextmanager
@@ -26,13 +29,15 @@ def show_progress(label: str, total: int, shown: bool) -> Iterator[Callable[[int
             task = bar.add_task(label, total=total)
             yield lambda count: bar.advance(task, count)
         return
-    done = 0
+    done, line, last = 0, 0, time.monotonic()
 
     def advance_by_line(count: int) -> None:
-        nonlocal done
-        before, done = done, done + count
-        if done * _LINES // total > before * _LINES // total:
+        nonlocal done, line, last
+        done += count
+        tenth, passed = done * _LINES // total, time.monotonic() - last
+        if passed >= _LONGEST_SECONDS or (tenth > line and passed >= _SHORTEST_SECONDS):
             print(f"{label}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+            line, last = tenth, time.monotonic()
 
     yield advance_by_line
 

@@ -1,6 +1,7 @@
 """Run the stages in their order, each from what those before it stored, and write one report."""
 
 import dataclasses
+import logging
 import resource
 import shutil
 import sys
@@ -26,6 +27,7 @@ from causalign.pipeline.stages import Payload, Place
 from causalign.recipe import Recipe
 from causalign.results import Finding, Section, Verdict, card
 
+logger = logging.getLogger(__name__)
 Say = Callable[[str], None]
 ADVICE = "Choose another output folder, or replace it: `--replace`, in Python `replace=True`."
 MONEY = "money.json"
@@ -76,7 +78,14 @@ class _Stage:
     after: str | None
 
 
-def run(recipe: Recipe, folder: str | Path, *, replace: bool = False, say: Say = print) -> Run:
+def run(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    replace: bool = False,
+    say: Say = print,
+    progress: bool = True,
+) -> Run:
     """Run all stages into ``folder``, skipping those that are there with the same settings.
 
     Everything is read and checked before the first costly stage. A run that was killed continues
@@ -92,6 +101,8 @@ def run(recipe: Recipe, folder: str | Path, *, replace: bool = False, say: Say =
         Do stages again whose settings differ from the stored ones.
     say : callable
         Gets one line for each stage.
+    progress : bool
+        Report on standard error how far slow work has come.
 
     Returns
     -------
@@ -103,17 +114,52 @@ def run(recipe: Recipe, folder: str | Path, *, replace: bool = False, say: Say =
         Any of them; those about settings, roles and data before the first stage.
     """
     with show_as_written(replacements(recipe)):
-        artifacts.require_apart(Path(folder), *list_inputs(recipe))
-        artifacts.require_writable(Path(folder))
-        plan = make_plan(recipe)
+        plan = _read_and_check(recipe, Path(folder), say)
         target = artifacts.open_run(folder)
         with artifacts.lock(target):
-            keys: dict[str | None, str] = {None: plan.key}
-            for stage in _list_stages(recipe):
-                key = artifacts.fingerprint(keys[stage.after], stage.name, stage.settings)
-                keys[stage.name] = key
-                _do_stage(stage, plan, target, key, replace, say)
+            for stage, key in _list_stages(recipe, plan.key):
+                place = Place(target, target / f"{stage.name}.unfinished" / key, progress)
+                _do_stage(stage, plan, place, key, replace, say)
             return _finish(target, recipe.name, recipe.report)
+
+
+def preview(
+    recipe: Recipe, folder: str | Path, *, replace: bool = False, say: Say = print
+) -> dict[str, bool]:
+    """Check what `run` checks before its first stage, and say which stages it would do.
+
+    Parameters
+    ----------
+    recipe, folder, replace, say
+        As `run` takes them.
+
+    Returns
+    -------
+    dict of str to bool
+        The stages in their order; True where `run` would find one done before.
+
+    Raises
+    ------
+    CausalignError
+        As `run` does before the first stage.
+    """
+    with show_as_written(replacements(recipe)):
+        plan = _read_and_check(recipe, Path(folder), say)
+        return {
+            stage.name: artifacts.is_done(
+                Path(folder) / stage.name, key, replace=replace, advice=ADVICE
+            )
+            for stage, key in _list_stages(recipe, plan.key)
+        }
+
+
+def _read_and_check(recipe: Recipe, folder: Path, say: Say) -> Plan:
+    artifacts.require_apart(folder, *list_inputs(recipe))
+    artifacts.require_writable(folder)
+    say(f"{recipe.name}: reading the logs")
+    plan = make_plan(recipe)
+    say(plan.summary())
+    return plan
 
 
 def rebuild_report(folder: str | Path, money: report.Money | None = None) -> Run:
@@ -141,7 +187,8 @@ def rebuild_report(folder: str | Path, money: report.Money | None = None) -> Run
     return _finish(target, target.name, money)
 
 
-def _list_stages(recipe: Recipe) -> list[_Stage]:
+def _list_stages(recipe: Recipe, read: str) -> list[tuple[_Stage, str]]:
+    """Return the stages with what each is made of: its settings, and what it builds on."""
     # Pairs and models count by what they hold, wherever they lie.
     judge = dataclasses.replace(recipe.evaluate, pairs=None)
     reward = identify_models(recipe.reward)
@@ -159,22 +206,26 @@ def _list_stages(recipe: Recipe) -> list[_Stage]:
     if recipe.experiments is not None:
         order.append(_Stage("5-evaluate-worth", stages.worth_stage, None, "2-deconfound"))
         order.append(_Stage("5-evaluate-bias", stages.bias_stage, None, "2-deconfound"))
-    return order
+    keys: dict[str | None, str] = {None: read}
+    for stage in order:
+        keys[stage.name] = artifacts.fingerprint(keys[stage.after], stage.name, stage.settings)
+    return [(stage, keys[stage.name]) for stage in order]
 
 
-def _do_stage(stage: _Stage, plan: Plan, target: Path, key: str, replace: bool, say: Say) -> None:
+def _do_stage(stage: _Stage, plan: Plan, place: Place, key: str, replace: bool, say: Say) -> None:
     """Do a stage unless it is there; what it leaves while it works lies beside its folder."""
-    folder, unfinished = target / stage.name, target / f"{stage.name}.unfinished"
+    folder = place.run / stage.name
     if artifacts.is_done(folder, key, replace=replace, advice=ADVICE):
         say(f"{stage.name}: done before")
     else:
-        with _record_cost(target / "cost.json", stage.name):
-            section, payload = stage.step(plan, Place(target, unfinished / key))
+        with _record_cost(place.run / "cost.json", stage.name):
+            logger.info("%s begins", stage.name)
+            section, payload = stage.step(plan, place)
             artifacts.write_stage(
                 folder, section, key=key, settings=stage.settings, payload=payload
             )
         say(f"{stage.name}: {section.answer}")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(place.unfinished.parent, ignore_errors=True)
 
 
 def _finish(target: Path, title: str, money: report.Money | None) -> Run:

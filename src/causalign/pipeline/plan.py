@@ -52,6 +52,14 @@ class Plan:
     key: str
     data: str
 
+    def summary(self) -> str:
+        """Return in a line what was read."""
+        judging = 0 if self.test_pairs is None else len(self.test_pairs)
+        return (
+            f"{len(self.train):,} rows to learn from, {len(self.test):,} held out, "
+            f"{judging:,} pairs that judge; encoder {self.encoder.name}"
+        )
+
 
 def make_plan(recipe: Recipe) -> Plan:
     """Read the logs and check every setting of every stage; raise any `CausalignError`."""

@@ -1,6 +1,5 @@
 """The stages that every run has: audit, deconfound, reward, evaluate."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,17 +20,20 @@ REWARDS = ("naive", "deconfounded", "experimental")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Hold where a stage finds what earlier ones stored, and where it keeps what is unfinished."""
+    """Hold where a stage finds what earlier ones stored, and where it keeps what is unfinished.
+
+    With ``progress`` it tells how far it has come.
+    """
 
     run: Path
     unfinished: Path
+    progress: bool = False
 
 
 def audit_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     """Ask what the logs support, and which markers travel with confounders."""
-    del place
     section = audit.audit_with_markers(
-        plan.train, plan.encoder, seed=plan.recipe.seed, progress=sys.stderr.isatty()
+        plan.train, plan.encoder, seed=plan.recipe.seed, progress=place.progress
     )
     log = {
         "rows": len(plan.train),
@@ -72,7 +74,7 @@ def deconfound_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
 def reward_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     """Fit the same reward twice, on the outcome as logged and deconfounded, and on experiments."""
     logs = {"naive": plan.train, "deconfounded": load_adjusted(place)}
-    fits = {name: fit_reward(plan, read, place.unfinished / name) for name, read in logs.items()}
+    fits = {name: fit_reward(plan, read, place, name) for name, read in logs.items()}
     diagnostics = {
         name: reward.diagnose(
             fit.out_of_fold,
@@ -98,11 +100,12 @@ def reward_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     return reward.add_diagnostics(reward.compare(fits), diagnostics), payload
 
 
-def fit_reward(plan: Plan, logs: Logs, work: Path) -> reward.RewardFit:
+def fit_reward(plan: Plan, logs: Logs, place: Place, name: str) -> reward.RewardFit:
     """Fit the run's reward method, with the run's encoder if it reads vectors."""
+    work = place.unfinished / name
     encoder = plan.encoder if plan.reward.reads_vectors else None
     more = {} if plan.tests is None else {"experiments": plan.tests}
-    return plan.reward.fit(logs, encoder, out=work, progress=sys.stderr.isatty(), **more)
+    return plan.reward.fit(logs, encoder, out=work, progress=place.progress, **more)
 
 
 def evaluate_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
@@ -129,7 +132,7 @@ def worth_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     """Ask how many tests the log is worth, as logged and deconfounded."""
 
     def measure(tests: Logs) -> Result:
-        progress, seed = sys.stderr.isatty(), plan.recipe.seed
+        progress, seed = place.progress, plan.recipe.seed
         log = load_adjusted(place)
         return evaluate.worth(
             log, tests, plan.encoder, naive=plan.train, seed=seed, progress=progress
@@ -142,7 +145,7 @@ def bias_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     """Ask the tests how wrong the deconfounded log may be."""
 
     def measure(tests: Logs) -> Result:
-        progress, seed = sys.stderr.isatty(), plan.recipe.seed
+        progress, seed = place.progress, plan.recipe.seed
         log = load_adjusted(place)
         return evaluate.bias_of_log(log, tests, plan.encoder, seed=seed, progress=progress)
 

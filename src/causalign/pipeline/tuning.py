@@ -1,7 +1,6 @@
 """The stage that tunes: one policy from the outcome as logged, one from the deconfounded one."""
 
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -43,7 +42,7 @@ def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     room_for_prompts(load_start(plan.policy), plan.recipe.generate.max_new_tokens)
     artifacts.open_run(place.unfinished)
     judge = _choose_judge(plan, place)
-    fits, method = _fit_start(plan, plan.policy, place.unfinished)
+    fits, method = _fit_start(plan, plan.policy, place)
     for name in POLICIES[1:]:
         logs = plan.train if name == "naive" else load_adjusted(place)
         fits[name] = policy.tune(
@@ -53,12 +52,12 @@ def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
             reward=load_reward(plan, place.run / "3-reward" / name)
             if method.takes_reward
             else None,
-            progress=sys.stderr.isatty(),
+            progress=place.progress,
         )
     prompts = _draw_prompts(plan)
     generated = {
         name: _generate_or_read(
-            plan, prompts, partial(_load_policy, fits.get(name), method), place.unfinished, name
+            plan, prompts, partial(_load_policy, fits.get(name), method), place, name
         )
         for name in POLICIES
     }
@@ -77,12 +76,13 @@ def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
 
 
 def _fit_start(
-    plan: Plan, method: PolicyMethod, unfinished: Path
+    plan: Plan, method: PolicyMethod, place: Place
 ) -> tuple[dict[str, policy.PolicyFit], PolicyMethod]:
     """Fine-tune on the logged texts if asked; return that fit, and the method that goes on."""
     if plan.start is None:
         return {}, method
-    fit = policy.tune(plan.start, plan.train, unfinished / "start", progress=sys.stderr.isatty())
+    work = place.unfinished / "start"
+    fit = policy.tune(plan.start, plan.train, work, progress=place.progress)
     return {"start": fit}, method.continue_from(fit)
 
 
@@ -98,7 +98,7 @@ def _choose_judge(plan: Plan, place: Place) -> HeldOutJudge | None:
     try:
         adjusted, _ = deconfound.adjust_logs(plan.deconfounder, plan.test, plan.encoder)
         # The experiments taught the reward that was tuned on, so they do not judge.
-        fit = fit_reward(replace(plan, tests=None), adjusted, place.unfinished / "judge")
+        fit = fit_reward(replace(plan, tests=None), adjusted, place, "judge")
     except (InputError, NotIdentified):
         return None
     units = name_units(fit.units, plan.test.roles.outcome)
@@ -125,11 +125,11 @@ def _generate_or_read(
     plan: Plan,
     prompts: list[str] | None,
     load: Callable[[], LanguageModel],
-    unfinished: Path,
+    place: Place,
     name: str,
 ) -> Generated:
     """Let a policy write, or read what it wrote before the run was killed."""
-    path, wanted = unfinished / f"{name}.json", plan.recipe.generate
+    path, wanted = place.unfinished / f"{name}.json", plan.recipe.generate
     if not path.exists():
         assert plan.policy is not None
         samples = sample(
@@ -139,7 +139,7 @@ def _generate_or_read(
             seed=plan.recipe.seed,
             batch_size=TEXTS_AT_A_TIME,
             chat=plan.policy.chat,
-            progress=sys.stderr.isatty(),
+            progress=place.progress,
         )
         cut = int(samples.completions.cut.sum())
         write_json(path, {"texts": samples.texts, "cut": cut})
