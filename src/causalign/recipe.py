@@ -7,10 +7,10 @@ from pathlib import Path
 from causalign import config
 from causalign.config import Settings
 from causalign.errors import SettingsError
-from causalign.lm.encoders import DEFAULT_ENCODER
 from causalign.logs.roles import Roles
 from causalign.logs.scales import Scale
 from causalign.report.gains import Money
+from causalign.settings import require_number
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _NAME_BYTES = 100
@@ -62,13 +62,16 @@ class Evaluation:
     """Say what judges the rewards.
 
     Either ``pairs`` (a file of experimental pairs: half of its groups fit the experimental
-    benchmark, half judge) or ``pairs_by`` (columns within which rows of the logs compete), with
-    ``significance`` and ``minimum_margin`` as in `Logs.pairs`. ``truth`` names a column with the
-    known effect of the text, for simulated logs; ``markers`` are words to write into texts.
+    benchmark, half judge), ``pairs_by`` (columns within which rows of the logs compete), with
+    ``significance`` and ``minimum_margin`` as in `Logs.pairs`, or ``alike``: held-out rows that
+    agree in all confounders, numbers in the same tenth, each row in one pair at most. ``truth``
+    names a column with the known effect of the text, for simulated logs; ``markers`` are words to
+    write into texts.
     """
 
     pairs: str | None = None
     pairs_by: tuple[str, ...] = ()
+    alike: bool = False
     significance: float | None = None
     minimum_margin: float = 0.0
     truth: str | None = None
@@ -97,15 +100,16 @@ class Generation:
 class Recipe:
     """Hold the settings of a run, as written in ``pipeline.yaml``.
 
-    With ``policy``, a method of `causalign.policy` and its settings, a language model is tuned
-    twice: on the outcome as logged and deconfounded. ``start`` are settings of supervised
-    fine-tuning on the logged texts, which comes first if they are given. ``report`` says what one
-    of the outcome is worth, so that the report tells gains in money.
+    ``encoder`` is what `causalign.lm.load_encoder` takes, its default unless given. With
+    ``policy``, a method of `causalign.policy` and its settings, a language model is tuned twice: on
+    the outcome as logged and deconfounded. ``start`` are settings of supervised fine-tuning on the
+    logged texts, which comes first if they are given. ``report`` says what one of the outcome is
+    worth, so that the report tells gains in money.
     """
 
     name: str
     data: Data
-    encoder: str = DEFAULT_ENCODER
+    encoder: str | None = None
     deconfound: Settings = field(default_factory=lambda: {"method": "additive"})
     reward: Settings = field(default_factory=lambda: {"method": "ridge"})
     experiments: Experiments | None = None
@@ -117,6 +121,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require_number("seed", self.seed, least=0, whole=True)
         if not _is_file_name(self.name):
             shown = self.name if len(self.name) <= 60 else f"{self.name[:60]}..."
             raise SettingsError(

@@ -148,6 +148,25 @@ SETTINGS = {
     "pairs file": ("evaluate: {pairs: none.parquet}\n", "There is no file"),
     "unset variable": ("evaluate: {pairs: $NO_SUCH_PLACE/x.csv}\n", "variable that is not set"),
     "no such pair column": ("evaluate: {pairs_by: [shop]}\n", "no column 'shop'"),
+    "seed below zero": ("seed: -1\n", "seed must be a whole number at least 0"),
+    "folds of a deconfounder": (
+        "deconfound: {method: double-ml, folds: 99}\n",
+        "'deconfound': 99 folds need at least 99 groups",
+    ),
+    "folds of a reward": ("reward: {method: ridge, folds: 99}\n", "'reward': 99 folds need"),
+    "judges twice": ("evaluate: {alike: true, pairs_by: [n]}\n", "names what judges twice"),
+    "pairs of one group": ("evaluate: {pairs_by: [n]}\n", "are of one group"),
+    "no such language model": (
+        "policy: {method: sft, temperature: 1, model: /no/such}\n",
+        "'policy': There is no language model named '/no/such'",
+    ),
+}
+
+ROLES_REFUSED = {
+    "constant confounder": (["confounders=[n]"], "has the same value in every row"),
+    "group of one level": (["group=n"], "leaves one side empty"),
+    "too few clusters": (["cluster=g"], "'reward': 5 folds need at least 5 groups; there are 2"),
+    "one per group without one": ([], "'data.one_per_group' needs the column of the groups"),
 }
 
 
@@ -162,6 +181,18 @@ def test_setting_is_refused(case, tmp_path, capsys):
     assert wanted in " ".join(said.split()), said
     assert "Traceback" not in said
     assert not list(tmp_path.glob("out/*/*"))
+
+
+@pytest.mark.parametrize("case", ROLES_REFUSED)
+def test_roles_are_refused_before_the_first_stage(case, tmp_path, capsys):
+    roles, wanted = ROLES_REFUSED[case]
+    rows = [f"text {i},{i % 4},{i % 2},1,{i % 3}" for i in range(30)]
+    written(tmp_path, "logs.csv", "\n".join(["text,y,c,n,g", *rows, ""]))
+    path = written(tmp_path, "pipeline.yaml", YAML + "encoder: hashing\n")
+    more = [f"data.roles.{role}" for role in roles] or ["data.one_per_group=true"]
+    extra = [word for setting in more for word in ("--set", setting)]
+    code, said = call(["run", path, "--out", tmp_path / "out", *extra], capsys)
+    assert_refused(code, said, wanted, tmp_path, ["logs.csv", "pipeline.yaml"])
 
 
 def test_wrong_verb(capsys):

@@ -18,14 +18,14 @@ def call(capsys, *arguments):
 
 @pytest.fixture
 def file(tmp_path):
-    logs = ca.simulate.Newsletter(rows=300, pairs=10, seed=0).simulate().logs.data
+    logs = ca.simulate.Newsletter(rows=400, pairs=10, seed=0).simulate().logs.data
     weekday = logs["weekday"].to_pylist()
     table = pa.table(
         {
             "mail": logs["mail"],
             "minutes_read": logs["minutes_read"],
             "weekday": weekday,
-            'what "he": said\n- x: !!python/object': list(range(300)),
+            'what "he": said\n- x: !!python/object': list(range(400)),
         }
     )
     pq.write_table(table, tmp_path / "my mails.parquet")
@@ -42,7 +42,10 @@ def test_the_recipe_runs_as_it_is(file, tmp_path, capsys, monkeypatch):
     recipe = ca.recipe.load("pipeline.yaml")
     assert recipe.data.roles.outcome == "minutes_read"
     assert recipe.data.roles.confounders[0] == "weekday"
-    assert call(capsys, "run", "pipeline.yaml")[0] == 0
+    assert recipe.evaluate.alike
+    code, said = call(capsys, "run", "pipeline.yaml")
+    assert code == 0
+    assert " held-out pairs the naive reward has AUC" in said.out
     assert (tmp_path / "runs" / "my-mails" / "6-report" / "report.html").is_file()
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from causalign.errors import ArtifactError, ExtraNotInstalled, InputError, SettingsError
-from causalign.lm import embed, load_encoder, model_files
+from causalign.lm import default_encoder, embed, load_encoder, model_files
 from causalign.lm.transformer_encoder import _batches
 
 torch = pytest.importorskip("torch")
@@ -164,6 +164,13 @@ def test_a_missing_wheel_names_the_extra(monkeypatch):
     monkeypatch.setattr(model_files, "distribution", missing)
     with pytest.raises(ExtraNotInstalled, match=r"causalign\[lm\]"):
         load_encoder("minilm")
+
+
+def test_the_default_is_said_where_a_sentence_encoder_is_not_installed(monkeypatch, caplog):
+    assert default_encoder() == "minilm+style"
+    monkeypatch.setattr("causalign.lm.encoders.find_spec", lambda name: None)
+    assert load_encoder(training_texts=TEXTS).name.startswith("tfidf")
+    assert "The encoder is tfidf+style: minilm+style needs `pip install" in caplog.text
 
 
 def test_progress_is_told_in_lines_where_there_is_no_terminal(tiny, capsys, monkeypatch):

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from causalign.logs.cells import read_dates, read_numbers, read_truth
+from causalign.logs.cells import read_dates, read_numbers, read_slashed_dates, read_truth
 
 NUMBERS = {
     "plain": (["1", "-2.5", "+3", ".5", "1e3"], [1, -2.5, 3, 0.5, 1000]),
@@ -108,6 +108,24 @@ def test_dates_of_iso_8601(case):
     assert not read.odd.any()
     expected = np.array(right, dtype="datetime64[us]")
     np.testing.assert_array_equal(read.values.to_numpy(zero_copy_only=False), expected)
+
+
+def test_dates_whose_column_says_which_number_is_the_month():
+    american = read_slashed_dates(
+        pa.array(["8/4/2016 11:52", "1/26/2016 9:05", None, "soon", "2/30/2016"], pa.large_string())
+    )
+    assert (american.refusal, american.how) == (None, "dates, month first")
+    assert american.odd.tolist() == [False, False, False, True, True]
+    days = [str(value)[:16] for value in american.values.to_pylist()[:2]]
+    assert days == ["2016-08-04 11:52", "2016-01-26 09:05"]
+    german = read_slashed_dates(pa.array(["31.1.2020", "1.2.2020"], pa.large_string()))
+    assert [str(value)[:10] for value in german.values.to_pylist()] == ["2020-01-31", "2020-02-01"]
+
+
+@pytest.mark.parametrize("cells", [["1/2/2020", "2/3/2020"], ["13/2/2020", "2/13/2020"]])
+def test_dates_of_which_the_month_is_not_known(cells):
+    read = read_slashed_dates(pa.array(cells, pa.large_string()))
+    assert "day and month cannot be told apart" in read.refusal
 
 
 def test_dates_that_are_none():

@@ -54,6 +54,26 @@ def test_what_goes_with_the_outcome_came_after_the_text_whatever_its_name():
     assert (mood.part, "came after the text" in mood.because) == ("", True)
 
 
+def test_names_that_tell_the_outcome_came_after_the_text():
+    clicks = table()["clicks"].to_numpy()
+    told = table(badge=[("low", "some", "many")[min(c // 7, 2)] for c in clicks])
+    assert "badge" in guess_roles(told).columns_of("confounder")  # it tells part of it
+    told = table(badge=[f"level {c}" for c in clicks])
+    badge = next(guess for guess in guess_roles(told).columns if guess.column == "badge")
+    assert (badge.part, "came after the text" in badge.because) == ("", True)
+
+
+def test_counts_of_reviews_stand_in_for_an_outcome_and_the_time_for_a_confounder():
+    reviews = np.random.default_rng(0).integers(0, 9, 60)
+    dates = [f"{1 + i % 12}/{1 + i % 28}/2024 9:{i % 60:02d}" for i in range(60)]
+    texts = [f"rooms with a view number {i}" for i in range(60)]
+    columns = {"name": texts, "number_of_reviews": reviews, "last_review": dates, "sent": dates}
+    guesses = guess_roles(pa.table(columns))
+    assert guesses.roles.outcome == "number_of_reviews"
+    assert guesses.roles.time == "sent"
+    assert guesses.roles.confounders == ("sent",)
+
+
 def test_what_is_known_is_not_guessed():
     guesses = guess_roles(table(), outcome="price", completion="question")
     assert guesses.roles.outcome == "price"

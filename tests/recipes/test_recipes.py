@@ -7,8 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from causalign import Roles, pipeline, recipe
-from causalign.lm.encoders import DEFAULT_ENCODER
+from causalign import Roles, lm, pipeline, recipe
 from causalign.logs.stories import number_texts
 from causalign.pipeline.plan import make_plan
 from causalign.simulate import Newsletter
@@ -93,7 +92,8 @@ def test_a_recipe_reads_style_and_holds_out_whole_stories(tmp_path):
     pq.write_table(pa.table(columns), tmp_path / "logs.parquet")
     roles = Roles("text", "y", confounders=("week",), group="test")
     data = recipe.Data(path=str(tmp_path / "logs.parquet"), roles=roles)
-    assert recipe.Recipe("stories", data).encoder == DEFAULT_ENCODER == "minilm+style"
+    assert recipe.Recipe("stories", data).encoder is None
+    assert lm.default_encoder() == "minilm+style"
     plan = make_plan(recipe.Recipe("stories", data, encoder="hashing"))
     codes, _ = number_texts([*plan.train.completions, *plan.test.completions])
     train, test = np.split(codes, [len(plan.train)])

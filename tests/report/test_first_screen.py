@@ -18,7 +18,10 @@ def page(tmp_path_factory):
     simulate.Newsletter(rows=2000, pairs=400).simulate().write(folder)
     recipe = Recipe(
         "newsletter",
-        Data(str(folder / "logs.parquet"), Roles("mail", "minutes_read", confounders=["weekday"])),
+        Data(
+            path=str(folder / "logs.parquet"),
+            roles=Roles("mail", "minutes_read", confounders=["weekday"]),
+        ),
         encoder="style",
         evaluate=Evaluation(str(folder / "experiment.parquet"), truth="true_text_effect"),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +64,7 @@ def command(
         say(f"decide: the address is a secret; a run takes it from the environment: {ADDRESS}.")
     give(decide=what_to_decide(guesses), roles=guesses.roles)
     say_path("recipe", out)
-    first = "" if guesses.columns_of("confounder") else "name a confounder in the recipe, then "
+    first = "" if guesses.roles.confounders else "name a confounder in the recipe, then "
     say(f"next: {first}causalign run {out}")
 
 
@@ -80,9 +79,10 @@ def what_to_decide(guesses: ca.logs.RoleGuesses) -> list[str]:
             "after it is no confounder: delete it."
         )
     else:
+        known = "the time alone is one so far" if guesses.columns_of("time") else "a run needs one"
         questions.append(
-            "what else moved the outcome (the weekday, the place, the price)? A run needs a column "
-            "of it: add one to the file, and to confounders in the recipe."
+            "what else moved the outcome (the weekday, the place, the price)? Add it as a column "
+            f"to the file, and to confounders in the recipe: {known}."
         )
     if guesses.columns_of("time"):
         questions.append(f"does {guesses.columns_of('time')[0]!r} say when the text was sent?")
@@ -149,16 +149,20 @@ def draft_recipe(
         lines += ["evaluate:", f"  pairs_by: [{_quote(roles.group)}]"]
         if roles.trials is not None:
             lines.append("  significance: 0.05   # pairs whose rates differ by more than chance")
+    elif roles.confounders:
+        lines += ["evaluate:", "  # No experiment: held-out rows alike in all confounders judge."]
+        lines.append("  alike: true")
     return "\n".join(lines) + "\n"
 
 
 def choose_encoder(words: float) -> tuple[str, str]:
     """Return the encoder for texts of so many words that runs with what is installed, and why."""
-    if find_spec("torch") is None:
-        return "tfidf+style", "sentence encoders need `pip install 'causalign[lm]'`"
+    default = ca.lm.default_encoder()
+    if not default.startswith("minilm"):
+        return default, "sentence encoders need `pip install 'causalign[lm]'`"
     if words > PARAGRAPH:
         return "minilm", "a sentence encoder; counts of style add noise to long texts"
-    return "minilm+style", "a sentence encoder, and counts of what it does not see"
+    return default, "a sentence encoder, and counts of what it does not see"
 
 
 def _write_source(logs: str, out: Path, query: str | None) -> list[str]:

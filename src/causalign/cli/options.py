@@ -102,8 +102,9 @@ Encoder = Annotated[
     str | None,
     typer.Option(
         "--encoder",
-        help="Text encoder: minilm+style (the default), minilm, mpnet, smollm2, tfidf, hashing, "
-        "style, a local model folder, owner/name on a hub, or several: mpnet+style.",
+        help="Text encoder: minilm+style (the default; tfidf+style without the extra lm), minilm, "
+        "mpnet, smollm2, tfidf, hashing, style, a local model folder, owner/name on a hub, or "
+        "several: mpnet+style.",
     ),
 ]
 Experiments = Annotated[
@@ -350,6 +351,8 @@ def _fingerprint(context: typer.Context) -> str:
     """Return a hash of the verb, its options, and what the files and models that it names hold."""
     given = {name: _identify(value, name in READ) for name, value in _parameters(context).items()}
     given.pop("query", None)  # what it returned counts
+    if "encoder" in given and given["encoder"] is None:
+        given["encoder"] = ca.lm.default_encoder()  # which depends on what is installed
     version = ca.artifacts.versions()["causalign"]
     return ca.artifacts.fingerprint(context.command_path.split()[1:], given, version)
 

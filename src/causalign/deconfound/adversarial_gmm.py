@@ -10,6 +10,7 @@ from causalign.deconfound.function_moments import (
     FLEXIBLE,
     check_moments,
     completeness_assumption,
+    cut_rows,
     moment_numbers,
     pose_problem,
     sum_moments,
@@ -93,6 +94,9 @@ class AdversarialGMM(FittedOnLogs[ConfounderEffect]):
 
     def _check_columns(self, roles: Roles) -> None:
         moved_by_instruments(roles, self.exogenous, FLEXIBLE)
+
+    def _check_rows(self, logs: Logs) -> None:
+        cut_rows(logs, self.folds, self.seed)
 
     def _estimate(self, logs: Logs, *_: object) -> ConfounderEffect:
         """Estimate h(C); the instruments stand in for the text.

@@ -16,9 +16,9 @@ from causalign.deconfound.factors import (
 )
 from causalign.deconfound.formula import Factor, check_columns, read_formula
 from causalign.deconfound.terms import LinearTerms, Term, combine_terms
-from causalign.errors import InputError, NotIdentified
+from causalign.errors import InputError
 from causalign.logs import Logs
-from causalign.logs.covariates import MOST_NUMBERS, Covariate
+from causalign.logs.covariates import MOST_NUMBERS, Covariate, require_variation
 from causalign.stats.factor import factorise
 from causalign.stats.rounding import DOUBLE, MARGIN
 
@@ -252,12 +252,7 @@ def _read_parts(
         terms = read_formula(formula)
         check_columns(formula, terms, allowed, names, f"{role}s")
     for name in names:
-        values = read.covariate(name).values
-        if (values == values[0]).all():
-            raise NotIdentified(
-                f"The {role} {name!r} has the same value in every row, so that nothing can be "
-                "learned of it. Leave it out."
-            )
+        require_variation(role, read.covariate(name))
     return _spell_out(read, terms, weights)
 
 

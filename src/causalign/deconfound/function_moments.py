@@ -86,6 +86,16 @@ class FunctionMoments:
     of_line: np.ndarray
 
 
+def cut_rows(logs: Logs, folds: int, seed: int) -> np.ndarray:
+    """Return the fold ``(n,)`` of each row; raise `InputError` for too few rows or clusters."""
+    if len(logs) < FEWEST_ROWS:
+        raise InputError(
+            f"A function cannot be learned from {len(logs)} rows: at least {FEWEST_ROWS} are "
+            "needed. Use TwoStageLeastSquares, which fits a line."
+        )
+    return group_folds(len(logs) if logs.clusters is None else logs.clusters, folds, seed)
+
+
 def pose_problem(
     logs: Logs, exogenous: Sequence[str], folds: int, landmarks: int, seed: int
 ) -> Problem:
@@ -97,11 +107,7 @@ def pose_problem(
     moved = moved_by_instruments(logs.roles, exogenous, FLEXIBLE)
     if folds < 2:
         raise SettingsError(f"folds must be at least 2, not {folds!r}.")
-    if len(logs) < FEWEST_ROWS:
-        raise InputError(
-            f"A function cannot be learned from {len(logs)} rows: at least {FEWEST_ROWS} are "
-            "needed. Use TwoStageLeastSquares, which fits a line."
-        )
+    member = cut_rows(logs, folds, seed)
     weights = positive_weights(logs)
     weights = weights / weights.mean()
     own = tuple(c for c in logs.confounders if c.name in exogenous)
@@ -110,7 +116,6 @@ def pose_problem(
     read_instruments, Z = read_columns(instruments)
     kernel = mixed_kernel(Z, read_instruments.counts, weights)
     linear, names = design(logs.confounders)
-    groups = len(logs) if logs.clusters is None else logs.clusters
     return Problem(
         covariates=logs.confounders,
         instruments=instruments,
@@ -120,7 +125,7 @@ def pose_problem(
         test_functions=kernel_features(Z, kernel, landmarks=landmarks, seed=seed),
         y=logs.outcome,
         weights=weights,
-        folds=group_folds(groups, folds, seed),
+        folds=member,
         linear=_standardise(linear, weights),
         linear_names=names,
         linear_instruments=_standardise(design(instruments)[0], weights),

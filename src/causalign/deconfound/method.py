@@ -12,7 +12,7 @@ from causalign.errors import InputError, RoleNotDeclared, SettingsError
 from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
-from causalign.logs.covariates import LARGEST, design
+from causalign.logs.covariates import LARGEST, design, require_variation
 from causalign.logs.roles import Roles
 from causalign.results import Result
 from causalign.stats.rounding import roundoff
@@ -59,6 +59,10 @@ class Deconfounder(Protocol):
         roles : Roles
             The roles of the logs that will be fitted.
         """
+        ...
+
+    def check_logs(self, logs: Logs) -> None:
+        """Raise before anything costly runs when the method cannot be fitted on these logs."""
         ...
 
     def fit(
@@ -131,6 +135,16 @@ class FittedOnLogs(ABC, Generic[A]):
             if not getattr(roles, role):
                 raise RoleNotDeclared(f"The method {self.name} needs {role}.", role)
         self._check_columns(roles)
+
+    def check_logs(self, logs: Logs) -> None:
+        """Raise before anything costly runs when the method cannot be fitted on these logs."""
+        self.check_roles(logs.roles)
+        for covariate in logs.confounders:
+            require_variation("confounder", covariate)
+        self._check_rows(logs)
+
+    def _check_rows(self, logs: Logs) -> None:
+        """Raise `InputError` for logs of too few rows or clusters."""
 
     def fit(
         self,

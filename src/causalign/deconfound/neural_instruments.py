@@ -15,6 +15,7 @@ from causalign.deconfound.function_moments import (
     Problem,
     check_moments,
     completeness_assumption,
+    cut_rows,
     moment_numbers,
     pose_problem,
     sum_moments,
@@ -129,6 +130,9 @@ class NeuralInstruments(FittedOnLogs[ConfounderEffect]):
 
     def _check_columns(self, roles: Roles) -> None:
         moved_by_instruments(roles, self.exogenous, FLEXIBLE)
+
+    def _check_rows(self, logs: Logs) -> None:
+        cut_rows(logs, self.folds, self.seed)
 
     def _estimate(self, logs: Logs, *_: object) -> ConfounderEffect:
         """Estimate h(C); the instruments stand in for the text.

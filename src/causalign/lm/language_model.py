@@ -27,7 +27,7 @@ from causalign.lm.model_files import (
 )
 from causalign.lm.plain_text import read_ends
 from causalign.lm.progress import silence_transformers
-from causalign.lm.smollm2 import smollm2_folder
+from causalign.lm.smollm2 import gguf_file, smollm2_folder
 
 if TYPE_CHECKING:
     import torch
@@ -344,15 +344,25 @@ def write_adapter(
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
+def check_model_name(name: str | Path) -> None:
+    """Raise what can be known before a model is loaded: `SettingsError`, `ExtraNotInstalled`."""
+    if str(name) == "smollm2":
+        gguf_file()
+    elif not Path(name).expanduser().is_dir() and not _is_on_hub(name):
+        raise SettingsError(
+            f"There is no language model named {str(name)!r}, and no such folder; "
+            f"{nearest(str(name), ['smollm2'])}"
+        )
+
+
+def _is_on_hub(name: str | Path) -> bool:
+    """Return whether a name has the form of one on a hub."""
+    return isinstance(name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
 def _source(name: str | Path, what: str) -> Path:
+    check_model_name(name)
     if str(name) == "smollm2":
         return smollm2_folder()
     folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if isinstance(name, str) and name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        return fetch_from_hub(name, what)
-    raise SettingsError(
-        f"There is no language model named {str(name)!r}, and no such folder; "
-        f"{nearest(str(name), ['smollm2'])}"
-    )
+    return folder if folder.is_dir() else fetch_from_hub(str(name), what)

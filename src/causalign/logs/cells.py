@@ -29,6 +29,9 @@ ISO_DATE = (
 )
 ZONE = r":.*(Z|UTC|[+-]\d{2}:?\d{2})$"
 DAY_OR_MONTH_FIRST = r"^\d{1,2}[./-]\d{1,2}[./-](\d{4}|\d{2})([ T,].*)?$"
+SLASHED_DATE = (
+    r"^(?P<first>\d{1,2})[./-](?P<second>\d{1,2})[./-]\d{4}(?:[ T,]+\d{1,2}:\d{2}(?::\d{2})?)?$"
+)
 
 MEASURE = re.compile(r"[<>≤≥~≈]?\s*[+-]?\d[\d.,]*\s*(?P<unit>[^\W\d_]{1,6}|[µ°][A-Za-z]?)?")
 TIME_OF_DAY = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?")
@@ -134,6 +137,30 @@ def read_dates(column: pa.Array) -> CellsRead:
     values, bad = _cast_each(pc.if_else(pa.array(usable), text, None), kind)
     how = "dates" + (", in UTC" if zoned.any() else "")
     return CellsRead(values.cast(pa.timestamp("us")), (~usable | bad) & ~absent, how, refusal)
+
+
+def read_slashed_dates(column: pa.Array) -> CellsRead:
+    """Read dates such as 8/31/2016 11:52, if one of the column says which number is the month."""
+    text = trim(column)
+    absent = are_among(text, NO_NUMBER, fold=True)
+    shaped = matches(text, SLASHED_DATE)
+    known = pc.if_else(pa.array(shaped), text, None)
+    parts = pc.extract_regex(known, SLASHED_DATE)
+    first, second = (pc.cast(pc.struct_field(parts, n), pa.int8()) for n in ("first", "second"))
+    day_first, month_first = (bool((pc.max(one).as_py() or 0) > 12) for one in (first, second))
+    refusal = None
+    if day_first == month_first:
+        refusal = (
+            f"holds dates such as {pc.drop_null(text)[0].as_py()!r}, of which day and month cannot "
+            "be told apart. Write them as 2024-01-31, or name the column as categorical: "
+            "Roles(categorical=...), --categorical"
+        )
+    padded = pc.replace_substring_regex(known, r"\b(\d)\b", r"0\1")
+    order = r"\3-\1-\2 \4" if month_first else r"\3-\2-\1 \4"
+    written = pc.replace_substring_regex(padded, r"^(..).(..).(\d{4})[ T,]*(.*)$", order)
+    values, bad = _cast_each(trim(written), pa.timestamp("us"))
+    how = f"dates, {'month' if month_first else 'day'} first"
+    return CellsRead(values, (~shaped | bad) & ~absent, how, refusal)
 
 
 def find_measure(column: pa.Array) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from causalign.errors import InputError
+from causalign.errors import InputError, NotIdentified
 from causalign.logs.cells import read_numbers
 
 Kind = Literal["numeric", "boolean", "datetime", "categorical"]
@@ -52,6 +52,15 @@ class Covariate:
         if not self.is_categorical:
             return self.values[:, None], (self.name,)
         return self.dummies(), tuple(f"{self.name}[{level}]" for level in self.levels[1:])
+
+
+def require_variation(role: str, column: Covariate) -> None:
+    """Raise `NotIdentified` for a column that has one value."""
+    if (column.values == column.values[0]).all():
+        raise NotIdentified(
+            f"The {role} {column.name!r} has the same value in every row, so that nothing can be "
+            "learned of it. Leave it out."
+        )
 
 
 def covariate(name: str, column: pa.ChunkedArray, *, categorical: bool = False) -> Covariate:

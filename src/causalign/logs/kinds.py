@@ -171,12 +171,8 @@ def _settle_dates(values: pa.Array) -> Settled | None:
         return Settled(read.values, "datetime", read.odd, read.how, read.refusal or "")
     slashed = cells.matches(cells.trim(values), cells.DAY_OR_MONTH_FIRST)
     if slashed.any() and 2 * slashed.sum() >= int(_valid(values).sum()):
-        refusal = (
-            f"holds dates such as {values[int(np.argmax(slashed))].as_py()!r}, of which day and "
-            "month cannot be told apart. Write them as 2024-01-31, or name the column as "
-            "categorical: Roles(categorical=...), --categorical"
-        )
-        return Settled(values, "datetime", refusal=refusal)
+        read = cells.read_slashed_dates(values)
+        return Settled(read.values, "datetime", read.odd, read.how, read.refusal or "")
     return None
 
 

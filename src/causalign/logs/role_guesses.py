@@ -25,6 +25,8 @@ OUTCOMES = (
     "likes", "revenue", "sales", "minutes", "replied", "replies", "opened", "opens", "comments",
     "shares", "reward", "label",
 )  # fmt: skip
+# What counts what happened where no surer name does.
+PROXIES = ("profit", "reviews", "review", "occupancy", "results", "result")
 # Further names of what is known only afterwards; none of them is taken for the outcome.
 AFTERWARDS = (
     *OUTCOMES, "winner", "place", "significance", "pvalue", "review", "reviews", "availability",
@@ -95,14 +97,14 @@ class RoleGuesses:
 
     @property
     def roles(self) -> Roles:
-        """The roles, as a recipe declares them."""
+        """The roles, as a recipe declares them; where nothing else may confound, the time does."""
         one: Callable[[Part], str | None] = lambda part: next(iter(self.columns_of(part)), None)  # noqa: E731
         return Roles(
             self.columns_of("completion")[0],
             self.columns_of("outcome")[0],
             trials=one("trials"),
             prompt=one("prompt"),
-            confounders=self.columns_of("confounder"),
+            confounders=self.columns_of("confounder") or self.columns_of("time"),
             group=one("group"),
             cluster=one("cluster"),
             time=one("time"),
@@ -227,7 +229,7 @@ def _find_text(seen: dict[str, _Look]) -> str:
 
 def _find_outcome(looks: list[_Look]) -> str:
     numeric = [look for look in looks if look.reading.kind in ("numeric", "boolean")]
-    for name in OUTCOMES:
+    for name in (*OUTCOMES, *PROXIES):
         for look in numeric:
             if name in look.tokens and look.different > 1:
                 return look.name
@@ -249,7 +251,7 @@ def _guess_other(look: _Look, outcome: np.ndarray, outcome_name: str) -> RoleGue
         if look.is_called(PROMPTS):
             return look.guess("prompt", "a text that is named like what others answer")
         return look.guess("", "another text")
-    if holds_dates(look.values):
+    if holds_dates(look.values) and not look.is_called(AFTERWARDS):
         return look.guess("time", "holds dates")
     period = look.is_called(PERIODS)
     numeric = reading.kind == "numeric"
@@ -287,7 +289,9 @@ def _holds_trials(look: _Look, outcome: np.ndarray) -> bool:
 
 
 def _goes_with(look: _Look, outcome: np.ndarray) -> bool:
-    """Say whether a column's order is nearly that of the outcome."""
+    """Say whether a column's order is nearly that of the outcome, or its names tell it."""
+    if look.reading.kind == "categorical":
+        return _tells(look, outcome)
     if look.reading.kind not in ("numeric", "boolean") or look.different < 3:
         return False
     values = _numbers(look)
@@ -295,6 +299,19 @@ def _goes_with(look: _Look, outcome: np.ndarray) -> bool:
     if both.sum() < 3 or np.ptp(values[both]) == 0 or np.ptp(outcome[both]) == 0:
         return False
     return bool(abs(np.corrcoef(values[both], outcome[both])[0, 1]) > SAME)
+
+
+def _tells(look: _Look, outcome: np.ndarray) -> bool:
+    """Say whether what differs in the outcome differs between the names of a column."""
+    names = look.values.combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
+    known = np.isfinite(outcome)
+    y, code = outcome[known] - outcome[known].mean(), names[known] + 1
+    size = np.bincount(code)
+    if FEWEST_ROWS * (size > 0).sum() > len(y) or not y.any():
+        return False  # of few rows each, any names would
+    sums = np.bincount(code, weights=y)
+    between = (sums[size > 0] ** 2 / size[size > 0]).sum()
+    return bool(between > SAME**2 * (y @ y))
 
 
 def _once(guesses: list[RoleGuess]) -> tuple[RoleGuess, ...]:

@@ -1,6 +1,7 @@
 """What a run will do: settings, logs and texts, read and checked before the first costly stage."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +10,15 @@ import numpy as np
 
 from causalign import artifacts, config, deconfound, policy, reward
 from causalign.deconfound.method import Deconfounder
-from causalign.errors import RoleNotDeclared, SettingsError
+from causalign.errors import CausalignError, RoleNotDeclared, SettingsError
 from causalign.files import hash_content
 from causalign.lm.encoder import Encoder, JoinsBlocks
 from causalign.lm.encoders import load_encoder
+from causalign.lm.language_model import check_model_name
 from causalign.logs import Logs, Pairs, Roles
 from causalign.logs.scales import rescale
 from causalign.logs.splits import draw_held_out, draw_one_per_group
-from causalign.logs.stories import join_units
+from causalign.pipeline.held_out_pairs import JudgingPairs, choose_pairs
 from causalign.recipe import Recipe
 from causalign.reward.model import RewardMethod
 
@@ -29,20 +31,17 @@ if TYPE_CHECKING:  # a run that tunes nothing needs no torch
 class Plan:
     """Hold what every stage of a run reads.
 
-    ``train`` are the rows that everything is fitted on, ``test`` those held out. ``experiment``
-    are pairs that an experimental reward is fitted to, ``test_pairs`` those that judge the
-    rewards, ``choices`` all held-out pairs, none left out for its margin, ``tests`` the experiments
-    that a reward reads beside the log; None where there are none. ``policy`` is None in a run that
-    tunes nothing, ``start`` where no fine-tuning comes before it. ``key`` is the hash of what was
-    read and how, ``data`` of the log's columns alone.
+    ``train`` are the rows that everything is fitted on, ``test`` those held out. ``pairs``
+    are those that fit the experimental reward and those that judge, ``tests`` the experiments that
+    a reward reads beside the log, None where there are none. ``policy`` is None in a run that tunes
+    nothing, ``start`` where no fine-tuning comes before it. ``key`` is the hash of what was read and how, ``data`` of
+    the log's columns alone.
     """
 
     recipe: Recipe
     train: Logs
     test: Logs
-    experiment: Pairs | None
-    test_pairs: Pairs | None
-    choices: Pairs | None
+    pairs: JudgingPairs
     tests: Logs | None
     encoder: Encoder
     deconfounder: Deconfounder
@@ -54,10 +53,10 @@ class Plan:
 
     def summary(self) -> str:
         """Return in a line what was read."""
-        judging = 0 if self.test_pairs is None else len(self.test_pairs)
+        judging = "no" if self.pairs.test is None else f"{len(self.pairs.test):,}"
         return (
             f"{len(self.train):,} rows to learn from, {len(self.test):,} held out, "
-            f"{judging:,} pairs that judge; encoder {self.encoder.name}"
+            f"{judging} pairs that judge; encoder {self.encoder.name}"
         )
 
 
@@ -73,23 +72,28 @@ def make_plan(recipe: Recipe) -> Plan:
     if recipe.evaluate.truth is not None:
         read.numbers(recipe.evaluate.truth)
     held_out = draw_held_out(read, recipe.data.held_out, recipe.seed)
-    experiment, test_pairs = _split_pairs(read, held_out, recipe)
+    pairs = choose_pairs(read, held_out, recipe)
     logs = rescale(read, recipe.data.scale)
     train = logs.take(~held_out, f"set aside {held_out.sum()} rows for testing")
     if recipe.data.one_per_group:
+        if train.roles.group is None:
+            raise SettingsError(
+                "'data.one_per_group' needs the column of the groups: 'data.roles.group'."
+            )
         train = draw_one_per_group(train, recipe.seed)
+    for where, method in (("deconfound", deconfounder), ("reward", fitter)):
+        with _name_setting(where):
+            method.check_logs(train)
     if tuner is not None:
         tuner.check(train)
     encoder = load_encoder(recipe.encoder, training_texts=train.texts)
-    judging = [pairs for pairs in (experiment, test_pairs) if pairs is not None]
-    tests = _read_tests(recipe, fitter, test_pairs)
+    judging = [some for some in (pairs.experiment, pairs.test) if some is not None]
+    tests = _read_tests(recipe, fitter, pairs.test)
     return Plan(
         recipe=recipe,
         train=train,
         test=logs.take(held_out, "held out"),
-        experiment=experiment,
-        test_pairs=test_pairs,
-        choices=_list_choices(read, held_out, recipe, test_pairs),
+        pairs=pairs,
         tests=tests,
         encoder=encoder,
         deconfounder=deconfounder,
@@ -218,6 +222,16 @@ def _check_roles(
         raise missing.reword("in", lambda role: f"'data.roles.{role}'") from None
 
 
+@contextmanager
+def _name_setting(where: str) -> Iterator[None]:
+    """Say in messages of the block's errors which part of the recipe they are about."""
+    try:
+        yield
+    except CausalignError as error:
+        error.args = (f"{where!r}: {error}", *error.args[1:])
+        raise
+
+
 def _choose_policy(recipe: Recipe, fitter: RewardMethod) -> "PolicyMethod | None":
     """Return the method that tunes, or None; raise ``SettingsError`` for one that cannot learn."""
     if recipe.policy is None:
@@ -225,6 +239,8 @@ def _choose_policy(recipe: Recipe, fitter: RewardMethod) -> "PolicyMethod | None
             raise SettingsError("'start' prepares a policy; name its method in 'policy'.")
         return None
     tuner = config.choose(policy.METHODS, recipe.policy, "policy")
+    with _name_setting("policy"):
+        check_model_name(tuner.model)
     if not tuner.uses_outcome:
         raise SettingsError(
             f"'policy': with these settings {tuner.name} reads no outcome, so both policies would "
@@ -251,59 +267,3 @@ def _choose_start(tuner: "PolicyMethod | None", settings: Mapping[str, Any] | No
     if given := sorted(shared & set(settings)):
         raise SettingsError(f"Set 'policy.{given[0]}'; 'start' uses the same.")
     return config.construct(policy.SFT, settings, "start").share_model(tuner)
-
-
-def _split_pairs(
-    logs: Logs, held_out: np.ndarray, recipe: Recipe
-) -> tuple[Pairs | None, Pairs | None]:
-    """Return the pairs that fit the experimental reward and those that judge."""
-    given = recipe.evaluate
-    if given.pairs is not None:
-        pairs = Pairs.read(given.pairs)
-        if logs.prompts is None:
-            pairs = replace(pairs, prompt=None)
-        elif pairs.prompt is None:
-            raise SettingsError(
-                "'evaluate.pairs' needs a column 'prompt': rewards of logs with prompts read them."
-            )
-        story = _join_pairs(pairs)
-        names = np.unique(story)
-        half = np.random.default_rng(recipe.seed).permutation(names)[: len(names) // 2]
-        test = np.isin(story, half)
-    elif given.pairs_by:
-        pairs = logs.pairs(
-            given.pairs_by, significance=given.significance, minimum_margin=given.minimum_margin
-        )
-        if pairs.rows is None or not len(pairs):
-            raise SettingsError("No two rows make a pair; see 'evaluate.pairs_by'.")
-        if logs.roles.group is not None:
-            pairs = replace(pairs, group=logs.groups[pairs.rows[:, 0]])
-        # A pair that straddles the split would put its texts on both sides.
-        sides = held_out[pairs.rows]
-        whole = sides[:, 0] == sides[:, 1]
-        pairs, test = pairs.take(whole), sides[whole, 0]
-    else:
-        return None, None
-    if not test.any():
-        raise SettingsError("No pair is held out to judge the rewards; raise 'data.held_out'.")
-    return (pairs.take(~test) if not test.all() else None), pairs.take(test)
-
-
-def _list_choices(
-    logs: Logs, held_out: np.ndarray, recipe: Recipe, judging: Pairs | None
-) -> Pairs | None:
-    """Return the held-out pairs without any selection by margin, which overstates margins."""
-    given = recipe.evaluate
-    if judging is None or given.pairs is not None:
-        return judging
-    if given.significance is None and not given.minimum_margin:
-        return judging
-    whole = replace(given, significance=None, minimum_margin=0.0)
-    return _split_pairs(logs, held_out, replace(recipe, evaluate=whole))[1]
-
-
-def _join_pairs(pairs: Pairs) -> np.ndarray:
-    """Return ``(m,)`` what both halves keep apart: groups of pairs that share a text are one."""
-    texts = np.unique([*pairs.chosen, *pairs.rejected], return_inverse=True)[1].reshape(2, -1)
-    story = join_units(np.tile(pairs.group, 2), texts.ravel())
-    return pairs.group if story is None else story[: len(pairs)]

@@ -87,9 +87,9 @@ def reward_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
         # Beside experiments, what is predicted out of fold are their arms, not rows of the log.
         if fit.out_of_fold is not None and not plan.reward.compares and plan.tests is None
     }
-    if plan.experiment is not None:
+    if plan.pairs.experiment is not None:
         fits["experimental"] = reward.Pairwise(seed=plan.recipe.seed).fit_pairs(
-            plan.experiment, plan.encoder
+            plan.pairs.experiment, plan.encoder
         )
 
     def payload(folder: Path) -> None:
@@ -112,15 +112,20 @@ def evaluate_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     """Judge the rewards by held-out pairs and texts."""
     judged = evaluate.held_out(
         load_rewards(plan, place),
-        pairs=plan.test_pairs,
-        choices=plan.choices,
+        pairs=plan.pairs.test,
+        choices=plan.pairs.choices,
         unit=_name_unit(plan.recipe.data.roles),
         logs=plan.test,
         train=plan.train,
         truth=plan.recipe.evaluate.truth,
         markers=plan.recipe.evaluate.markers,
     )
-    return judged.section(), None
+    section, about = judged.section(), plan.pairs.about
+    if plan.pairs.test is None:
+        section = replace(section, answer=f"{section.answer} {about}")
+    elif about:
+        section = replace(section, assumption=f"{about} {section.assumption}")
+    return section, None
 
 
 def _name_unit(roles: Roles) -> str:

@@ -52,15 +52,24 @@ class ConfounderInText(VectorMethod):
         """Raise ``RoleNotDeclared`` if there is no confounder."""
         require_confounder(self.name, roles)
 
-    def _embed(
-        self, logs: Logs, encoder: str | Encoder | None, progress: bool
-    ) -> tuple[Embeddings, Encoder]:
+    def check_logs(self, logs: Logs) -> None:
+        """Raise before anything costly runs when the method cannot learn from these logs."""
+        self.check_roles(logs.roles)
+        self._require_numbers(logs)
+        Ridge().check_logs(logs)
+
+    def _require_numbers(self, logs: Logs) -> None:
         categorical = [c.name for c in logs.confounders if c.is_categorical]
         if categorical:
             raise InputError(
                 f"{self.name!r} writes numbers; {', '.join(map(repr, categorical))} holds names. "
                 "Use 'confounder-in-layer'."
             )
+
+    def _embed(
+        self, logs: Logs, encoder: str | Encoder | None, progress: bool
+    ) -> tuple[Embeddings, Encoder]:
+        self._require_numbers(logs)
         values, columns = design(logs.confounders)
         writer = replace(self, names=self.names or columns)
         embeddings = embed_texts(writer.write(logs.texts, values), encoder, progress=progress)

@@ -27,6 +27,7 @@ from causalign.reward.findings import dropped_pairs, no_signal, texts_read_whole
 from causalign.reward.from_logs import learning_rows, require_group
 from causalign.reward.language_model_task import ScoreTask, split_rows, start_task
 from causalign.reward.model import RewardFit, RewardModel, settings_of
+from causalign.stats.folds import group_folds
 
 LOSSES = ("squared-error", "bradley-terry")
 Rows = NDArray[np.int64]
@@ -94,6 +95,12 @@ class LanguageModelReward:
         """Raise ``RoleNotDeclared`` if pairs are compared and no group says which competed."""
         if self.compares:
             require_group(f"The method {self.name!r} with loss='bradley-terry'", roles)
+
+    def check_logs(self, logs: Logs) -> None:
+        """Raise before anything costly runs when the method cannot learn from these logs."""
+        self.check_roles(logs.roles)
+        rows = learning_rows(logs, pairs=self.compares)
+        group_folds(rows.groups, round(1 / self.validation_share), self.training.seed)
 
     def fit(
         self,

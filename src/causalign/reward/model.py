@@ -18,7 +18,7 @@ from causalign.figures import Drawing
 from causalign.files import to_json
 from causalign.lm.embeddings import Embeddings
 from causalign.lm.encoder import Encoder
-from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
+from causalign.lm.encoders import load_encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import CrossFitted, Logs, Roles
 from causalign.logs.stories import rows_together
@@ -53,6 +53,10 @@ class RewardMethod(Protocol):
 
     def check_roles(self, roles: Roles) -> None:
         """Raise ``RoleNotDeclared`` or ``SettingsError`` for roles that the method cannot use."""
+        ...
+
+    def check_logs(self, logs: Logs) -> None:
+        """Raise before anything costly runs when the method cannot learn from these logs."""
         ...
 
     def fit(
@@ -337,7 +341,7 @@ def cross_fit(
         )
     method.check_roles(logs.roles)
     if method.reads_vectors and (encoder is None or isinstance(encoder, str)):
-        encoder = load_encoder(encoder or DEFAULT_ENCODER, training_texts=logs.texts)
+        encoder = load_encoder(encoder, training_texts=logs.texts)
     fold = group_folds(rows_together(logs), folds, seed)
     models = []
     for number in range(folds):

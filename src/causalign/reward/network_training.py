@@ -58,3 +58,8 @@ class NetworkTraining:
             raise SettingsError(
                 f"precision must be 'float32' or 'bfloat16'; found {self.precision!r}."
             )
+
+    @property
+    def validation_folds(self) -> int:
+        """Into how many parts the groups are cut, one of which validates."""
+        return max(2, round(1 / self.validation_share))

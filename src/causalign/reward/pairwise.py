@@ -67,6 +67,9 @@ class Pairwise(LinearMethod):
         """Whether it learns from pairs: always."""
         return True
 
+    def _check_groups(self, groups: NDArray[np.int64]) -> None:
+        group_folds(groups, self.folds, self.seed)
+
     def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
         rows = learning_rows(logs, pairs=True)
         return self.fit_arrays(*rows.vectors(vectors), groups=rows.groups, weights=rows.weights)

@@ -11,7 +11,7 @@ from causalign.checks.experiments import check_sizes_of_logs
 from causalign.errors import InputError
 from causalign.lm.embedded_logs import embed_texts
 from causalign.lm.encoder import Encoder
-from causalign.lm.encoders import DEFAULT_ENCODER, load_encoder
+from causalign.lm.encoders import load_encoder
 from causalign.logs import Logs
 from causalign.logs.arms import Arms, SharedRows, match_log, read_arms
 from causalign.logs.stories import rows_together
@@ -117,7 +117,7 @@ class Pooled(LinearMethod):
             If no test has two different texts, or the two are on different scales.
         """
         if encoder is None or isinstance(encoder, str):
-            encoder = load_encoder(encoder or DEFAULT_ENCODER, training_texts=logs.texts)
+            encoder = load_encoder(encoder, training_texts=logs.texts)
         if experiments is None:
             # Spelled out, since `super()` does not know a class with slots.
             return LinearMethod.fit(self, logs, encoder, progress=progress)

@@ -65,6 +65,9 @@ class Ridge(LinearMethod):
                 "choose='ranking' compares rows of equal conditions.", "confounders"
             )
 
+    def _check_groups(self, groups: NDArray[np.int64]) -> None:
+        group_folds(groups, self.folds, self.seed)
+
     def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
         rows = learning_rows(logs, pairs=False)
         return self.fit_arrays(

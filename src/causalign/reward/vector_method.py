@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from causalign.errors import SettingsError
 from causalign.lm.embedded_logs import embed_logs
@@ -15,7 +16,7 @@ from causalign.lm.embeddings import Embeddings
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs, Roles
 from causalign.reward.estimates import LinearHeadFit, NetworkFit
-from causalign.reward.from_logs import Vectors, require_group
+from causalign.reward.from_logs import Vectors, learning_rows, require_group
 from causalign.reward.model import RewardFit
 from causalign.stats.logistic_path import LogisticPath
 from causalign.stats.penalties import check_penalties
@@ -40,6 +41,14 @@ class VectorMethod(ABC):
         """Raise ``RoleNotDeclared`` if pairs are compared and no group says which competed."""
         if self.compares:
             require_group(f"The method {self.name!r}", roles)
+
+    def check_logs(self, logs: Logs) -> None:
+        """Raise before anything costly runs when the method cannot learn from these logs."""
+        self.check_roles(logs.roles)
+        self._check_groups(learning_rows(logs, pairs=self.compares).groups)
+
+    def _check_groups(self, groups: NDArray[np.int64]) -> None:  # noqa: B027
+        """Raise ``InputError`` if folds or validation need more groups than there are."""
 
     def fit(
         self,

@@ -4,6 +4,8 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from causalign.errors import SettingsError
@@ -16,6 +18,7 @@ from causalign.reward.networks.batches import Batch
 from causalign.reward.networks.layers import Array, Layer, Scales, Weights
 from causalign.reward.networks.losses import loss_of_scores
 from causalign.reward.vector_method import VectorMethod
+from causalign.stats.folds import group_folds
 
 FittedWeights = dict[str, Array]
 
@@ -88,6 +91,10 @@ class Architecture(VectorMethod):
         """Raise ``RoleNotDeclared`` if pairs are compared and no group says which competed."""
         if self.compares:
             require_group(f"The method {self.name!r} with loss='bradley-terry'", roles)
+
+    def _check_groups(self, groups: NDArray[np.int64]) -> None:
+        if self.training.validation_share:
+            group_folds(groups, self.training.validation_folds, self.seed)
 
     def fitted_scores(self, weights: Weights, batch: Batch) -> Tensor:
         """Return the scores whose order validation compares with the labels, ``(m, b, 2)``.

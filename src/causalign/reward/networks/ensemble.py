@@ -232,11 +232,11 @@ def _split_rows(member: Member) -> tuple[Rows, Rows]:
 
 
 def _cut(member: Member, rows: Rows) -> Rows:
-    share = member.network.training.validation_share
-    if share == 0:
+    training = member.network.training
+    if training.validation_share == 0:
         return np.empty(0, dtype=np.int64)
-    folds = max(2, round(1 / share))
-    fold = group_folds(member.examples.groups[rows], folds, member.network.seed)
+    groups = member.examples.groups[rows]
+    fold = group_folds(groups, training.validation_folds, member.network.seed)
     return np.asarray(rows[fold == 0])
 
 
