@@ -1,14 +1,17 @@
 """Pictures are deterministic, readable on any page, and inert whatever their words say."""
 
+import dataclasses
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
 import numpy as np
 import pytest
 
+import causalign as ca
 from causalign import figures
-from causalign.errors import InputError
+from causalign.errors import ExtraNotInstalled, InputError
 from causalign.results import Figure
 
 HOSTILE = "<script>alert('x')</script> $x^2$ \x00\x1b[31m \u202egnp.exe \ud800 عربى 🎉 #010203"
@@ -147,3 +150,26 @@ def test_lengths_that_differ_are_refused():
 )
 def test_printable(text, limit, expected):
     assert figures.printable(text, limit) == expected
+
+
+def test_without_matplotlib_a_section_differs_in_its_figures_alone_and_that_is_said_once(
+    monkeypatch, caplog
+):
+    effect = ca.deconfound.OrdinaryLeastSquares().fit(ca.simulate.Pricing(seed=1).simulate().logs)
+    whole = effect.section()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    bare, again = effect.section(), effect.section()
+    assert len(whole.figures) == 1
+    assert bare == again == dataclasses.replace(whole, figures=())
+    assert caplog.messages == ["no figures are drawn: they need `pip install 'causalign[figures]'`"]
+
+
+def test_without_matplotlib_a_plot_names_the_extra(monkeypatch):
+    effect = ca.deconfound.OrdinaryLeastSquares().fit(ca.simulate.Pricing(seed=1).simulate().logs)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in [name for name in sys.modules if name.startswith("matplotlib.")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ExtraNotInstalled, match=r"needs matplotlib.*causalign\[figures\]"):
+        effect.plot()
+    with pytest.raises(ExtraNotInstalled, match=r"needs matplotlib.*causalign\[figures\]"):
+        effect.drawing().figure()

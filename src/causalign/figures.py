@@ -10,16 +10,19 @@ near-black; line styles repeat what the colours say.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causalign.errors import InputError
+from causalign.errors import InputError, needs_extra
 from causalign.results import Figure
-from causalign.svg import INK, open_canvas, to_svg
+from causalign.svg import INK, INSTALL, open_canvas, to_svg
 from causalign.svg import printable as printable
 
 if TYPE_CHECKING:
@@ -59,7 +62,8 @@ class Drawing:
     def on(self, axes: Axes | None = None) -> Axes:
         """Draw on the given matplotlib Axes, or on new ones; return them."""
         if axes is None:
-            import matplotlib.pyplot as plt
+            with needs_extra("A figure", INSTALL):
+                import matplotlib.pyplot as plt
 
             _, axes = plt.subplots(figsize=(WIDTH, self.height), layout="constrained")
         self.draw(axes)
@@ -70,6 +74,19 @@ class Drawing:
         with open_canvas(WIDTH, self.height) as (canvas, axes):
             self.draw(axes)
             return Figure(self.name, printable(self.caption), printable(self.alt), to_svg(canvas))
+
+
+def draw_figures(*drawings: Drawing | None) -> tuple[Figure, ...]:
+    """Return the pictures of a section; none where matplotlib is missing, which is said once."""
+    if find_spec("matplotlib") is None:
+        _tell_what_is_missing()
+        return ()
+    return tuple(drawing.figure() for drawing in drawings if drawing is not None)
+
+
+@cache
+def _tell_what_is_missing() -> None:
+    logging.getLogger(__name__).warning("no figures are drawn: they need %s", INSTALL)
 
 
 def forest(

@@ -14,9 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from causalign.errors import needs_extra
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
+
+INSTALL = "`pip install 'causalign[figures]'`"
 
 # Control characters but white space, lone surrogates, bidirectional overrides. Other format
 # characters stay: emoji and scripts need the joiners.
@@ -73,9 +77,10 @@ def printable(text: object, limit: int | None = None) -> str:
 @contextmanager
 def open_canvas(width: float, height: float) -> Iterator[tuple[Canvas, Axes]]:
     """Give a canvas, sizes in inches, and its Axes, styled for a page and not for the user."""
-    import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Canvas
+    with needs_extra("A figure", INSTALL):
+        import matplotlib
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure as Canvas
 
     with matplotlib.rc_context(), warnings.catch_warnings():
         # The reader's own fonts draw the text, so a glyph that is missing here says nothing.

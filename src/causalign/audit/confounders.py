@@ -14,7 +14,7 @@ from causalign.checks import confounding, data
 from causalign.checks.advice import Advice, advise
 from causalign.checks.clusters import cluster_findings
 from causalign.checks.confounding import Judged, capital
-from causalign.figures import Drawing, bars
+from causalign.figures import Drawing, bars, draw_figures
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
 from causalign.logs.covariates import Covariate
@@ -153,7 +153,6 @@ class Audit(Result):
 
     def section(self) -> Section:
         """Return the audit as a section of a report."""
-        drawing = self.drawing()
         return Section(
             stage="audit",
             question="What travels with the texts, and does it move the outcome?",
@@ -169,7 +168,7 @@ class Audit(Result):
                 "confounded_by": ", ".join(self.confounded_by) or "nothing",
             },
             tables=self._tables(),
-            figures=(drawing.figure(),) if drawing else (),
+            figures=draw_figures(self.drawing()),
             findings=self.findings,
         )
 

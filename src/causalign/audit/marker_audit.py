@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from causalign.audit.vocabulary import TextMarkers
 from causalign.checks.confounding import Judged, write_alike
-from causalign.figures import Drawing, forest, printable
+from causalign.figures import Drawing, draw_figures, forest, printable
 from causalign.results import Finding, Result, Section
 from causalign.stats.marker_effects import Estimates, MarkerContrasts, q_values
 
@@ -164,7 +164,7 @@ class MarkerAudit(Result):
 
     def section(self) -> Section:
         """Return the test of the markers as a section of a report."""
-        drawing, table = self.drawing(), self.table()
+        table = self.table()
         asked = table.filter(pc.equal(table["kind"], "attribute"))
         tables = {"attributes asked about": asked} if asked.num_rows else {}
         return Section(
@@ -178,7 +178,7 @@ class MarkerAudit(Result):
                 "spurious markers": len(self.spurious),
             },
             tables={**tables, "markers": table.slice(0, SHOWN)},
-            figures=(drawing.figure(),) if drawing else (),
+            figures=draw_figures(self.drawing()),
             findings=self.findings,
         )
 

@@ -12,7 +12,7 @@ from causalign.deconfound.inference import interval_degrees_of_freedom
 from causalign.deconfound.method import Adjustment, FittedOnLogs
 from causalign.deconfound.standard_errors import check_standard_errors, find_told_once
 from causalign.deconfound.terms import LinearTerms, Term
-from causalign.figures import Drawing, forest
+from causalign.figures import Drawing, draw_figures, forest
 from causalign.logs import Logs
 from causalign.results import Finding, Section, Verdict
 from causalign.settings import require_number
@@ -229,7 +229,7 @@ class ConfounderEffect(Adjustment):
             assumption=self.assumption,
             numbers={"observations": self.observations, **self.numbers},
             tables={"effects": self.table()},
-            figures=(self.drawing().figure(),),
+            figures=draw_figures(self.drawing()),
             findings=self.findings,
             details={"method": self.method, **self.settings},
         )

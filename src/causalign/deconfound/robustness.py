@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from causalign.checks.check import Check
-from causalign.figures import Drawing, curve
+from causalign.figures import Drawing, curve, draw_figures
 from causalign.results import Finding, Result, Section
 from causalign.stats.sensitivity import (
     Adjusted,
@@ -162,7 +162,7 @@ class Sensitivity(Result):
                 "partial_r2": self.coefficient.partial_r2,
             },
             tables={"benchmarks": self.table()},
-            figures=(self.drawing().figure(),),
+            figures=draw_figures(self.drawing()),
             findings=self.findings,
         )
 

@@ -10,6 +10,7 @@ from causalign.deconfound.inference import positive_weights
 from causalign.deconfound.method import Deconfounder, read_text_features
 from causalign.deconfound.robustness import Benchmark, Sensitivity
 from causalign.errors import InputError, NotIdentified, RoleNotDeclared, SettingsError, nearest
+from causalign.figures import draw_figures
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
 from causalign.logs.covariates import Covariate
@@ -210,7 +211,9 @@ def add_sensitivity(
         tables={**section.tables, **{f"unrecorded {s.confounder}": s.table() for s in analyses}},
         figures=(
             *section.figures,
-            *(replace(s.drawing().figure(), name=f"unrecorded-{s.confounder}") for s in analyses),
+            *draw_figures(
+                *(replace(s.drawing(), name=f"unrecorded-{s.confounder}") for s in analyses)
+            ),
         ),
         findings=(*section.findings, *(f for s in analyses for f in s.findings)),
     )

@@ -133,7 +133,7 @@ class AgainstBaseline(Result):
             "independent; several texts of a prompt count as one.",
             numbers=numbers,
             tables=tables,
-            figures=tuple(drawing.figure() for drawing in self._drawings()),
+            figures=figures.draw_figures(*self._drawings()),
             findings=self.findings,
         )
 

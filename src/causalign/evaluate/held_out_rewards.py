@@ -180,7 +180,7 @@ class HeldOut(Result):
             ),
             numbers=self.numbers(),
             tables=tables,
-            figures=tuple(drawing.figure() for drawing in drawings),
+            figures=figures.draw_figures(*drawings),
             findings=self.findings,
         )
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from typing import ClassVar
 
-from causalign.figures import Drawing
+from causalign.figures import Drawing, draw_figures
 from causalign.results import Finding, Result, Section
 
 
@@ -33,6 +33,6 @@ class Measure(Result):
             answer=self.answer(),
             assumption=self.assumption,
             tables={drawing.name: self.table()},
-            figures=(drawing.figure(),),
+            figures=draw_figures(drawing),
             findings=self.findings,
         )

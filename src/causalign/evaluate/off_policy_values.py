@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from causalign import figures
 from causalign.errors import InputError, SettingsError, nearest
 from causalign.evaluate.value import PolicyValue
-from causalign.results import Figure, Finding, Result, Section
+from causalign.results import Finding, Result, Section
 from causalign.stats.importance_weights import WeightDiagnostics
 
 # Decided before any estimate is seen: the first that the log allows is the answer.
@@ -93,6 +93,7 @@ class OffPolicyValues(Result):
     def section(self) -> Section:
         """Return the values as a section of a report."""
         value, gain = self.headline, self.gain()
+        weights = None if self.log_weights is None else _draw_weights(self.log_weights)
         tables = {"values": self.table()}
         if value.weights is not None:
             tables["weights"] = _weights_table(value.weights)
@@ -105,7 +106,7 @@ class OffPolicyValues(Result):
             | {"logged value": self.logged.estimate}
             | _numbers("gain", gain),
             tables=tables,
-            figures=self._figures(),
+            figures=figures.draw_figures(self.drawing(), weights),
             findings=self.findings,
             details={"answer": self.method, "settings": dict(value.settings)},
         )
@@ -154,10 +155,6 @@ class OffPolicyValues(Result):
             alt="; ".join(f"{v.method}: {v.describe()}" for v in shown),
             reference=float(self.logged.influence.outcome.mean()),
         )
-
-    def _figures(self) -> tuple[Figure, ...]:
-        weights = () if self.log_weights is None else (_draw_weights(self.log_weights).figure(),)
-        return (self.drawing().figure(), *weights)
 
 
 def add_second_policy(

@@ -205,7 +205,7 @@ class PolicyValue(Result):
             assumption=self.assumption,
             numbers={"value": self.estimate, **self.numbers},
             tables={"value": self.table()},
-            figures=(self.drawing().figure(),),
+            figures=figures.draw_figures(self.drawing()),
             findings=self.findings,
             details={"method": self.method, **self.settings},
         )

@@ -183,7 +183,7 @@ class Design(Result):
             assumption="The reward is linear in its features, with the covariance that it states.",
             numbers=self.numbers,
             tables={"next tests": self.table()},
-            figures=(self.drawing().figure(),),
+            figures=figures.draw_figures(self.drawing()),
             findings=self.findings,
         )
 

@@ -125,7 +125,7 @@ class ReaderPlan(Result):
                 "peeking": self.peeking,
             },
             tables={"readers": self.table()},
-            figures=(self.drawing().figure(),),
+            figures=figures.draw_figures(self.drawing()),
             findings=self.findings,
         )
 

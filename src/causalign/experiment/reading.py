@@ -134,7 +134,7 @@ class Readings(Result):
             assumption=_ASSUMPTION,
             numbers=self._numbers(),
             tables=tables,
-            figures=(self.drawing().figure(),),
+            figures=figures.draw_figures(self.drawing()),
             findings=self.findings,
         )
 

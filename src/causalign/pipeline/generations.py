@@ -17,12 +17,13 @@ from causalign.evaluate import (
     measure_diversity,
 )
 from causalign.evaluate.marker_payments import marker_worth
+from causalign.figures import Drawing
 from causalign.logs import Logs
 from causalign.logs.outcome_model import OutcomeModel
 from causalign.policy.findings import sampled_texts
 from causalign.policy.fit import PolicyFit
 from causalign.policy.method import PolicyMethod
-from causalign.results import Figure, Finding, Section
+from causalign.results import Finding, Section
 from causalign.stats.proportions import share_interval
 
 POLICIES = ("before", "naive", "deconfounded")
@@ -69,7 +70,7 @@ def compare_policies(
     if judge is not None:
         gain = mean_reward_difference(judge.score, *pair, prompts=prompts)
     tables = {"texts side by side": _show_side_by_side(texts, prompts)}
-    pictures: list[Figure] = []
+    pictures: list[Drawing] = []
     shares = None
     if markers:
         shares = marker_shares(*pair, markers)
@@ -91,9 +92,8 @@ def compare_policies(
         assumption=fits["deconfounded"].assumption,
         numbers=numbers,
         tables=tables,
-        figures=(
-            *pictures,
-            *(f for name in POLICIES[1:] for f in _draw_training(name, fits[name])),
+        figures=figures.draw_figures(
+            *pictures, *(_draw_training(name, fits[name]) for name in POLICIES[1:])
         ),
         findings=_findings(fits, generated, texts, markers, gain, judge, logged),
         details={
@@ -133,7 +133,7 @@ def _name_policies(table: pa.Table) -> pa.Table:
     return table.rename_columns([own.get(name, name) for name in table.column_names])
 
 
-def _draw_shares(counts: pa.Table, markers: Sequence[str], texts: int) -> Figure:
+def _draw_shares(counts: pa.Table, markers: Sequence[str], texts: int) -> Drawing:
     rows = counts.to_pylist()
     by = {name: [row for row in rows if row["policy"] == name] for name in POLICIES}
     shares = {name: [row["share"] for row in own] for name, own in by.items()}
@@ -154,7 +154,7 @@ def _draw_shares(counts: pa.Table, markers: Sequence[str], texts: int) -> Figure
         caption=f"Share of {texts:,} texts that hold a marker, with 95% intervals.",
         alt="; ".join(words),
         errors=spread,
-    ).figure()
+    )
 
 
 def _describe_policies(
@@ -174,12 +174,12 @@ def _describe_policies(
     return table
 
 
-def _draw_training(name: str, fit: PolicyFit) -> list[Figure]:
+def _draw_training(name: str, fit: PolicyFit) -> Drawing | None:
     drawing = fit.drawing()
     if drawing is None:
-        return []
+        return None
     caption = f"Tuned from the {name} outcome. {drawing.caption}"
-    return [replace(drawing, name=f"training-{name}", caption=caption).figure()]
+    return replace(drawing, name=f"training-{name}", caption=caption)
 
 
 def _answer(

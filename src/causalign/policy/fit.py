@@ -127,7 +127,6 @@ class PolicyFit(Result):
 
     def section(self) -> Section:
         """Return the fit as a section of a run folder and of the report."""
-        drawing = self.drawing()
         return Section(
             stage="policy",
             question="Did tuning move the policy where its objective points, and did it hold?",
@@ -135,7 +134,7 @@ class PolicyFit(Result):
             assumption=self.assumption,
             numbers=dict(self.numbers),
             tables={"training": self.curve},
-            figures=() if drawing is None else (drawing.figure(),),
+            figures=figures.draw_figures(self.drawing()),
             findings=self.findings,
             details={"method": self.method, "base": self.base},
         )

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from causalign.figures import Drawing
+from causalign.figures import Drawing, draw_figures
 from causalign.results import Section
 from causalign.reward.estimates import HeadEstimate, LinearHeadFit
 from causalign.reward.model import RewardFit
@@ -49,10 +49,12 @@ def compare(fits: Mapping[str, RewardFit | HeadEstimate]) -> Section:
         numbers=numbers,
         tables={"fits": table}
         | {f"{title} ({n})": rows for n, s in sections.items() for title, rows in s.tables.items()},
-        figures=tuple(
-            _name_drawing(drawing, name).figure()
-            for name, fit in fits.items()
-            if (drawing := fit.drawing()) is not None
+        figures=draw_figures(
+            *(
+                _name_drawing(drawing, name)
+                for name, fit in fits.items()
+                if (drawing := fit.drawing()) is not None
+            )
         ),
         findings=tuple(
             replace(finding, title=f"{finding.title} ({name})")

@@ -61,7 +61,7 @@ class Diagnostics(Result):
             assumption="Predictions are of rows that the fit did not see; clusters of rows are "
             "independent of each other.",
             tables=self.tables,
-            figures=() if self.calibration is None else (self.calibration.figure(),),
+            figures=figures.draw_figures(self.calibration),
             findings=self.findings,
         )
 
@@ -210,13 +210,15 @@ def add_diagnostics(section: Section, parts: Mapping[str, Diagnostics]) -> Secti
         },
         figures=(
             *section.figures,
-            *(
-                replace(
-                    drawing,
-                    name=f"{drawing.name}-{file_stem(name)}",
-                    caption=f"{name.capitalize()} reward. {drawing.caption}",
-                ).figure()
-                for name, drawing in drawings.items()
+            *figures.draw_figures(
+                *(
+                    replace(
+                        drawing,
+                        name=f"{drawing.name}-{file_stem(name)}",
+                        caption=f"{name.capitalize()} reward. {drawing.caption}",
+                    )
+                    for name, drawing in drawings.items()
+                )
             ),
         ),
         findings=(

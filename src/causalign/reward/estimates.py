@@ -60,7 +60,6 @@ class HeadEstimate(Result):
 
     def section(self) -> Section:
         """Return the fit as a section of a run folder and of the report."""
-        drawing = self.drawing()
         return Section(
             stage="reward",
             question="What outcome is a text expected to earn, and how well is that predicted?",
@@ -68,7 +67,7 @@ class HeadEstimate(Result):
             assumption=self.assumption,
             numbers=dict(self.numbers),
             tables=self.tables(),
-            figures=() if drawing is None else (drawing.figure(),),
+            figures=figures.draw_figures(self.drawing()),
             findings=self.findings,
             details=self.description(),
         )
