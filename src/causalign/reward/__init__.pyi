@@ -16,6 +16,7 @@ from .heads import LinearHead as LinearHead
 from .heads import NetworkHead as NetworkHead
 from .heads import ObjectiveHeads as ObjectiveHeads
 from .language_model_reward import LanguageModelReward as LanguageModelReward
+from .mlflow_logging import log_to_mlflow as log_to_mlflow
 from .model import RewardFit as RewardFit
 from .model import RewardMethod as RewardMethod
 from .model import RewardModel as RewardModel
@@ -32,6 +33,7 @@ from .networks.odin import Odin as Odin
 from .networks.perceptron import Perceptron as Perceptron
 from .pairwise import Pairwise as Pairwise
 from .pooled import Pooled as Pooled
+from .regressor import RewardRegressor as RewardRegressor
 from .ridge import Ridge as Ridge
 from .scoring import Engine as Engine
 from .scoring import ScoredLogs as ScoredLogs
