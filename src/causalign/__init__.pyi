@@ -19,6 +19,7 @@ from . import results as results
 from . import reward as reward
 from . import simulate as simulate
 from . import stats as stats
+from . import tracking as tracking
 from .logs import Logs as Logs
 from .logs import Pairs as Pairs
 from .logs import Roles as Roles

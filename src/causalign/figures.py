@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError, needs_extra
-from causalign.results import Figure
+from causalign.results import Figure, card, inline
 from causalign.svg import INK, INSTALL, open_canvas, to_svg
 from causalign.svg import printable as printable
 
@@ -39,7 +39,7 @@ LABEL_LENGTH = 38
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Drawing:
     """What is put on Axes, with the words for those who read or cannot see it.
 
@@ -74,6 +74,12 @@ class Drawing:
         with open_canvas(WIDTH, self.height) as (canvas, axes):
             self.draw(axes)
             return Figure(self.name, printable(self.caption), printable(self.alt), to_svg(canvas))
+
+    def __repr__(self) -> str:
+        return card(f"Drawing: {self.name}", (self.caption,))
+
+    def _repr_html_(self) -> str | None:
+        return "".join(map(inline, draw_figures(self))) or None
 
 
 def draw_figures(*drawings: Drawing | None) -> tuple[Figure, ...]:

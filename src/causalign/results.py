@@ -1,10 +1,12 @@
 """What every stage returns: a result that looks the same everywhere, and its section."""
 
 import re
+import reprlib
 import textwrap
 from abc import ABC, abstractmethod
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from html import escape
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +22,8 @@ LINES_SHOWN = 8
 WIDTH = 100
 ROWS_SHOWN = 20
 CELL_LENGTH = 120
+_SHORT = reprlib.Repr()
+_SHORT.maxother = _SHORT.maxstring = CELL_LENGTH
 
 
 class Verdict(StrEnum):
@@ -50,7 +54,7 @@ class Finding:
         return f"[{self.verdict.value}] {self.code} {self.title}: {self.explanation}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Figure:
     """Hold one picture as SVG text with the words that replace it for those who cannot see it."""
 
@@ -58,6 +62,15 @@ class Figure:
     caption: str
     alt: str
     svg: str
+
+    def __repr__(self) -> str:
+        return card(f"Figure: {self.name}", (self.caption,))
+
+    def _repr_html_(self) -> str:
+        # As an image it runs nothing, whoever touched the folder from which it was read.
+        data = b64encode(self.svg.encode()).decode()
+        image = f'<img alt="{escape(self.alt)}" src="data:image/svg+xml;base64,{data}"'
+        return _with_caption(f'{image} style="background: #fff; padding: 4px"/>', self.caption)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,8 @@ class Drawable(Protocol):
     def on(self, axes: "Axes | None" = None) -> "Axes":
         """Draw on the given Axes, or on new ones; return them."""
         ...
+
+    def _repr_html_(self) -> str | None: ...
 
 
 class Result(ABC):
@@ -142,8 +157,30 @@ class Result(ABC):
         return card(type(self).__name__, (self.answer(),), self.findings)
 
     def _repr_html_(self) -> str:
-        lines = (self.answer(), *self.details())
-        return html_card(type(self).__name__, lines, self.table(), self.findings)
+        lines, drawing = (self.answer(), *self.details()), self.drawing()
+        picture = None if drawing is None else drawing._repr_html_()
+        return html_card(type(self).__name__, lines, self.table(), self.findings, picture or "")
+
+
+class Card:
+    """Show a value in a terminal and in a notebook by its name and a line for each field.
+
+    For dataclasses, made with ``repr=False``, that hold more than anybody reads.
+    """
+
+    __slots__ = ()
+
+    def card_lines(self) -> Sequence[str]:
+        """Return what is shown: each field that is not None, arrays and tables by their shape."""
+        names = [one.name for one in fields(self) if one.repr]  # type: ignore[arg-type]
+        held = {name: getattr(self, name) for name in names}
+        return [f"{name}: {_shorten(value)}" for name, value in held.items() if value is not None]
+
+    def __repr__(self) -> str:
+        return card(type(self).__name__, self.card_lines())
+
+    def _repr_html_(self) -> str:
+        return html_card(type(self).__name__, self.card_lines())
 
 
 def card(title: str, lines: Sequence[str], findings: tuple[Finding, ...] = ()) -> str:
@@ -154,21 +191,49 @@ def card(title: str, lines: Sequence[str], findings: tuple[Finding, ...] = ()) -
 
 
 def html_card(
-    title: str, lines: Sequence[str], table: pa.Table, findings: tuple[Finding, ...] = ()
+    title: str,
+    lines: Sequence[str],
+    table: pa.Table | None = None,
+    findings: tuple[Finding, ...] = (),
+    picture: str = "",
 ) -> str:
-    """Return what a notebook shows: lines, the head of a table, findings; all of it escaped."""
+    """Return what a notebook shows: lines, the head of a table, findings, all of it escaped.
+
+    ``picture`` is HTML and stands below the lines as it is.
+    """
     parts = [f"<strong>{escape(title)}</strong>", *(f"<div>{escape(line)}</div>" for line in lines)]
+    parts += [picture, *([] if table is None else _html_table(table))]
+    parts += [f"<div>{escape(line)}</div>" for line in (*_open_lines(findings), *_count(findings))]
+    return f"<div>{''.join(parts)}</div>"
+
+
+def inline(figure: Figure) -> str:
+    """Return a figure that was drawn just now as HTML, in the colours of the page around it."""
+    words = f'role="img" aria-label="{escape(figure.alt)}"'
+    return _with_caption(f"<div {words}>{figure.svg}</div>", figure.caption)
+
+
+def _with_caption(picture: str, caption: str) -> str:
+    return f"<figure>{picture}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _html_table(table: pa.Table) -> list[str]:
     heads = "".join(f"<th>{escape(name)}</th>" for name in table.column_names)
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(_cell(value))}</td>' for value in row.values())}</tr>"
         for row in table.slice(0, ROWS_SHOWN).to_pylist()
     )
-    parts.append(f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>")
+    parts = [f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"]
     if table.num_rows > ROWS_SHOWN:
         parts.append(f"<div>... and {table.num_rows - ROWS_SHOWN:,} more rows; see table()</div>")
-    parts += [f"<div>{escape(line)}</div>" for line in _open_lines(findings)]
-    parts += [f"<div>{escape(line)}</div>" for line in _count(findings)]
-    return f"<div>{''.join(parts)}</div>"
+    return parts
+
+
+def _shorten(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    if shape:
+        return f"{type(value).__name__} of shape {shape}"
+    return " ".join(_SHORT.repr(value).split())
 
 
 def _open_lines(findings: tuple[Finding, ...]) -> list[str]:

@@ -29,6 +29,14 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check all settings, and say what would be done.")
     ] = False,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--report-to",
+            metavar="TRACKER",
+            help="Also log what came out to tensorboard, mlflow, wandb or trackio.",
+        ),
+    ] = None,
     strict: given.Strict = False,
 ) -> None:
     """Run a recipe: audit, deconfound, fit rewards, judge them, write one report.
@@ -44,6 +52,8 @@ def command(
     if dry_run:
         _preview(recipe, folder, replace)
         return
+    if report_to:
+        ca.tracking.check_trackers(report_to)
     done = ca.pipeline.run(
         recipe, folder, replace=replace, say=note, progress=given.shows_progress()
     )
@@ -53,6 +63,14 @@ def command(
     for finding in done.failed_findings:
         say(finding.line(), "red")
     say_path("report", done.report)
+    if report_to:
+        ca.tracking.track(
+            *done.sections,
+            report_to=report_to,
+            project=recipe.name,
+            folder=done.folder / "tracking",
+            page=done.report.parent,
+        )
     if strict and done.failed_findings:
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from causalign.errors import InputError, SettingsError
 from causalign.logs import Logs
+from causalign.results import Card
 from causalign.settings import require_choice, require_number
 from causalign.stats.optimal_design import improve_on_leader, pair_variance
 
@@ -22,8 +23,8 @@ MOST_PAIRS = 1_000_000
 MOST_VALUES, FEWEST_VALUED = 2_000_000, 100
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Candidates(Card):
     """Texts of which some could be tested against each other.
 
     Parameters

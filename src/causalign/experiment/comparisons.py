@@ -10,6 +10,7 @@ from scipy.stats import norm
 from causalign.errors import InputError
 from causalign.experiment.expectation import Expectation
 from causalign.experiment.running_tests import RunningTest
+from causalign.results import Card
 from causalign.settings import require_number
 from causalign.stats.confidence_sequence import (
     count_discoveries,
@@ -74,8 +75,8 @@ class StopRule:
         return 1 - self.level
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ArmComparison:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ArmComparison(Card):
     """Hold how an arm stands against another after each of D days.
 
     Attributes

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from causalign.errors import InputError, SettingsError
 from causalign.logs import Logs
 from causalign.logs.propensity import log_propensities
+from causalign.results import Card
 from causalign.stats.daily_differences import Cells, sum_cells
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RunningTest:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class RunningTest(Card):
     """Hold one test: D days, K arms, and what readers did.
 
     Attributes

@@ -8,6 +8,7 @@ import numpy as np
 
 from causalign.experiment.comparisons import ArmComparison, GuardrailBound, StopRule, find_control
 from causalign.experiment.running_tests import RunningTest
+from causalign.results import Card
 
 Action = Literal["use", "keep", "no difference", "go on", "do not use"]
 _NAME_LENGTH = 48
@@ -42,8 +43,8 @@ class Decision:
         return self.action != "go on"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Reading(Card):
     """One test, its comparisons, its guardrails and what to do.
 
     Attributes

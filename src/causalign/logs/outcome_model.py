@@ -9,14 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError
 from causalign.logs.table import Logs
+from causalign.results import Card
 
 Texts = Sequence[str]
 # ĝ(completions, prompts) -> (n,), in units of the outcome; for a binary outcome P(Y = 1 | T).
 OutcomeModel = Callable[[Sequence[str], Sequence[str] | None], ArrayLike]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CrossFitted:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class CrossFitted(Card):
     """K outcome models, each fitted without one fold of the logs.
 
     A logged row is predicted by the model that did not see it, a new text by their mean, weighted

@@ -4,14 +4,15 @@ from dataclasses import dataclass, fields
 from typing import cast
 
 from causalign.errors import SettingsError
+from causalign.results import Card
 
 MANY = ("confounders", "instruments", "features", "categorical")
 # A column may be split on, clustered by or ordered by and be a confounder as well.
 MAY_REPEAT = ("group", "cluster", "time", "categorical", "objective")
 
 
-@dataclass(frozen=True, slots=True)
-class Roles:
+@dataclass(frozen=True, slots=True, repr=False)
+class Roles(Card):
     """The columns that play a causal role, by name.
 
     Parameters
@@ -104,6 +105,14 @@ class Roles:
             )
         settled = names if len(names) == 2 else names[0] if names else None
         object.__setattr__(self, "cluster", settled)
+
+    def __repr__(self) -> str:
+        held = ((one.name, getattr(self, one.name)) for one in fields(self))
+        return f"Roles({', '.join(f'{name}={value!r}' for name, value in held if value)})"
+
+    def card_lines(self) -> list[str]:
+        """Return what a card says: the roles that are declared."""
+        return self.describe()
 
     def columns(self) -> dict[str, str]:
         """Return every named column with the first role that names it."""

@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from causalign.logs.table import Logs
+from causalign.results import Card
 
 Codes = NDArray[np.int64]
 
@@ -37,8 +38,8 @@ _WORD = regex.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Stories:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Stories(Card):
     """Say which of n rows belong together, since their units share a text.
 
     Attributes

@@ -25,7 +25,7 @@ from causalign.pipeline.plan import (
 )
 from causalign.pipeline.stages import Payload, Place
 from causalign.recipe import Recipe
-from causalign.results import Finding, Section, Verdict, card
+from causalign.results import Finding, Section, Verdict, card, html_card
 
 logger = logging.getLogger(__name__)
 Say = Callable[[str], None]
@@ -66,6 +66,9 @@ class Run:
 
     def __repr__(self) -> str:
         return card(f"Run in {self.folder}", (self.answer,), self._findings)
+
+    def _repr_html_(self) -> str:
+        return html_card(f"Run in {self.folder}", (self.answer,), findings=self._findings)
 
 
 @dataclass(frozen=True, slots=True)

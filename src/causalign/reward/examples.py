@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError, SettingsError, nearest
+from causalign.results import Card
 
 Array = NDArray[np.float64]
 
@@ -25,8 +26,8 @@ NEGATIVE_MARGIN = (
 _MOST_CLASSES = 100
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Examples:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Examples(Card):
     """Hold n examples that share the vectors of t texts; make one with the two constructors.
 
     Attributes

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtr, softmax
 
 from causalign.errors import ArtifactError, InputError, SettingsError, nearest
-from causalign.results import file_stem
+from causalign.results import Card, file_stem
 
 Array = NDArray[np.float64]
 Settings = Mapping[str, Any]
@@ -51,8 +51,8 @@ class Head(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LinearHead:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LinearHead(Card):
     """Score a vector ``x`` as ``intercept + x'coefficients``.
 
     Parameters
@@ -148,8 +148,8 @@ def gelu(x: Array) -> Array:
     return np.asarray(x * ndtr(x))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class NetworkHead:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class NetworkHead(Card):
     """Score a vector as ``r(x) = W_L'g(... g(W_1'x + b_1) ...) + b_L`` with g the GELU.
 
     Parameters
@@ -221,8 +221,8 @@ class NetworkHead:
         return scores[:, 0]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ClassHead:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ClassHead(Card):
     """Turn a network into probabilities of k classes; score by their expected value.
 
     The reward is ``Σ_j P(j) value_j``.
@@ -291,8 +291,8 @@ class ClassHead:
         return self.probabilities(features) @ self.values
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ObjectiveHeads:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ObjectiveHeads(Card):
     """Hold one head for each objective; continuous confounders stay at their mean.
 
     Parameters

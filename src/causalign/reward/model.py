@@ -22,7 +22,7 @@ from causalign.lm.encoders import load_encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import CrossFitted, Logs, Roles
 from causalign.logs.stories import rows_together
-from causalign.results import Finding, Result, Section, card
+from causalign.results import Card, Finding, Result, Section
 from causalign.reward import CHOICES, METHODS
 from causalign.reward.estimates import LanguageModelFit, LinearHeadFit, NetworkFit
 from causalign.reward.findings import texts_read_whole
@@ -84,7 +84,7 @@ class RewardMethod(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class RewardModel(TextScorer):
+class RewardModel(Card, TextScorer):
     """Score completions: ``r(prompt, completion) = head(encode(text))``.
 
     Parameters
@@ -108,11 +108,11 @@ class RewardModel(TextScorer):
         Where vectors are kept between calls that name no other.
     """
 
-    def __repr__(self) -> str:
+    def card_lines(self) -> list[str]:
+        """Return what a card says: what is scored, in which units, by which encoder and head."""
         by = "" if self.settings is None else f", fitted by {self.settings['method']}"
         what = "prompts and texts" if self.reads_prompt else "texts"
-        line = f"scores {what} in {self.units}: {self.encoder_name}, a {self.head.kind} head{by}"
-        return card("RewardModel", (line,))
+        return [f"scores {what} in {self.units}: {self.encoder_name}, a {self.head.kind} head{by}"]
 
     @property
     def method(self) -> RewardMethod | None:

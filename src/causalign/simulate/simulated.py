@@ -15,10 +15,11 @@ from causalign.files import write_whole
 from causalign.logs import Logs
 from causalign.logs.pairs import Pairs
 from causalign.logs.roles import Roles
+from causalign.results import Card
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Simulated:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Simulated(Card):
     """Hold simulated logs with what a real log never tells.
 
     Parameters
@@ -91,8 +92,8 @@ class Simulator(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SimulatedDesign:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class SimulatedDesign(Card):
     """Hold simulated logs for estimators of h(C): nothing in them reads like a text.
 
     Parameters
