@@ -1,19 +1,23 @@
-"""What the documentation site adds to docs/: pages of the repository, an index of checks, the API.
+"""What the site adds to docs/: pages of the repository, references, notebooks, typeset equations.
 
 MkDocs calls the functions whose names begin with ``on_`` (see mkdocs.yml). Links are written as
 GitHub reads them, relative to the file in the repository; here they become links of the site.
 """
 
 import ast
+import html
 import posixpath
 import re
 from pathlib import Path
 from typing import Any
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from nbconvert import MarkdownExporter
+from references import command_page, recipe_page
 from tables import navigation
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +45,11 @@ BY_MODULE = {"stats", "lm"}
 ALONE = {"README.md": "index.md", "ARCHITECTURE.md": "architecture.md"}
 CHECKS = "src/causalign/checks/pages"
 REPRODUCTIONS = ["reproductions/*.md", "reproductions/**/README.md", "reproductions/**/*.svg"]
-SHOWN = ["*.md", f"{CHECKS}/*.md", "recipes/*/*", *REPRODUCTIONS]
+SHOWN = ["*.md", f"{CHECKS}/*.md", "recipes/*/*", "notebooks/*.ipynb", *REPRODUCTIONS]
+# What pymdownx.arithmatex makes of $x$ and $$ x $$.
+EQUATION = re.compile(
+    r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
+)
 LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)\s]*)?\))")
 
 
@@ -63,9 +71,14 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages of the repository, the index of checks and the pages of the API."""
     for path in _repository():
-        files.append(File.generated(config, _place(path), abs_src_path=str(ROOT / path)))
+        if path.endswith(".ipynb"):
+            _add_notebook(path, files, config)
+        else:
+            files.append(File.generated(config, _place(path), abs_src_path=str(ROOT / path)))
     files.append(File.generated(config, "checks/index.md", content=_checks()))
     files.append(File.generated(config, "reference/index.md", content=_api("causalign", False)))
+    files.append(File.generated(config, "reference/recipe.md", content=recipe_page()))
+    files.append(File.generated(config, "reference/command-line.md", content=command_page()))
     for name in NAMESPACES:
         text = _api(f"causalign.{name}", name in BY_MODULE)
         files.append(File.generated(config, _reference(name), content=text))
@@ -89,6 +102,18 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
     return LINK.sub(moved, markdown)
 
 
+def on_page_content(content: str, **_: Any) -> str:
+    """Turn equations into MathML, which browsers typeset without a script or a font."""
+
+    def typeset(equation: re.Match[str]) -> str:
+        display = "block" if equation["tag"] == "div" else "inline"
+        # GitHub wants the one name of the environment, the library knows the other.
+        tex = html.unescape(equation["tex"]).replace("{aligned}", "{align*}")
+        return convert(tex, display=display)
+
+    return EQUATION.sub(typeset, content)
+
+
 def _fill(entry: Any, folders: dict[str, list[Any]]) -> Any:
     if isinstance(entry, list):
         return [_fill(item, folders) for item in entry]
@@ -104,7 +129,22 @@ def _repository() -> list[str]:
 
 def _place(path: str) -> str:
     """Return where the site shows a file of the repository."""
-    return ALONE.get(path, path.replace(f"{CHECKS}/", "checks/"))
+    return ALONE.get(path, path.replace(f"{CHECKS}/", "checks/").replace(".ipynb", ".md"))
+
+
+def _add_notebook(path: str, files: Files, config: MkDocsConfig) -> None:
+    """Add a notebook as a page, and its pictures, as they are in the file: nothing is executed."""
+    stem = Path(path).stem
+    text, parts = MarkdownExporter().from_filename(
+        str(ROOT / path), resources={"unique_key": stem, "output_files_dir": ""}
+    )
+    # A cell of the shell is one; tables are styled by the site.
+    text = text.replace("```python\n%%bash\n", "```bash\n")
+    text = re.sub(r"<style scoped>.*?</style>\n*", "", text, flags=re.DOTALL)
+    text = text.replace('<table border="1" class="dataframe">', "<table>")
+    files.append(File.generated(config, _place(path), content=text))
+    for name, picture in parts["outputs"].items():
+        files.append(File.generated(config, f"notebooks/{name}", content=picture))
 
 
 def _reference(name: str) -> str:

@@ -20,13 +20,24 @@ _NAME_BYTES = 100
 class Data:
     """Say where the logs are, what their columns mean and which rows judge.
 
-    Either ``path``: a file, a folder or a glob, here or behind a URI such as ``s3://``; or ``uri``
-    and ``query``: a database and what to select from it, as in `Logs.query`.
-
-    ``scale`` is the scale on which effects add up (`causalign.logs.scales`); ``one_per_group``
-    keeps one random row of each group for training, as a firm without tests would have;
-    ``held_out`` is the share of stories that only judge: groups that share a text, equal or nearly
-    so, are one story (`causalign.logs.find_stories`).
+    Parameters
+    ----------
+    path : str, optional
+        A file, a folder or a glob, relative to the folder of the recipe, or behind a URI such as
+        ``s3://``.
+    uri, query : str, optional
+        Instead of a path: a database, and what to select from it, as in `Logs.query`.
+    roles : Roles
+        Which column plays which part.
+    scale : str
+        The scale on which effects add up: "logit" for rates and events, "log" for amounts.
+    drop_incomplete : bool
+        Leave out rows that miss a value in a column with a role; else they are refused.
+    one_per_group : bool
+        Keep one random row of each group for training, as a firm without tests would have.
+    held_out : float
+        The share of stories that only judge: groups that share a text, equal or nearly so, are
+        one story (`causalign.logs.find_stories`).
     """
 
     path: str | None = None
@@ -47,8 +58,15 @@ class Data:
 class Experiments:
     """Say where tests lie that a reward such as `pooled` reads beside the log.
 
-    ``outcome``, ``trials`` and ``group`` name their columns where those of the log differ; the text
-    and the prompt are those of the log. Tests that share a text with what judges are left out.
+    The text and the prompt are those of the log. Tests that share a text with what judges are left
+    out.
+
+    Parameters
+    ----------
+    path : str
+        The file, relative to the folder of the recipe.
+    outcome, trials, group : str, optional
+        Their columns, where those of the log differ.
     """
 
     path: str
@@ -59,14 +77,25 @@ class Experiments:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Say what judges the rewards.
+    """Say what judges the rewards: a file of experimental pairs, or rows that compete in the logs.
 
-    Either ``pairs`` (a file of experimental pairs: half of its groups fit the experimental
-    benchmark, half judge), ``pairs_by`` (columns within which rows of the logs compete), with
-    ``significance`` and ``minimum_margin`` as in `Logs.pairs`, or ``alike``: held-out rows that
-    agree in all confounders, numbers in the same tenth, each row in one pair at most. ``truth``
-    names a column with the known effect of the text, for simulated logs; ``markers`` are words to
-    write into texts.
+    Parameters
+    ----------
+    pairs : str, optional
+        A file of experimental pairs: half of its groups fit the experimental benchmark, half judge.
+    pairs_by : tuple of str
+        Columns within which rows of the logs compete.
+    alike : bool
+        Held-out rows that agree in all confounders compete, numbers in the same tenth, each row in
+        one pair at most.
+    significance : float, optional
+        Leave out pairs of ``pairs_by`` whose rates do not differ at this level; needs ``trials``.
+    minimum_margin : float
+        Leave out pairs of ``pairs_by`` whose outcomes differ by no more than this.
+    truth : str, optional
+        A column with the known effect of the text, for simulated logs.
+    markers : tuple of str
+        Words to write into texts, to see what a reward pays for them.
     """
 
     pairs: str | None = None
@@ -80,9 +109,16 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """Say what each policy writes to be compared: so many ``texts``, and how long they may be.
+    """Say what each policy writes to be compared.
 
     Where logs have prompts they are held-out ones, the same for every policy.
+
+    Parameters
+    ----------
+    texts : int
+        How many each policy writes.
+    max_new_tokens : int
+        How long a text may be.
     """
 
     texts: int = 128
@@ -100,11 +136,34 @@ class Generation:
 class Recipe:
     """Hold the settings of a run, as written in ``pipeline.yaml``.
 
-    ``encoder`` is what `causalign.lm.load_encoder` takes, its default unless given. With
-    ``policy``, a method of `causalign.policy` and its settings, a language model is tuned twice: on
-    the outcome as logged and deconfounded. ``start`` are settings of supervised fine-tuning on the
-    logged texts, which comes first if they are given. ``report`` says what one of the outcome is
-    worth, so that the report tells gains in money.
+    Parameters
+    ----------
+    name : str
+        The name of the run, and of its folder below ``runs/``.
+    data : Data
+        The log.
+    encoder : str, optional
+        What turns texts into numbers, as `causalign.lm.load_encoder` takes it; several as
+        "minilm+style".
+    deconfound : Settings
+        ``method`` and its settings: how the confounders' effect is estimated.
+    reward : Settings
+        ``method`` and its settings: how a reward is fitted.
+    experiments : Experiments, optional
+        Tests that the reward reads beside the log.
+    evaluate : Evaluation
+        What judges the rewards.
+    policy : Settings, optional
+        ``method`` and its settings: a language model is then tuned twice, on the outcome as logged
+        and deconfounded.
+    start : Settings, optional
+        Settings of supervised fine-tuning on the logged texts, which then comes before ``policy``.
+    generate : Generation
+        What the tuned policies write to be compared.
+    report : Money, optional
+        What one of the outcome is worth, so that the report tells gains in money.
+    seed : int
+        Of every random choice of the run.
     """
 
     name: str
