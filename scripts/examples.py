@@ -1,10 +1,11 @@
-"""Run the Python of a page, top to bottom, and write what it prints below each block.
+"""Run the examples of a page, top to bottom, and write what they print below each block.
 
     python scripts/examples.py docs/methods/stories.md      write the outputs of a page anew
     python scripts/examples.py --check                      say which pages are out of date
 
-The blocks of a page share their names, as in one session. A block whose output is shown is followed
-by a block without a language. ``<!-- not run: WHY -->`` above a block says that it is left alone.
+Python runs unless ``<!-- not run: WHY -->`` stands above it, shell commands only below
+``<!-- run -->``. The blocks of a page share a folder, and the Python among them its names, as in
+one session. A block whose output is shown is followed by a block without a language.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import io
 import math
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(
-    r"(?P<left><!-- not run: [^\n]* -->\n)?```python\n(?P<code>.*?)```\n"
+    r"(?P<mark><!-- (?:not run: [^\n]*|run) -->\n)?```(?P<language>python|bash)\n(?P<code>.*?)```\n"
     r"(?:\n```(?:text)?\n(?P<output>.*?)```\n)?",
     flags=re.DOTALL,
 )
@@ -29,14 +31,18 @@ TOLERANCE = 0.02  # machines round differently; the last decimal may differ by t
 
 
 def pages() -> list[Path]:
-    """Return the pages whose Python runs, README first."""
+    """Return the pages with examples that run, README first."""
     texts = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return [path for path in texts if runnable(path.read_text("utf-8"))]
 
 
 def runnable(text: str) -> bool:
-    """Return whether a page has a block of Python that is run."""
-    return any(not block["left"] for block in BLOCK.finditer(text))
+    """Return whether a page has a block that is run."""
+    return any(map(_runs, BLOCK.finditer(text)))
+
+
+def _runs(block: re.Match[str]) -> bool:
+    return (block["language"] == "python") == (block["mark"] is None)
 
 
 def outputs(text: str, name: str) -> Iterator[tuple[re.Match[str], str]]:
@@ -46,8 +52,9 @@ def outputs(text: str, name: str) -> Iterator[tuple[re.Match[str], str]]:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            for block in BLOCK.finditer(text):
-                if block["left"]:
+            for block in filter(_runs, BLOCK.finditer(text)):
+                if block["language"] == "bash":
+                    yield block, _run_commands(block["code"])
                     continue
                 stream = io.StringIO()
                 with contextlib.redirect_stdout(stream):
@@ -55,6 +62,20 @@ def outputs(text: str, name: str) -> Iterator[tuple[re.Match[str], str]]:
                 yield block, stream.getvalue()
         finally:
             os.chdir(before)
+
+
+def _run_commands(commands: str) -> str:
+    """Return what commands print when no terminal reads it; raise where one of them fails."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        env={**os.environ, "PATH": path, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{commands}{done.stderr}")
+    return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
 
 
 def is_close(shown: str, printed: str) -> bool:
@@ -86,7 +107,8 @@ def with_outputs(path: Path) -> str:
             parts.append(block[0])
         else:
             shown = f"\n```\n{printed}```\n" if printed else ""
-            parts.append(f"```python\n{block['code']}```\n{shown}")
+            head = f"{block['mark'] or ''}```{block['language']}\n"
+            parts.append(f"{head}{block['code']}```\n{shown}")
     return "".join(parts) + text[end:]
 
 

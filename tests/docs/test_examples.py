@@ -1,4 +1,4 @@
-"""The Python of the pages runs, and prints what stands below it."""
+"""The examples of the pages run, and print what stands below them."""
 
 import pytest
 
@@ -53,3 +53,16 @@ def test_a_block_may_be_left_alone(tmp_path):
     page.write_text(text)
     assert examples.with_outputs(page) == text
     assert not examples.runnable(text)
+
+
+def test_commands_run_below_a_mark_alone(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```bash\nexit 1\n```\n\n<!-- run -->\n```bash\necho $((1 + 1))\n```\n")
+    assert examples.with_outputs(page).endswith("echo $((1 + 1))\n```\n\n```\n2\n```\n")
+
+
+def test_a_command_that_fails_is_told(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- run -->\n```bash\ncausalign run nothing.yaml\n```\n")
+    with pytest.raises(RuntimeError, match="nothing.yaml"):
+        examples.with_outputs(page)
