@@ -32,6 +32,17 @@ IN_YAML = {
     "tuple of str": "list of str",
     "bool": "true or false",
 }
+# What a docstring leaves to the type of a setting.
+MEANINGS = {
+    "batch_size": "Rows of one update.",
+    "choose": "The rule that chooses the penalty.",
+    "epochs": "Passes over the rows.",
+    "folds": "Into how many parts rows are cut to choose the penalty.",
+    "learning_rate": "The size of an update.",
+    "lora": "The adapter that is trained; see `lora` below.",
+    "loss": "What is made small.",
+    "training": "How long and how fast; see `training` below.",
+}
 HEAD = """# Reference: the recipe
 
 A recipe is a YAML file, by custom `pipeline.yaml`, that `causalign run` takes. Every key is below;
@@ -70,8 +81,12 @@ def recipe_page() -> str:
         for name in methods:
             cls = methods[name]
             parts += [f"#### `method: {name}`\n\n", _intro(cls), _table(cls)]
-    for title, cls in (("training", Training), ("lora", Lora)):
-        parts += [f"### `{title}`, of whatever trains a language model\n\n", _table(cls)]
+    for title, cls in (
+        ("`training`, of whatever trains a language model", Training),
+        ("`training`, of networks on vectors", reward.NetworkTraining),
+        ("`lora`", Lora),
+    ):
+        parts += [f"### {title}\n\n", _table(cls)]
     return "".join(parts)
 
 
@@ -95,7 +110,8 @@ def _table(cls: type) -> str:
     for field in dataclasses.fields(cls):
         kind, meaning = meanings.get(field.name, ("", ""))
         choices = _choices(types.get(field.name))
-        kind = choices or IN_YAML.get(kind, kind.removesuffix(", optional"))
+        kind = choices or IN_YAML.get(kind, kind.removesuffix(", optional")) or str(field.type)
+        meaning = meaning or MEANINGS.get(field.name, "")
         cells = (f"`{field.name}`", kind, _default(field), meaning)
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     if len(rows) == 2:

@@ -25,7 +25,9 @@ def commands(page: str) -> list[list[str]]:
     text = (ROOT / "docs" / "tutorials" / f"{page}.md").read_text()
     blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+    split = [shlex.split(line, comments=True) for line in lines if line.strip()]
+    # What comes before: the package is installed here, `workplace` copies the recipe.
+    return [one for one in split if one[0] not in ("pip", "export") and "recipes" not in one]
 
 
 @pytest.fixture
