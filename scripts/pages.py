@@ -139,7 +139,7 @@ def _add_notebook(path: str, files: Files, config: MkDocsConfig) -> None:
         str(ROOT / path), resources={"unique_key": stem, "output_files_dir": ""}
     )
     # A cell of the shell is one; tables are styled by the site.
-    text = text.replace("```python\n%%bash\n", "```bash\n")
+    text = re.sub(r"^```\w*\n%%bash\n", "```bash\n", text, flags=re.MULTILINE)
     text = re.sub(r"<style scoped>.*?</style>\n*", "", text, flags=re.DOTALL)
     text = text.replace('<table border="1" class="dataframe">', "<table>")
     files.append(File.generated(config, _place(path), content=text))

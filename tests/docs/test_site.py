@@ -54,3 +54,26 @@ def test_every_check_is_in_the_index(site):
     index = (site / "checks" / "index.html").read_text("utf-8")
     for page in (ROOT / "src/causalign/checks/pages").glob("[A-Z]*.md"):
         assert f'href="{page.stem}/"' in index
+
+
+def test_equations_are_typeset(site):
+    page = (site / "methods" / "ppo" / "index.html").read_text("utf-8")
+    assert page.count("<math ") > 5
+    assert "<mtable" in page  # lines of one equation stand below each other
+    for page in (site / "methods").rglob("*.html"):
+        assert not re.search(r"arithmatex|\\begin\{|\\frac|\$\$", page.read_text("utf-8")), page
+
+
+@pytest.mark.parametrize("name", ["own_csv_to_report", "experiments_and_log", "tuning"])
+def test_notebooks_are_shown_with_their_outputs(site, name):
+    page = (site / "notebooks" / name / "index.html").read_text("utf-8")
+    assert "<table>" in page
+    assert "%%bash" not in page
+    for picture in re.findall(r'<img [^>]*src="([^"]*)"', page):
+        assert (site / "notebooks" / name / picture).resolve().exists(), picture
+
+
+def test_recipe_and_command_line_have_a_reference(site):
+    assert "held_out" in (site / "reference" / "recipe" / "index.html").read_text("utf-8")
+    page = (site / "reference" / "command-line" / "index.html").read_text("utf-8")
+    assert "causalign reward fit" in page
