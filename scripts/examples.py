@@ -5,7 +5,7 @@
 
 Python runs unless ``<!-- not run: WHY -->`` stands above it, shell commands only below
 ``<!-- run -->``. The blocks of a page share a folder, and the Python among them its names, as in
-one session. A block whose output is shown is followed by a block without a language.
+one session. Output stands in a block without a language; that of a command may be left out.
 """
 
 import argparse
@@ -54,7 +54,8 @@ def outputs(text: str, name: str) -> Iterator[tuple[re.Match[str], str]]:
         try:
             for block in filter(_runs, BLOCK.finditer(text)):
                 if block["language"] == "bash":
-                    yield block, _run_commands(block["code"])
+                    printed = _run_commands(block["code"])
+                    yield block, "" if block["output"] is None else printed
                     continue
                 stream = io.StringIO()
                 with contextlib.redirect_stdout(stream):

@@ -64,8 +64,18 @@ def test_a_block_may_be_left_alone(tmp_path):
 
 def test_commands_run_below_a_mark_alone(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("```bash\nexit 1\n```\n\n<!-- run -->\n```bash\necho $((1 + 1))\n```\n")
+    page.write_text(
+        "```bash\nexit 1\n```\n\n<!-- run -->\n```bash\necho $((1 + 1))\n```\n\n```\n```\n"
+    )
     assert examples.with_outputs(page).endswith("echo $((1 + 1))\n```\n\n```\n2\n```\n")
+
+
+def test_what_a_command_prints_may_be_left_out(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- run -->\n```bash\necho 2 | tee two\n```\n\n```python\nopen('two').close()\n```\n"
+    )
+    assert examples.with_outputs(page) == page.read_text()
 
 
 def test_a_command_that_fails_is_told(tmp_path):
