@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import shlex
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, cast
@@ -12,7 +13,7 @@ from typing import Annotated, cast
 import typer
 
 import causalign as ca
-from causalign.cli.output import manner, note, say_path, show_section
+from causalign.cli.output import give, manner, note, say, say_path, show_section
 
 
 def read_output(value: str | Path) -> Path:
@@ -217,6 +218,7 @@ def write_back(to: str | None, table: str | None, write: Callable[[str, str], ob
     if to is not None and table is not None:
         write(to, table)
         say(f"table: {table}")
+        give(table=table)
 
 
 def read_logs(

@@ -34,8 +34,8 @@ class Plan:
     ``train`` are the rows that everything is fitted on, ``test`` those held out. ``pairs``
     are those that fit the experimental reward and those that judge, ``tests`` the experiments that
     a reward reads beside the log, None where there are none. ``policy`` is None in a run that tunes
-    nothing, ``start`` where no fine-tuning comes before it. ``key`` is the hash of what was read and how, ``data`` of
-    the log's columns alone.
+    nothing, ``start`` where no fine-tuning comes before it. ``key`` is the hash of what was read
+    and how, ``data`` of the log's columns alone.
     """
 
     recipe: Recipe
