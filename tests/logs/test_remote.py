@@ -117,6 +117,7 @@ def test_pages_of_the_web(web):
         (b"\xef\xbb\xbf" + CSV, 3),
         (parquet(pa.table({"mail": ["a", "b"], "minutes": [1, 2], "price": [1, 2]})), 2),
     ],
+    ids=["csv", "tsv", "jsonl", "gzip", "mark", "parquet"],  # a gzip holds the time
 )
 def test_streams_are_known_by_their_first_bytes(stream, rows):
     logs = ca.Logs.read(io.BytesIO(stream), ROLES)
@@ -133,6 +134,7 @@ def test_streams_are_known_by_their_first_bytes(stream, rows):
         (gzip.compress(CSV)[:-20], "standard input"),
         (b'[{"mail": "a"}]', "'standard input' is one JSON array"),
     ],
+    ids=["empty", "pdf", "damaged", "cut", "array"],
 )
 def test_streams_that_are_no_table(stream, expected):
     with pytest.raises(UnreadableFile) as caught:
