@@ -6,6 +6,7 @@ import yaml
 
 from causalign import config, policy
 from causalign.errors import SettingsError, UnreadableFile
+from causalign.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,14 @@ def test_addresses_are_no_paths_but_for_files_of_databases(tmp_path, monkeypatch
     assert resolve("duckdb:////data/shop.db", tmp_path) == "duckdb:////data/shop.db"
     with pytest.raises(SettingsError, match="not set"):
         resolve("postgresql://me:${NO_SUCH_NAME}@host/shop", tmp_path)
+
+
+def test_a_password_is_hidden_before_a_message_is_cut():
+    address = f"postgresql://reader:hunter2{'x' * 80}@host/shop"
+    for settings in (address, {"name": "a", "data": address}, {"name": [address], "data": {}}):
+        with pytest.raises(SettingsError) as caught:
+            config.construct(Recipe, settings)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_list_that_a_program_wrote_once_for_two_keys_is_read(tmp_path):

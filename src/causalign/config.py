@@ -14,7 +14,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from causalign.errors import SettingsError, UnreadableFile, nearest
+from causalign.errors import SettingsError, UnreadableFile, hide_secrets, nearest
 
 T = TypeVar("T")
 # What a file of settings holds, and what dataclasses are built of.
@@ -203,7 +203,7 @@ def choose(methods: Mapping[str, type[T]], settings: Settings, where: str = "") 
 def _plain(error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return "is required and missing."
-    return f"{error['msg']}, but found {repr(error['input'])[:80]}."
+    return f"{error['msg']}, but found {hide_secrets(repr(error['input']))[:80]}."
 
 
 def _copy(settings: Settings) -> dict[str, Any]:
@@ -221,7 +221,8 @@ def _check_keys(cls: type, settings: object, where: str) -> Settings:
     """Return the settings as the mapping that they must be, of known keys at every depth."""
     if not isinstance(settings, Mapping):
         raise SettingsError(
-            f"Setting {where or 'file'!r} must be a mapping, but holds {repr(settings)[:80]}."
+            f"Setting {where or 'file'!r} must be a mapping, but holds "
+            f"{hide_secrets(repr(settings))[:80]}."
         )
     known = {field.name for field in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)

@@ -84,13 +84,14 @@ def test_a_table_that_is_there_is_not_touched(uri):
     require_new_table(uri, "scores")
 
 
-def test_a_stream_that_breaks_off_leaves_no_table(uri):
+def test_a_stream_that_breaks_off_leaves_no_table(uri, tmp_path):
     def batches():
         yield MAILS.to_batches()[0]
         raise OSError("the disk is gone")
 
     stream = pa.RecordBatchReader.from_batches(MAILS.schema, batches())
     refusal(write_table, stream, uri, "mails")
+    assert list(tmp_path.iterdir()) == []
     require_new_table(uri, "mails")
     write_table(MAILS, uri, "mails")
 
