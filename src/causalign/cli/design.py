@@ -125,9 +125,8 @@ def command(
         seed=seed,
     )
     plan.write(target)
-    table = plan.table()
+    table, section = plan.table(), plan.section()
     shown = table.select([name for name in SHOWN if name in table.column_names])
-    section = plan.section()
     show_section(section, replace(section, tables={"next tests": shown}))
     say(f"{len(plan.first):,} tests written: {target}")
     give(file=target)
