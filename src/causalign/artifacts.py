@@ -287,7 +287,9 @@ class _Record:
 
 
 def stages(run: Path) -> list[Path]:
-    """Return the finished stage folders of a run, in their order."""
+    """Return the finished stage folders of a run, in their order; a stage's folder is its own."""
+    if _is_stage(run):
+        return [run]
     folders = [p for p in run.iterdir() if re.match(r"\d+-", p.name)]
     finished = [p for p in folders if (p / "result.json").exists()]
     return sorted(finished, key=lambda p: (int(p.name.split("-")[0]), p.name))

@@ -100,7 +100,13 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
             raise UnreadableFile(f"The settings file {str(path)!r} is no file.")
         with Path(path).open("rb") as file:
             text = file.read(MOST_BYTES + 1).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except FileNotFoundError as error:
+        raise UnreadableFile(
+            f"There is no settings file {str(path)!r}. `causalign init` writes one for a log."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(f"The settings file {str(path)!r} is no text in UTF-8.") from error
+    except OSError as error:
         if isinstance(error, UnreadableFile):
             raise
         raise UnreadableFile(f"Cannot read the settings file {str(path)!r}: {error}") from error

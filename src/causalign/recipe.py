@@ -14,6 +14,8 @@ from causalign.settings import require_number
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 _NAME_BYTES = 100
+# Of the recipe's form; it changes when a recipe no longer means what it did.
+VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +88,8 @@ class Evaluation:
     pairs_by : tuple of str
         Columns within which rows of the logs compete.
     alike : bool
-        Held-out rows that agree in all confounders compete, numbers in the same tenth, each row in
-        one pair at most.
+        Held-out rows that agree in all confounders compete, each row in one pair at most; numbers
+        in the same tenth, fifth or third, the finest that gives enough pairs.
     significance : float, optional
         Leave out pairs of ``pairs_by`` whose rates do not differ at this level; needs ``trials``.
     minimum_margin : float
@@ -164,6 +166,8 @@ class Recipe:
         What one of the outcome is worth, so that the report tells gains in money.
     seed : int
         Of every random choice of the run.
+    version : int
+        Of the form of recipes.
     """
 
     name: str
@@ -178,6 +182,7 @@ class Recipe:
     generate: Generation = Generation()
     report: Money | None = None
     seed: int = 0
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         require_number("seed", self.seed, least=0, whole=True)
@@ -199,7 +204,14 @@ def _is_file_name(name: str) -> bool:
 
 def load(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read ``pipeline.yaml`` with dotted overrides; paths in it are relative to its folder."""
-    settings = config.construct(Recipe, config.override(config.read_yaml(path), overrides))
+    written = config.override(config.read_yaml(path), overrides)
+    version = written.get("version", VERSION)
+    if version != VERSION:
+        raise SettingsError(
+            f"{str(path)!r} is a recipe of version {version!r:.20}, and this causalign reads "
+            f"version {VERSION}. Update causalign, or draft the recipe again: `causalign init`."
+        )
+    settings = config.construct(Recipe, written)
     base = Path(path).parent
 
     def resolve(given: str | None) -> config.FilledPath | None:

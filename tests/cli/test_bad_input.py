@@ -154,6 +154,12 @@ SETTINGS = {
         "'deconfound': 99 folds need at least 99 groups",
     ),
     "folds of a reward": ("reward: {method: ridge, folds: 99}\n", "'reward': 99 folds need"),
+    "another version": ("version: 9\n", "is a recipe of version 9, and this causalign reads"),
+    "no version": ("version: [1]\n", "is a recipe of version [1]"),
+    "a column that vanished": (
+        "data: {path: logs.csv, roles: {completion: text, outcome: y, confounders: [place]}}\n",
+        "names the column 'place'",
+    ),
     "judges twice": ("evaluate: {alike: true, pairs_by: [n]}\n", "names what judges twice"),
     "pairs of one group": ("evaluate: {pairs_by: [n]}\n", "are of one group"),
     "no such language model": (
@@ -174,13 +180,55 @@ ROLES_REFUSED = {
 def test_setting_is_refused(case, tmp_path, capsys):
     more, wanted = SETTINGS[case]
     written(tmp_path, "logs.csv", GOOD)
-    path = written(tmp_path, "pipeline.yaml", YAML + more)
+    start = "name: case\n" if more.startswith("data:") else YAML
+    path = written(tmp_path, "pipeline.yaml", start + more)
     extra = ["--set", "data.held_out=2"] if case == "held out" else []
     code, said = call(["run", path, "--out", tmp_path / "out", *extra], capsys)
     assert code == 2, said
     assert wanted in " ".join(said.split()), said
     assert "Traceback" not in said
     assert not list(tmp_path.glob("out/*/*"))
+
+
+NONSENSE = {
+    "no value": ("nonsense", "Write an override as name.of.setting=value"),
+    "no name": ("=3", "Write an override as name.of.setting=value"),
+    "unknown": ("a.b.c=1", "Unknown setting 'a'"),
+    "no mapping": ("data=3", "must be a mapping, but holds 3"),
+    "no yaml": ("seed={a: [", "is not valid YAML"),
+    "a list for a name": ("data.roles.outcome=[1]", "Setting 'data.roles.outcome'"),
+}
+
+
+@pytest.mark.parametrize("case", NONSENSE)
+def test_nonsense_to_set_is_refused(case, tmp_path, capsys):
+    setting, wanted = NONSENSE[case]
+    written(tmp_path, "logs.csv", GOOD)
+    path = written(tmp_path, "pipeline.yaml", YAML)
+    words = ["run", path, "--out", tmp_path / "out", "--set", setting]
+    code, said = call(words, capsys)
+    assert_refused(code, said, wanted, tmp_path, ["logs.csv", "pipeline.yaml"])
+
+
+TABLES = {
+    "zeros": ("logs.csv", b"text,y\nabc,1\nd\0f,2\n", "holds bytes of zero"),
+    "prose": ("logs.csv", "hello world, this is no table\n\nx", "1 cells in line 3 but 2 names"),
+    "a program": ("logs.parquet", b"\x7fELF\x02\x01", "is damaged, cut short"),
+    "a variable": ("a$b.csv", GOOD, "reads as a variable of the environment"),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_init_refuses_what_is_no_table(case, tmp_path, capsys):
+    name, content, wanted = TABLES[case]
+    path = written(tmp_path, name, content)
+    code, said = call(["init", path, "--out", tmp_path / "pipeline.yaml"], capsys)
+    assert_refused(code, said, wanted, tmp_path, [name])
+
+
+def test_a_recipe_that_is_not_there(tmp_path, capsys):
+    code, said = call(["run", tmp_path / "none.yaml"], capsys)
+    assert_refused(code, said, "There is no settings file", tmp_path, [])
 
 
 @pytest.mark.parametrize("case", ROLES_REFUSED)

@@ -136,6 +136,19 @@ def test_quiet_says_results_and_verbose_what_is_decided(recipe, tmp_path, capsys
     ]  # fmt: skip
 
 
+def test_any_stage_has_a_report(audit, tmp_path, capsys, monkeypatch):
+    pages = []
+    monkeypatch.setattr("webbrowser.open", lambda page: pages.append(page) or True)
+    assert call(capsys, "audit", *audit, "--out", tmp_path / "audit")[0] == 0
+    code, said = call(capsys, "report", tmp_path / "audit", "--open")
+    assert code == 0, said.err
+    page = tmp_path / "audit" / "6-report" / "report.html"
+    assert f"report: {page}" in said.out
+    assert pages == [page.as_uri()]
+    assert "The log is confounded" in page.read_text(encoding="utf-8")
+    assert call(capsys, "audit", *audit, "--out", tmp_path / "audit")[1].out.count("done before")
+
+
 def test_python_says_nothing_unless_asked():
     code = "import causalign, logging; logging.getLogger('causalign.x').warning('heard')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -57,7 +57,7 @@ def test_rows_of_one_cluster_judge_once():
 
 
 def test_too_few_alike_are_a_reason_and_no_error():
-    read = logs(30)
+    read = logs(30, place=[f"p{i}" for i in range(30)])
     chosen = choose_pairs(read, np.ones(30, dtype=bool), recipe(alike=True))
     assert chosen.test is None
     assert "alike in all of place, price" in chosen.about

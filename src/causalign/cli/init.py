@@ -18,6 +18,10 @@ from causalign.cli.output import give, say, say_path, show_table
 PARAGRAPH = 60
 # Stands in a recipe for an address that holds a password.
 ADDRESS = "CAUSALIGN_LOGS"
+HELD_OUT = 0.3
+# Of which a vector of an encoder consists, at most; with fewer rows for each DE103 warns.
+NUMBERS, MOST_NUMBERS = {"minilm": 384, "minilm+style": 460}, 2120
+ROWS_PER_NUMBER = 5
 
 
 def command(
@@ -50,6 +54,11 @@ def command(
         raise ca.errors.InputError(f"{str(out)!r} is there already. Name another file: --out.")
     if logs == "-":
         raise ca.errors.InputError("A run cannot read standard input again: save it to a file.")
+    if "$" in logs:
+        raise ca.errors.InputError(
+            f"The path {logs!r} holds a $, which a recipe reads as a variable of the environment. "
+            "Give the file another name, or a link to it."
+        )
     read = ca.logs.read_table(given.fetch(context, logs, query))
     guesses = ca.logs.guess_roles(read, completion=completion, outcome=outcome)
     recipe = draft_recipe(guesses, logs, out, query)
@@ -114,6 +123,7 @@ def draft_recipe(
         "# Drafted by `causalign init`. What a column is was guessed from its name and its values:",
         "# read this before you run it.",
         f"name: {_name(logs)}",
+        f"version: {ca.recipe.VERSION}   # of the form of recipes",
         "data:",
         *_write_source(logs, out, query),
         "  roles:",
@@ -143,8 +153,9 @@ def draft_recipe(
         gaps = f"{guesses.missing:,} in the column with most of them"
         lines.append(f"  drop_incomplete: true   # rows without a value are left out: {gaps}")
     encoder, why = choose_encoder(guesses.words)
-    lines += ["  held_out: 0.3   # judges only", f"encoder: {encoder}   # {why}"]
-    lines += ["deconfound:", "  method: additive", "reward:", "  method: ridge"]
+    lines += [f"  held_out: {HELD_OUT}   # judges only", f"encoder: {encoder}   # {why}"]
+    method, why = choose_deconfounder(guesses.rows, encoder)
+    lines += ["deconfound:", f"  method: {method}   # {why}", "reward:", "  method: ridge"]
     if roles.group is not None:
         lines += ["evaluate:", f"  pairs_by: [{_quote(roles.group)}]"]
         if roles.trials is not None:
@@ -173,6 +184,13 @@ def _write_source(logs: str, out: Path, query: str | None) -> list[str]:
     if query is None:
         return [f"  path: {_quote(place)}"]
     return [f"  uri: {_quote(place)}", f"  query: {_quote(query)}"]
+
+
+def choose_deconfounder(rows: int, encoder: str) -> tuple[str, str]:
+    """Return the method for so many rows and numbers of a text, and why."""
+    if (1 - HELD_OUT) * rows < ROWS_PER_NUMBER * NUMBERS.get(encoder, MOST_NUMBERS):
+        return "double-ml", "few rows for the numbers of a text: each is predicted from the others"
+    return "additive", "text and confounders are fitted together"
 
 
 def _name(logs: str) -> str:

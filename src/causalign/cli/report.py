@@ -1,26 +1,30 @@
-"""``causalign report``: write a run's report again from what its stages stored."""
+"""``causalign report``: write the report of a run, or of one stage, from what was stored."""
 
 from __future__ import annotations
 
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import causalign as ca
-from causalign.cli.output import give_run, say_path
+from causalign.cli.output import give_run, note, say_path
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="A run folder, or what a verb wrote to --out."),
+    ],
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Write report.html and report.md of a run folder.
+    """Write report.html and report.md of a run, or of the folder that any verb wrote.
 
-    Example: `causalign report runs/upworthy --open`
+    Examples: `causalign report runs/upworthy --open`; `causalign report runs/reward`
     """
     done = ca.pipeline.rebuild_report(folder)
     give_run(done)
     say_path("report", done.report)
-    if open_page:
-        typer.launch(str(done.report))
+    if open_page and not webbrowser.open(done.report.resolve().as_uri()):
+        note("No browser could be opened: open the page yourself.")

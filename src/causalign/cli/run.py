@@ -47,6 +47,7 @@ def command(
     Examples: `causalign run pipeline.yaml --set data.held_out=0.5`; `causalign run pipeline.yaml
     --dry-run`
     """
+    note(f"reading {path}")  # before what takes its time to load
     recipe = ca.recipe.load(path, tuple(settings or ()))
     folder = out or Path("runs") / recipe.name
     if dry_run:

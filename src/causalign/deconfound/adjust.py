@@ -1,5 +1,7 @@
 """Estimate and take out in one step: adjusted logs, and the section that tells how."""
 
+import logging
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -9,6 +11,8 @@ from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
 from causalign.results import Section
+
+logger = logging.getLogger(__name__)
 
 
 def adjust_logs(
@@ -50,5 +54,6 @@ def adjust_logs(
     if text_features is None and reads_text and (encoder or not logs.roles.features):
         text_features = embed_logs(logs, encoder).vectors.astype(np.float64)
     adjustment = method.fit(logs, text_features=text_features if method.reads_text else None)
+    logger.info("%s on %d rows", method, len(logs))
     section = add_sensitivity(adjustment.section(), method, logs, text_features)
     return adjustment.adjust(logs), section

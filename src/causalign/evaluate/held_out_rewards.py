@@ -146,7 +146,7 @@ class HeldOut(Result):
                     f"For “{marker}” the {self.baseline} reward pays {before:+.2f}, "
                     f"the {self.candidate} one {after:+.2f}{paid}."
                 )
-        return " ".join(sentences) or "No pairs of texts were named that could judge the rewards."
+        return " ".join(sentences) or "No pairs of texts judge the rewards."
 
     def drawing(self) -> figures.Drawing | None:
         """Return the ranking, else the correlations, else what is paid for markers."""

@@ -9,6 +9,8 @@ from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import load_encoder
 from causalign.logs import Logs
 
+logger = logging.getLogger(__name__)
+
 
 def embed_logs(
     logs: Logs, encoder: str | Encoder | None = None, *, progress: bool = False
@@ -40,6 +42,9 @@ def embed_texts(
     if encoder is None or isinstance(encoder, str):
         encoder = load_encoder(encoder, training_texts=texts)
     embeddings = embed(texts, encoder, EmbeddingCache(), progress)
+    logger.info(
+        "%d texts read by %s, %d of them before", len(texts), encoder.name, embeddings.cached
+    )
     if embeddings.cache_problem is not None:
-        logging.getLogger(__name__).warning(embeddings.cache_problem)
+        logger.warning(embeddings.cache_problem)
     return embeddings

@@ -29,7 +29,7 @@ OUTCOMES = (
 PROXIES = ("profit", "reviews", "review", "occupancy", "results", "result")
 # Further names of what is known only afterwards; none of them is taken for the outcome.
 AFTERWARDS = (
-    *OUTCOMES, "winner", "place", "significance", "pvalue", "review", "reviews", "availability",
+    *OUTCOMES, "winner", "significance", "pvalue", "review", "reviews", "availability",
     "occupancy", "retrieval", "unsub", "unsubscribed", "unsubscribes", "complaints", "returns",
     "bounced", "bounces", "profit", "result", "results",
 )  # fmt: skip
@@ -86,10 +86,13 @@ class RoleGuesses:
         In the order of the table.
     words : float
         The mean number of words of a text.
+    rows : int
+        Of the table.
     """
 
     columns: tuple[RoleGuess, ...]
     words: float
+    rows: int
 
     def columns_of(self, part: Part) -> tuple[str, ...]:
         """Return the columns that seem to play a role."""
@@ -170,7 +173,7 @@ def guess_roles(
             guesses.append(look.guess("outcome", why))
         else:
             guesses.append(_guess_other(look, values, after))
-    return RoleGuesses(_once(guesses), seen[text].words)
+    return RoleGuesses(_once(guesses), seen[text].words, table.num_rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,7 +262,8 @@ def _guess_other(look: _Look, outcome: np.ndarray, outcome_name: str) -> RoleGue
         return look.guess("trials", f"never below {outcome_name}")
     if not period and look.is_called(GROUPS) and look.different <= 0.9 * look.rows:
         return look.guess("group", "named like tests, and several rows share one")
-    if look.is_called(AFTERWARDS):
+    # A rank is a number, the place where somebody lives a name.
+    if look.is_called(AFTERWARDS) or (look.is_called(("place",)) and reading.kind != "categorical"):
         return look.guess("", "named like what is known only after the text")
     if _goes_with(look, outcome):
         return look.guess("", f"goes with {outcome_name} nearly one to one: it came after the text")

@@ -10,13 +10,14 @@ from causalign.logs import Logs, Pairs
 from causalign.logs.stories import join_units, rows_together
 from causalign.recipe import Evaluation, Recipe
 from causalign.reward import Pairwise
-from causalign.reward.from_logs import environment_codes
 from causalign.stats.folds import group_folds
+from causalign.stats.strata import crossed, quantile_strata
 
 logger = logging.getLogger(__name__)
 
-# With fewer an interval would say nothing.
-FEWEST_ALIKE = 20
+# With fewer an interval would say nothing; numbers are cut more coarsely until there are enough.
+FEWEST_ALIKE, ENOUGH_ALIKE = 20, 50
+CLASSES = {10: "tenth", 5: "fifth", 3: "third"}
 # Every pair of rows within a group is compared; so many fill the memory.
 MOST_PAIRS = 20_000_000
 
@@ -84,7 +85,7 @@ def choose_pairs(logs: Logs, held_out: np.ndarray, recipe: Recipe) -> JudgingPai
 
 
 def _match_alike(logs: Logs, given: Evaluation, seed: int) -> JudgingPairs:
-    """Match held-out rows that agree in all confounders, numbers cut at their deciles.
+    """Match held-out rows that agree in all confounders, numbers cut into classes.
 
     Of rows that share a cluster or a text one stays, and each is in one pair at most: so the pairs
     are independent of each other.
@@ -92,16 +93,12 @@ def _match_alike(logs: Logs, given: Evaluation, seed: int) -> JudgingPairs:
     order = np.random.default_rng(seed).permutation(len(logs))
     _, first = np.unique(rows_together(logs)[order], return_index=True)
     some = logs.take(np.sort(order[first]), "one row of each cluster or text")
-    codes = environment_codes(some)
     names = ", ".join(some.roles.confounders)
-    assert codes is not None  # a run has confounders
-    stratum = "alike"
-    while stratum in some.data.column_names:
-        stratum += "_"
-    marked = replace(some, data=some.data.append_column(stratum, [codes]))
-    every = marked.matched_pairs((stratum,), seed=seed)
-    every = replace(every, group=np.arange(len(every)))
-    pairs = every.take(every.margin > given.minimum_margin)
+    for classes in CLASSES:
+        every = _match(some, classes, seed)
+        pairs = every.take(every.margin > given.minimum_margin)
+        if len(pairs) >= ENOUGH_ALIKE:
+            break
     if len(pairs) < FEWEST_ALIKE:
         return JudgingPairs(
             None,
@@ -112,9 +109,25 @@ def _match_alike(logs: Logs, given: Evaluation, seed: int) -> JudgingPairs:
         )
     about = (
         f"No experiment judges, but pairs of held-out rows alike in {names} (numbers in the same "
-        "tenth): what nobody recorded may still differ between them."
+        f"{CLASSES[classes]}): what nobody recorded may still differ between them."
     )
     return JudgingPairs(None, pairs, about, every)
+
+
+def _match(logs: Logs, classes: int, seed: int) -> Pairs:
+    """Match rows of equal confounders, numbers in the same of so many equally full classes."""
+    codes = crossed(
+        [
+            c.values if c.is_categorical else quantile_strata(c.values, classes)
+            for c in logs.confounders
+        ]
+    )
+    stratum = "alike"
+    while stratum in logs.data.column_names:
+        stratum += "_"
+    marked = replace(logs, data=logs.data.append_column(stratum, [codes]))
+    pairs = marked.matched_pairs((stratum,), seed=seed)
+    return replace(pairs, group=np.arange(len(pairs)))
 
 
 def _read_pairs(logs: Logs, path: str, seed: int) -> tuple[Pairs, np.ndarray]:

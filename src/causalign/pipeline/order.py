@@ -166,12 +166,12 @@ def _read_and_check(recipe: Recipe, folder: Path, say: Say) -> Plan:
 
 
 def rebuild_report(folder: str | Path, money: report.Money | None = None) -> Run:
-    """Write the report of a run folder again from what its stages stored.
+    """Write the report of a run, or of one stage, from what was stored.
 
     Parameters
     ----------
     folder : path
-        The run folder.
+        The run folder, or the output folder of a single stage.
     money : Money, optional
         What one of the outcome is worth; without it what the run was told, if it was.
 

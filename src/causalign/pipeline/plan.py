@@ -1,5 +1,6 @@
 """What a run will do: settings, logs and texts, read and checked before the first costly stage."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from causalign.reward.model import RewardMethod
 if TYPE_CHECKING:  # a run that tunes nothing needs no torch
     from causalign.policy.method import PolicyMethod
     from causalign.policy.sft import SFT
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ def make_plan(recipe: Recipe) -> Plan:
     if not 0 < recipe.data.held_out < 1:
         raise SettingsError("Setting 'data.held_out' must lie between 0 and 1.")
     read = _read_logs(recipe)
+    for note in read.history:
+        logger.info("the log: %s", note)
     if recipe.evaluate.truth is not None:
         read.numbers(recipe.evaluate.truth)
     held_out = draw_held_out(read, recipe.data.held_out, recipe.seed)

@@ -1,5 +1,6 @@
 """Methods that learn from vectors of texts: what all of them do with logs."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from causalign.reward.model import RewardFit
 from causalign.stats.logistic_path import LogisticPath
 from causalign.stats.penalties import check_penalties
 from causalign.stats.ridge_path import RidgePath
+
+logger = logging.getLogger(__name__)
 
 
 class VectorMethod(ABC):
@@ -67,6 +70,7 @@ class VectorMethod(ABC):
         """
         self.check_roles(logs.roles)
         embeddings, scorer = self._embed(logs, encoder, progress)
+        logger.info("%s on %d rows of %s", self, len(logs), logs.roles.outcome)
         return RewardFit.of(
             self,
             self._fit_logs(logs, embeddings.vectors),
