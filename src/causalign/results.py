@@ -73,7 +73,7 @@ class Figure:
         return _with_caption(f'{image} style="background: #fff; padding: 4px"/>', self.caption)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Section:
     """Tell one stage to a reader: what was asked, what came out, on which assumption.
 
@@ -91,6 +91,14 @@ class Section:
     figures: tuple[Figure, ...] = ()
     findings: tuple[Finding, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return card(f"Section: {self.stage}", (self.answer,), self.findings)
+
+    def _repr_html_(self) -> str:
+        pictures = "".join(figure._repr_html_() for figure in self.figures)
+        lines = (self.question, self.answer)
+        return html_card(f"Section: {self.stage}", lines, None, self.findings, pictures)
 
 
 class Drawable(Protocol):
