@@ -157,6 +157,7 @@ def test_without_matplotlib_a_section_differs_in_its_figures_alone_and_that_is_s
 ):
     effect = ca.deconfound.OrdinaryLeastSquares().fit(ca.simulate.Pricing(seed=1).simulate().logs)
     whole = effect.section()
+    figures._tell_what_is_missing.cache_clear()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     bare, again = effect.section(), effect.section()
     assert len(whole.figures) == 1

@@ -12,6 +12,16 @@ from causalign.cli import options as given
 from causalign.cli.output import give, give_run, note, say, say_path
 
 
+ReportTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--report-to",
+        metavar="TRACKER",
+        help="Also log what came out to tensorboard, mlflow, wandb or trackio.",
+    ),
+]
+
+
 def command(
     path: Annotated[Path, typer.Argument(metavar="RECIPE", help="The pipeline.yaml of a recipe.")],
     out: Annotated[
@@ -29,14 +39,7 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check all settings, and say what would be done.")
     ] = False,
-    report_to: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--report-to",
-            metavar="TRACKER",
-            help="Also log what came out to tensorboard, mlflow, wandb or trackio.",
-        ),
-    ] = None,
+    report_to: ReportTo = None,
     strict: given.Strict = False,
 ) -> None:
     """Run a recipe: audit, deconfound, fit rewards, judge them, write one report.
@@ -50,11 +53,11 @@ def command(
     note(f"reading {path}")  # before what takes its time to load
     recipe = ca.recipe.load(path, tuple(settings or ()))
     folder = out or Path("runs") / recipe.name
+    if report_to:
+        ca.tracking.check_trackers(report_to)
     if dry_run:
         _preview(recipe, folder, replace)
         return
-    if report_to:
-        ca.tracking.check_trackers(report_to)
     done = ca.pipeline.run(
         recipe, folder, replace=replace, say=note, progress=given.shows_progress()
     )
@@ -65,12 +68,9 @@ def command(
         say(finding.line(), "red")
     say_path("report", done.report)
     if report_to:
+        place, page = done.folder / "tracking", done.report.parent
         ca.tracking.track(
-            *done.sections,
-            report_to=report_to,
-            project=recipe.name,
-            folder=done.folder / "tracking",
-            page=done.report.parent,
+            *done.sections, report_to=report_to, project=recipe.name, folder=place, page=page
         )
     if strict and done.failed_findings:
         raise typer.Exit(1)
