@@ -25,8 +25,7 @@ IN_YAML = {
     "Data": "the keys of `data`",
     "Roles": "the keys of `data.roles`",
     "Settings": "a method and its settings",
-    "Settings, optional": "a method and its settings",
-    "Experiments, optional": "the keys of `experiments`",
+    "Experiments": "the keys of `experiments`",
     "Evaluation": "the keys of `evaluate`",
     "Generation": "the keys of `generate`",
     "tuple of str": "list of str",
@@ -110,7 +109,8 @@ def _table(cls: type) -> str:
     for field in dataclasses.fields(cls):
         kind, meaning = meanings.get(field.name, ("", ""))
         choices = _choices(types.get(field.name))
-        kind = choices or IN_YAML.get(kind, kind.removesuffix(", optional")) or str(field.type)
+        kind = kind.removesuffix(", optional")
+        kind = choices or IN_YAML.get(kind, kind) or str(field.type)
         meaning = meaning or MEANINGS.get(field.name, "")
         cells = (f"`{field.name}`", kind, _default(field), meaning)
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
