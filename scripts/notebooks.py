@@ -35,7 +35,7 @@ def execute(path: Path) -> NotebookNode:
         ).execute()
         for cell in notebook.cells:
             if "outputs" in cell:
-                cell.outputs = [tidy(one, folder) for one in _joined(cell.outputs)]
+                cell.outputs = [tidy(one, folder) for one in join_streams(cell.outputs)]
     notebook.metadata = {
         "kernelspec": {"name": "python3", "display_name": "Python 3"},
         "language_info": {"name": "python"},
@@ -43,7 +43,7 @@ def execute(path: Path) -> NotebookNode:
     return notebook
 
 
-def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+def join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
     """Return outputs with what was printed in one piece, without progress and warnings."""
     joined: list[NotebookNode] = []
     for output in outputs:

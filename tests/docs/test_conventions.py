@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "conventions.md").read_text("utf-8")
 ROWS = re.findall(r"^\| (\d+) \|.*\| (met|partly|not met)\b.*\| (.*) \|$", TEXT, flags=re.MULTILINE)
@@ -17,3 +19,10 @@ def test_rows_are_counted():
         states.count(state) for state in ("met", "partly", "not met")
     ]
     assert states.count("met") >= 22
+
+
+@pytest.mark.parametrize(("number", "state", "held_by"), ROWS)
+def test_what_holds_a_row_is_there(number, state, held_by):
+    paths = re.findall(r"`([\w./]+)", held_by)
+    assert paths or state == "not met"
+    assert [path for path in paths if not (ROOT / path).exists()] == []
