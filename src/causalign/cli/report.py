@@ -17,13 +17,22 @@ def command(
         Path,
         typer.Argument(metavar="FOLDER", help="A run folder, or what a verb wrote to --out."),
     ],
+    value_per_unit: Annotated[
+        float | None,
+        typer.Option("--value-per-unit", help="What one of the outcome is worth, in money."),
+    ] = None,
+    currency: Annotated[str, typer.Option("--currency", help="How that money is called.")] = "",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Write report.html and report.md of a run, or of the folder that any verb wrote.
 
-    Examples: `causalign report runs/upworthy --open`; `causalign report runs/reward`
+    Examples: `causalign report runs/upworthy --open`; `causalign report
+    runs/upworthy --value-per-unit 0.35 --currency EUR`
     """
-    done = ca.pipeline.rebuild_report(folder)
+    if currency and value_per_unit is None:
+        raise ca.errors.SettingsError("--currency names the money of --value-per-unit: give both.")
+    money = None if value_per_unit is None else ca.report.Money(value_per_unit, currency)
+    done = ca.pipeline.rebuild_report(folder, money)
     give_run(done)
     say_path("report", done.report)
     if open_page and not webbrowser.open(done.report.resolve().as_uri()):

@@ -11,7 +11,6 @@ import causalign as ca
 from causalign.cli import options as given
 from causalign.cli.output import give, give_run, note, say, say_path
 
-
 ReportTo = Annotated[
     list[str] | None,
     typer.Option(

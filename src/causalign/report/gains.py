@@ -9,6 +9,7 @@ from causalign.figures import printable
 from causalign.report import wording
 from causalign.report.dumbbell import name_marker
 from causalign.report.stage_results import Stages, to_float
+from causalign.settings import require_number
 
 NAMES = {"naive": "as logged", "deconfounded": "deconfounded", "experimental": "of experiments"}
 # Gains below this are told for so many texts at once.
@@ -25,10 +26,18 @@ class Money:
         What one of the outcome as logged is worth, such as 0.35 for a click.
     currency : str
         How the money is called, such as "EUR".
+
+    Raises
+    ------
+    SettingsError
+        When the value is no number above 0.
     """
 
     value_per_unit: float
     currency: str = ""
+
+    def __post_init__(self) -> None:
+        require_number("value_per_unit", self.value_per_unit, above=0)
 
 
 @dataclass(frozen=True, slots=True)
