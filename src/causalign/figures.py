@@ -82,9 +82,14 @@ class Drawing:
         return "".join(map(inline, draw_figures(self))) or None
 
 
+def can_draw() -> bool:
+    """Return whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
+
+
 def draw_figures(*drawings: Drawing | None) -> tuple[Figure, ...]:
     """Return the pictures of a section; none where matplotlib is missing, which is said once."""
-    if find_spec("matplotlib") is None:
+    if not can_draw():
         _tell_what_is_missing()
         return ()
     return tuple(drawing.figure() for drawing in drawings if drawing is not None)

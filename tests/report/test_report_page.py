@@ -273,3 +273,12 @@ def test_a_notebook_shows_a_few_lines_and_no_markup_of_strangers(section):
     assert "<i>" not in page
     assert "&lt;b&gt;T" in page
     assert shown.table().num_rows == 30
+
+
+def test_missing_figures_are_told_once(section, monkeypatch):
+    report = build_report([section(figures=())], title="T", answer="A", provenance={})
+    assert "Figures need" not in report.to_html()
+    monkeypatch.setattr(render, "can_draw", lambda: False)
+    for text in (report.to_html(), report.to_markdown()):
+        assert text.count("Figures need") == 1
+        assert "causalign[figures]" in text.replace("\\", "")

@@ -47,7 +47,7 @@ class Report:
     @property
     def verdict(self) -> Verdict:
         """The verdict of what was judged: rewards on held-out pairs, policies by what they earn."""
-        return render.judge(self.findings)
+        return judge(self.findings)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -159,3 +159,22 @@ def build_report(
     if not shown:
         raise SettingsError("A report needs at least one section; there are none. Run a stage.")
     return Report(title, answer, shown, dict(provenance), money, made)
+
+
+def judge(findings: Iterable[Finding]) -> Verdict:
+    """Return the verdict of a report: of what was judged, and what failed beside it.
+
+    Without a check that compared a reward or a policy with what came true, nothing but a failure
+    can be said. Where one passed, a failure elsewhere leaves reservations; warnings are listed.
+    """
+    known = tuple(findings)
+    judged = [f for f in known if f.verdict is not Verdict.NOT_APPLICABLE and _judges(f)]
+    has_failed = any(f.verdict is Verdict.FAIL for f in known)
+    if not judged:
+        return Verdict.FAIL if has_failed else Verdict.NOT_APPLICABLE
+    verdict = worst(tuple(judged))
+    return Verdict.WARN if verdict is Verdict.PASS and has_failed else verdict
+
+
+def _judges(finding: Finding) -> bool:
+    return finding.code.startswith("EV") or finding.code == "PO120"

@@ -21,11 +21,12 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from causalign.checks.finding_pages import codes, explain
-from causalign.figures import printable
+from causalign.figures import can_draw, printable
 from causalign.report import wording
 from causalign.report.opening import Opening
 from causalign.report.pictures import admit
-from causalign.results import Figure, Finding, Section, Verdict, file_stem, worst
+from causalign.results import Figure, Finding, Section, Verdict, file_stem
+from causalign.svg import INSTALL
 
 MAX_ROWS = 20
 MAX_COLUMNS = 12
@@ -151,6 +152,11 @@ class Page:
         return [*filter(None, [self.opening.failure]), *failures]
 
     @property
+    def lacks_figures(self) -> bool:
+        """Return whether there are no pictures because nothing draws them."""
+        return not can_draw() and not any(part.pictures for part in self.parts)
+
+    @property
     def open_notes(self) -> list[Note]:
         """Return the failures and warnings, gravest first."""
         return [note for note in self.notes if note.verdict in (Verdict.FAIL, Verdict.WARN)]
@@ -194,25 +200,6 @@ def lay_out(
         command,
         meanings(note.code for note in notes),
     )
-
-
-def judge(findings: Iterable[Finding]) -> Verdict:
-    """Return the verdict of a report: of what was judged, and what failed beside it.
-
-    Without a check that compared a reward or a policy with what came true, nothing but a failure
-    can be said. Where one passed, a failure elsewhere leaves reservations; warnings are listed.
-    """
-    known = tuple(findings)
-    judged = [f for f in known if f.verdict is not Verdict.NOT_APPLICABLE and _judges(f)]
-    has_failed = any(f.verdict is Verdict.FAIL for f in known)
-    if not judged:
-        return Verdict.FAIL if has_failed else Verdict.NOT_APPLICABLE
-    verdict = worst(tuple(judged))
-    return Verdict.WARN if verdict is Verdict.PASS and has_failed else verdict
-
-
-def _judges(finding: Finding) -> bool:
-    return finding.code.startswith("EV") or finding.code == "PO120"
 
 
 def _reading_place(section: Section) -> int:
@@ -396,5 +383,5 @@ def _environment(form: str) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["verbatim"] = _verbatim
-    environment.globals.update(marks=MARKS, names=NAMES, Verdict=Verdict)
+    environment.globals.update(marks=MARKS, names=NAMES, Verdict=Verdict, drawing=INSTALL)
     return environment
