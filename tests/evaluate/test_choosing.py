@@ -53,9 +53,17 @@ def test_pairs_of_one_group_count_together():
     assert together.gain_of("r").standard_error > 4 * apart.standard_error
 
 
-@pytest.mark.parametrize("pairs", [make_pairs([1, 1, 1]), make_pairs([1, 2], [0, 0])])
-def test_without_margins_or_groups_nothing_is_told(pairs):
-    assert choose_between({"r": lambda t, p: np.zeros(len(t))}, pairs, unit="u") is None
+def test_one_group_has_no_interval():
+    one = make_pairs([1, 2], [0, 0])
+    assert choose_between({"r": lambda t, p: np.zeros(len(t))}, one, unit="u") is None
+
+
+def test_ties_earn_nothing_and_show_no_disagreement():
+    score = table_of({"good 0": 1, "bad 0": 0, "good 1": 1, "bad 1": 0})
+    other = table_of({"good 0": 0, "bad 0": 1, "good 1": 0, "bad 1": 1})
+    made = choose_between({"a": score, "b": other}, make_pairs([1.0, 0.0]), unit="booked")
+    assert made.gain_of("a").estimate == pytest.approx(0.25)
+    assert made.disagreements("a", "b").num_rows == 1
 
 
 def test_disagreements_are_the_widest_whoever_was_right():

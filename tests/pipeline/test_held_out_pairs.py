@@ -25,7 +25,7 @@ def logs(rows, seed=0, **more):
 
 
 def recipe(**given):
-    return Recipe("case", Data("none", ROLES), evaluate=Evaluation(**given))
+    return Recipe("case", Data(path="none", roles=ROLES), evaluate=Evaluation(**given))
 
 
 def test_pairs_are_alike_and_no_row_is_in_two():
@@ -81,3 +81,13 @@ def test_more_pairs_than_the_memory_holds_are_refused(monkeypatch):
     monkeypatch.setattr("causalign.pipeline.held_out_pairs.MOST_PAIRS", 100)
     with pytest.raises(InputError, match=r"more than 100\. Name more columns"):
         choose_pairs(logs(100), np.arange(100) % 2 == 0, recipe(pairs_by=("place",)))
+
+
+@pytest.mark.parametrize("given", [{"alike": True}, {"pairs_by": ("place",)}])
+def test_what_a_choice_earns_counts_ties(given):
+    """Of a yes or no most pairs are ties; on the others alone a choice would earn too much."""
+    read = logs(400, y=np.random.default_rng(1).random(400) < 0.2)
+    made = choose_pairs(read, np.arange(400) % 2 == 0, recipe(**given))
+    assert set(made.test.margin) == {1.0}
+    assert set(made.choices.margin) == {0.0, 1.0}
+    assert len(made.choices) > len(made.test)

@@ -30,7 +30,7 @@ class Choices(Measure):
 
     is what the reward's choice earns above the toss of a coin, for each text that is chosen.
     Assumption: the pairs took no part in fitting any of the rewards, and were not selected by how
-    large their margins are, which would make every gain too large.
+    large their margins are, ties included, which would make every gain too large.
 
     Attributes
     ----------
@@ -106,7 +106,7 @@ class Choices(Measure):
         """
         one, other = (self.differences[name] for name in (first, second))
         apart = np.minimum(abs(one) / (one.std() or 1), abs(other) / (other.std() or 1))
-        rows = np.flatnonzero(one * other < 0)
+        rows = np.flatnonzero((one * other < 0) & (self.pairs.margin > 0))
         rows = rows[np.argsort(-apart[rows], kind="stable")]
         seen: set[str] = set()
         shown: list[dict[str, str]] = []
@@ -156,15 +156,15 @@ class Choices(Measure):
 
 
 def choose_between(models: Mapping[str, Score], pairs: Pairs, *, unit: str) -> Choices | None:
-    """Let rewards choose the text of each pair; None where margins or groups do not tell.
+    """Let rewards choose the text of each pair; None of a single group.
 
     Parameters
     ----------
     models : mapping of str to callable
         ``reward(completions, prompts) -> (n,)`` by name, the baseline first.
     pairs : Pairs
-        Held-out comparisons. Margins that are all equal are
-        those of a file that has none; an interval needs two groups.
+        Held-out comparisons with the margins of their outcomes, ties too; an interval needs two
+        groups.
     unit : str
         What one of the outcome is.
 
@@ -177,7 +177,7 @@ def choose_between(models: Mapping[str, Score], pairs: Pairs, *, unit: str) -> C
     InputError
         When a reward returns no finite score for a text.
     """
-    if not len(pairs) or np.ptp(pairs.margin) == 0 or len(np.unique(pairs.group)) < 2:
+    if len(np.unique(pairs.group)) < 2:
         return None
     differences = {}
     for name, model in models.items():

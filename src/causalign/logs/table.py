@@ -76,10 +76,8 @@ class Logs:
         ------
         UnreadableFile
             When a file is missing, damaged or of another format.
-        ColumnNotFound
-            When a role names a column that the table lacks.
-        InputError
-            When a column with a role cannot be used as it is.
+        ColumnNotFound, InputError
+            When a column with a role is missing, or cannot be used as it is.
         """
         table, notes = read_with_notes(path)
         history = (say_origin(table, path), *notes)
@@ -114,21 +112,16 @@ class Logs:
         ----------
         table : pandas or polars frame, Arrow table, datasets.Dataset, mapping or list of rows
             One row for each text; whatever narwhals reads (DuckDB, lazy frames), or Arrow streams.
-        roles : Roles
-            Which column plays which causal role.
-        drop_incomplete : bool
-            As in `read`.
+        roles, drop_incomplete : as in `read`
 
         Raises
         ------
-        ColumnNotFound
-            When a role names a column that the table lacks.
-        InputError
-            When this is no table, or a column with a role cannot be used as it is.
+        ColumnNotFound, InputError
+            As `read` does, and when this is no table.
         """
         arrow = to_arrow(table)
-        note = f"took {arrow.num_rows} rows"
-        return Logs(*intake.check_table(arrow, roles, (note,), drop_incomplete))
+        history = (f"took {arrow.num_rows} rows",)
+        return Logs(*intake.check_table(arrow, roles, history, drop_incomplete))
 
     @staticmethod
     def load(folder: str | os.PathLike[str]) -> "Logs":
@@ -334,7 +327,7 @@ class Logs:
         by : str or several, optional
             Columns in which both rows agree; by default the role ``group``.
         minimum_margin : float
-            Leave out pairs whose outcomes differ by no more than this (units of the outcome).
+            Leave out pairs whose outcomes differ by no more than this; below 0 not even ties.
         significance : float, optional
             Leave out pairs whose rates do not differ at this level in a two-proportion test, which
             needs the role ``trials``.
@@ -353,17 +346,23 @@ class Logs:
             map(self.codes_of, (by,) if isinstance(by, str) else by), len(self)
         )
         rows = known[pairs_within(group[known])]
-        if significance is not None:
-            self.require("trials")
+        if significance is not None:  # a test needs the trials
             counts = self.numbers(self.roles.outcome)
             rows = rows[two_proportion_p_value(counts, self.trials, rows) < significance]
         return self._orient(rows, minimum_margin, group)
 
-    def matched_pairs(self, by: Sequence[str] = (), *, seed: int, most: int | None = None) -> Pairs:
+    def matched_pairs(
+        self,
+        by: Sequence[str] = (),
+        *,
+        seed: int,
+        most: int | None = None,
+        minimum_margin: float = 0.0,
+    ) -> Pairs:
         """Return random pairs of rows, each row in one at most.
 
-        So large groups, or logs without any, give as many pairs as a policy can read, and no row
-        counts more than another. Which side is chosen, and what is left out, is as in `pairs`.
+        So large groups, or none, give as many pairs as a policy can read, and no row counts more
+        than another. Which side is chosen, and what is left out, is as in `pairs`.
 
         Parameters
         ----------
@@ -373,9 +372,11 @@ class Logs:
             The same seed matches the same rows, whatever their outcomes.
         most : int, optional
             Keep so many pairs, at random.
+        minimum_margin : as in `pairs`
         """
         group, known = join_codes(map(self.codes_of, by), len(self))
-        return self._orient(known[match_within(group[known], seed, most)], 0.0, group)
+        rows = known[match_within(group[known], seed, most)]
+        return self._orient(rows, minimum_margin, group)
 
     def _orient(self, rows: np.ndarray, minimum_margin: float, group: np.ndarray) -> Pairs:
         """Return pairs of rows ``(m, 2)`` with the higher outcome first, equal texts left out."""
@@ -394,7 +395,6 @@ class Logs:
         return settle_values(name, column, role, self.data.schema.field(name))
 
     def _column(self, name: str) -> pa.ChunkedArray:
-        names = self.data.column_names
-        if name not in names:
+        if name not in (names := self.data.column_names):
             raise ColumnNotFound(f"The table has no column {name!r}; {nearest(name, names)}")
         return self.data.column(names.index(name))

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 # With fewer an interval would say nothing; numbers are cut more coarsely until there are enough.
 FEWEST_ALIKE, ENOUGH_ALIKE = 20, 50
 CLASSES = {10: "tenth", 5: "fifth", 3: "third"}
+WITH_TIES = -1.0
 # Every pair of rows within a group is compared; so many fill the memory.
 MOST_PAIRS = 20_000_000
 
@@ -26,8 +27,9 @@ MOST_PAIRS = 20_000_000
 class JudgingPairs:
     """Hold the pairs that fit the experimental reward and those that judge; None without any.
 
-    ``choices`` are those that judge and those left out for their margin, which a selection by
-    margin would overstate. ``about`` says what judges, or why nothing does and what would.
+    ``choices`` are those that judge and those left out for their margin, ties too: what a choice
+    earns on the others alone would be overstated. ``about`` says what judges, or why nothing does
+    and what would.
     """
 
     experiment: Pairs | None
@@ -75,13 +77,12 @@ def choose_pairs(logs: Logs, held_out: np.ndarray, recipe: Recipe) -> JudgingPai
             "Name more columns in 'evaluate.pairs_by', or set 'evaluate.alike' instead."
         )
     benchmark = _choose_benchmark(pairs.take(~test), recipe.seed)
-    choices = judging
-    if given.pairs is None and (given.significance is not None or given.minimum_margin):
-        every, held = _compare_rows(
-            logs, held_out, replace(given, significance=None, minimum_margin=0.0)
-        )
-        choices = every.take(held)
-    return JudgingPairs(benchmark, judging, choices=choices)
+    if given.pairs is not None:
+        # Margins that are all equal are those of a file without any.
+        return JudgingPairs(benchmark, judging, choices=judging if np.ptp(judging.margin) else None)
+    whole = replace(given, significance=None, minimum_margin=WITH_TIES)
+    every, held = _compare_rows(logs, held_out, whole)
+    return JudgingPairs(benchmark, judging, choices=every.take(held))
 
 
 def _match_alike(logs: Logs, given: Evaluation, seed: int) -> JudgingPairs:
@@ -126,7 +127,7 @@ def _match(logs: Logs, classes: int, seed: int) -> Pairs:
     while stratum in logs.data.column_names:
         stratum += "_"
     marked = replace(logs, data=logs.data.append_column(stratum, [codes]))
-    pairs = marked.matched_pairs((stratum,), seed=seed)
+    pairs = marked.matched_pairs((stratum,), seed=seed, minimum_margin=WITH_TIES)
     return replace(pairs, group=np.arange(len(pairs)))
 
 

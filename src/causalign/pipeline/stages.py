@@ -124,7 +124,11 @@ def evaluate_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     if plan.pairs.test is None:
         section = replace(section, answer=f"{section.answer} {about}")
     elif about:
-        section = replace(section, assumption=f"{about} {section.assumption}")
+        section = replace(
+            section,
+            assumption=f"{about} {section.assumption}",
+            details={**section.details, "judges": about},
+        )
     return section, None
 
 
