@@ -13,7 +13,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from causalign.errors import InputError, SettingsError, nearest
 from causalign.lm.encoder import Encoder
-from causalign.lm.encoders import DEFAULT_ENCODER
 from causalign.logs import Logs, Roles
 from causalign.reward.model import RewardMethod
 from causalign.reward.ridge import Ridge
@@ -31,8 +30,8 @@ class RewardRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     method : RewardMethod
         One that learns from outcomes and needs no further role.
-    encoder : str or Encoder
-        What turns texts into vectors.
+    encoder : str or Encoder, optional
+        What turns texts into vectors; without one the default of `causalign.lm.load_encoder`.
 
     Attributes
     ----------
@@ -46,7 +45,7 @@ class RewardRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     def __init__(
-        self, method: RewardMethod = DEFAULT_METHOD, encoder: str | Encoder = DEFAULT_ENCODER
+        self, method: RewardMethod = DEFAULT_METHOD, encoder: str | Encoder | None = None
     ) -> None:
         self.method = method
         self.encoder = encoder
