@@ -32,8 +32,17 @@ CASES = [(name, {}) for name in METHODS] + [
 ]
 
 
+# What is not slow shows one method of pairs and one of rewards.
+QUICKLY = [("dpo", {}), ("ppo", {})]
+PARAMETERS = [
+    pytest.param(*case, marks=[] if case in QUICKLY else pytest.mark.slow) for case in CASES
+]
+
+
 @pytest.mark.parametrize(
-    ("name", "more"), CASES, ids=lambda case: "-".join(case) if isinstance(case, dict) else case
+    ("name", "more"),
+    PARAMETERS,
+    ids=lambda case: "-".join(case) if isinstance(case, dict) else case,
 )
 def test_a_policy_gets_the_same_weights_by_every_door(doors, tiny_lm_folder, tmp_path, name, more):
     known = METHODS[name].__dataclass_fields__

@@ -65,6 +65,7 @@ def test_a_reward_gives_the_same_numbers_by_every_door(doors, tiny_lm_folder, tm
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_experiments_reach_the_reward_by_every_door_and_change_it(doors, tmp_path):
     train, path = doors.train(BASE)
     tested = train.data.slice(0, 60).append_column("trial", [[f"t{i // 3}" for i in range(60)]])
@@ -85,6 +86,7 @@ def test_experiments_reach_the_reward_by_every_door_and_change_it(doors, tmp_pat
     assert not np.allclose(ca.reward.Pooled().fit(train, doors.encoder).predict(TEXTS), expected)
 
 
+@pytest.mark.slow
 def test_what_a_log_is_worth_and_how_wrong_it_is_are_the_same_by_every_door(doors, tmp_path):
     train, _ = doors.train(BASE)
     random = np.random.default_rng(0)
@@ -121,6 +123,7 @@ def test_what_a_log_is_worth_and_how_wrong_it_is_are_the_same_by_every_door(door
         assert result.section().answer in (run / "6-report" / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_permutation_weights_reach_the_reward_by_every_door_and_change_it(doors, tmp_path):
     train, path = doors.train(BASE)
     adjusted, _ = ca.deconfound.adjust_logs(

@@ -57,11 +57,11 @@ def start(recipe: Path, run: Path, stage: str = "", moment: str = "") -> int:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, tiny_encoder_folder):
+def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     Newsletter(rows=300, pairs=60).simulate().write(folder / "data")
     recipe = folder / "pipeline.yaml"
-    recipe.write_text(RECIPE + f"encoder: {tiny_encoder_folder}\n")
+    recipe.write_text(RECIPE + "encoder: style\n")
     assert start(recipe, folder / "run") == 0
     return recipe, results(folder / "run")
 

@@ -141,6 +141,7 @@ METHODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_other_methods_learn_from_either_outcome(settings, log, tmp_path, method):
     settings["data"]["path"] = str(log / "prompted.parquet")
@@ -193,7 +194,10 @@ class Killed(BaseException):
     """Stand for a signal: nothing catches it on the way."""
 
 
-MOMENTS = ["naive/training/checkpoint-4/whole.json", "naive.json"]
+MOMENTS = [
+    "naive/training/checkpoint-4/whole.json",
+    pytest.param("naive.json", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)

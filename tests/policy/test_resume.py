@@ -92,7 +92,14 @@ def failing_at(checkpoint, error):
 
 @pytest.mark.parametrize(
     ("name", "step"),
-    [("sft", 3), ("full", 9), ("causal-preference", 10), *((name, 9) for name in OURS)],
+    [
+        ("full", 9),
+        ("causal-preference", 10),
+        *(
+            pytest.param(name, step, marks=pytest.mark.slow)
+            for name, step in [("sft", 3), *((name, 9) for name in OURS)]
+        ),
+    ],
 )
 def test_a_run_that_died_ends_like_one_that_did_not(
     tiny_lm_folder, logs, pairs, training, tmp_path, killing, name, step

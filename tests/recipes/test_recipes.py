@@ -30,6 +30,7 @@ def rows(run, table):
     return section.tables[table].to_pylist()
 
 
+@pytest.mark.slow
 def test_newsletter_naive_learns_the_marker_and_deconfounded_does_not(tmp_path):
     Newsletter().simulate().write(tmp_path)
     overrides = (
