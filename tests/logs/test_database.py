@@ -164,6 +164,15 @@ def test_sqlite_finds_the_kind_of_a_column_in_all_its_rows(tmp_path):
     assert len(logs) == 2001
 
 
+@pytest.fixture
+def heeding_ctrl_c():
+    """A command line that ran in this process before has left Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding_ctrl_c")
 def test_ctrl_c_ends_a_query(postgresql):
     timer = threading.Timer(0.5, signal.raise_signal, (signal.SIGINT,))
     timer.start()

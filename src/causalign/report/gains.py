@@ -175,7 +175,7 @@ def compare_rewards(stages: Stages, money: Money | None) -> Comparison | None:
     note = "95 % intervals in brackets."
     if earned:
         note += f" Earned: {worded}, above the toss of a coin."
-    if about := printable(stages.detail("evaluate", "judges"), 300):
+    if about := printable(stages.detail("evaluate", "judges"), 600):
         note += f" {about}"
     return Comparison("Rewards, on pairs that no fit has seen", tuple(head), tuple(rows), note)
 
