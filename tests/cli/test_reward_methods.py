@@ -243,6 +243,7 @@ def test_a_saved_model_that_was_altered_scores_nothing(log, tmp_path, capsys, ch
     assert not (tmp_path / "scored").exists()
 
 
+@pytest.mark.slow
 def test_a_log_and_experiments_make_one_reward(log, tmp_path, capsys):
     table = pq.read_table(log).select(["text", "y", "test"])
     texts = [f"{text} in test {row}" for row, text in enumerate(table["text"].to_pylist())]

@@ -20,6 +20,7 @@ def roles_of(method: type) -> dict:
     return BASE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_a_deconfounder_gives_the_same_numbers_by_every_door(doors, tmp_path, name):
     known = METHODS[name].__dataclass_fields__

@@ -140,6 +140,7 @@ def test_settings_arrive_at_trl(tiny_lm_folder, tmp_path):
         assert (found.temperature, found.top_k, found.top_p) == (1.0, 0, 1.0)
 
 
+@pytest.mark.slow
 def test_a_run_that_died_goes_on_from_its_checkpoint(tiny_lm_folder, tmp_path, killed):
     short = Training(steps=6, batch_size=8, learning_rate=1e-2, save_every=2)
     asked = method(

@@ -236,6 +236,7 @@ def es(completions, prompts):
     return np.array([float(text.count("e")) for text in completions])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, Lora(rank=4)])
 def test_a_run_that_died_ends_like_one_that_did_not(tiny_lm_folder, tmp_path, killing, lora):
     """A checkpoint in the middle of a rollout: its texts, values and units must survive."""

@@ -58,6 +58,7 @@ def test_newsletter_naive_learns_the_marker_and_deconfounded_does_not(tmp_path):
     assert "“happy monday” seems to add +1." in answer
 
 
+@pytest.mark.slow
 def test_newsletter_tunes_and_tells_with_any_model(tmp_path, tiny_lm_folder):
     Newsletter(rows=400, pairs=80).simulate().write(tmp_path)
     overrides = (

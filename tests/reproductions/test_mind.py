@@ -51,6 +51,7 @@ def made_up(mind, count):
     )
 
 
+@pytest.mark.slow
 def test_instruments_keep_the_sentiment_that_observed_outcomes_lose(mind):
     from causalign.lm.encoders import load_encoder
 
@@ -105,6 +106,7 @@ def test_a_reward_reads_the_abstract_that_the_prompt_holds(mind):
     assert alone(titles, None).std() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_table_1_is_made_and_goes_on_where_it_stopped(mind, tmp_path, monkeypatch, tiny_lm_folder):
     from causalign.lm.encoders import load_encoder
 

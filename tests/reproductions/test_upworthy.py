@@ -15,6 +15,7 @@ def smoke(out, data, script="run.py"):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_smoke_gives_the_expected_numbers_and_resumes(tmp_path, real_data):
     data = real_data / "upworthy.parquet"
     first = smoke(tmp_path, data)
@@ -29,6 +30,7 @@ def test_smoke_gives_the_expected_numbers_and_resumes(tmp_path, real_data):
     assert json.loads((tmp_path / "summary.json").read_text())["numbers"] == found
 
 
+@pytest.mark.slow
 def test_smoke_of_the_experiments_gives_the_expected_numbers(tmp_path, real_data):
     shown = smoke(tmp_path, real_data / "upworthy.parquet", "experiments.py")
     found = json.loads((tmp_path / "summary.json").read_text())

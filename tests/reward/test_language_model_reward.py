@@ -259,6 +259,7 @@ class Killed(BaseException):
     """Stand for a signal: nothing catches it on the way."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "step"), [("squared-error", 1), ("bradley-terry", 5)])
 def test_a_fit_that_died_ends_like_one_that_did_not(
     tiny_lm_folder, tmp_path, monkeypatch, loss, step
@@ -294,6 +295,7 @@ def test_a_fit_that_died_ends_like_one_that_did_not(
     assert fit("died").table().equals(whole.table()), "a finished fit is read, not repeated"
 
 
+@pytest.mark.slow
 def test_a_fit_that_died_after_its_last_step_only_saves(tiny_lm_folder, tmp_path, monkeypatch):
     texts, _, y = planted(60)
     whole = method(tiny_lm_folder).fit_texts(texts, y, tmp_path / "whole")
