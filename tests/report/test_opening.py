@@ -90,7 +90,7 @@ def test_a_confounded_log_whose_cost_was_judged():
     assert [row[0][0] for row in made.rewards.rows] == [
         "as logged",
         "deconfounded",
-        "of experiments",
+        "on other such pairs",
     ]
     assert made.texts.rows == ((("Happy Monday!", False), ("Free returns.", True)),)
     assert [line.name for line in made.markers.lines] == [
@@ -135,7 +135,8 @@ def test_the_sentence_says_what_was_judged(by, verdict, words):
 
 
 def test_what_nobody_judged_has_no_price_and_advises_a_test():
-    made = write_opening([audit()], answer="")
+    rewards = Section("reward", "Q?", "Fitted.")
+    made = write_opening([audit(), rewards], answer="")
     assert made.sentence.endswith("what that costs a reward was not judged.")
     assert made.rewards is None
     assert made.headline.number == "+1.49 units of the outcome"
@@ -167,6 +168,14 @@ def test_one_stage_alone_opens_on_its_answer():
     made = write_opening([Section("reward", "Q?", "Ridge explains 5 %.")], answer="Ridge says so.")
     assert made.sentence == "Ridge says so."
     assert made.headline is made.rewards is made.markers is made.texts is None
+    value = Section("evaluate", "Q?", "It earns 5.")
+    assert write_opening([value], answer="It earns 5.").advice == ()
+
+
+def test_what_nobody_can_say_is_not_called_unconfounded():
+    made = write_opening([audit(None)], answer="No confounder is declared.")
+    assert made.sentence == "No confounder is declared."
+    assert made.advice[0][0] != "Use"
 
 
 def test_a_damaged_table_leaves_the_rest_of_the_page():

@@ -165,12 +165,18 @@ class Audit(Result):
             ),
             numbers={
                 "rows": self.rows,
-                "confounded_by": ", ".join(self.confounded_by) or "nothing",
+                "confounded_by": self._say_by(),
             },
             tables=self._tables(),
             figures=draw_figures(self.drawing()),
             findings=self.findings,
         )
+
+    def _say_by(self) -> str | None:
+        """Return what confounds, or None where nobody can say whether something does."""
+        if not self.confounders or self.not_known:
+            return None
+        return ", ".join(self.confounded_by) or "nothing"
 
     def _tables(self) -> dict[str, pa.Table]:
         if not self.confounders:

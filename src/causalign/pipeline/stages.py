@@ -57,7 +57,7 @@ def _find_dates(plan: Plan) -> dict[str, str]:
     roles = plan.train.roles
     for name in filter(None, (roles.time, *roles.confounders)):
         days = [part.data[name] for part in (plan.train, plan.test)]
-        if pa.types.is_temporal(days[0].type) and not pa.types.is_time(days[0].type):
+        if pa.types.is_timestamp(days[0].type) or pa.types.is_date(days[0].type):
             ends = [pc.min_max(column.cast(pa.date32())).as_py() for column in days]
             first, last = min(e["min"] for e in ends), max(e["max"] for e in ends)
             return {"first day": first.isoformat(), "last day": last.isoformat()}

@@ -11,7 +11,11 @@ from causalign.report.dumbbell import name_marker
 from causalign.report.stage_results import Stages, to_float
 from causalign.settings import require_number
 
-NAMES = {"naive": "as logged", "deconfounded": "deconfounded", "experimental": "of experiments"}
+NAMES = {
+    "naive": "as logged",
+    "deconfounded": "deconfounded",
+    "experimental": "on other such pairs",
+}
 # Gains below this are told for so many texts at once.
 SMALL, AT_ONCE = 0.1, 1000
 

@@ -157,7 +157,7 @@ def _pick(rows: Sequence[Row], name: str, columns: dict[str, str], note: str = "
 
 def _advise(stages: Stages) -> list[tuple[str, str]]:
     """Return what to do, or why nothing can be advised."""
-    advice = [("Use", _say_what_to_use(stages))]
+    advice = [("Use", _say_what_to_use(stages))] if stages.has_rewards else []
     rows = stages.rows("audit", "markers")
     words = [row for row in rows if is_first(row) and row["unit"] == "presence"]
     empty = [r for r in words if to_float(r["naive"]) > 0 >= to_float(r["deconfounded lower"])]

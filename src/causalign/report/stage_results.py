@@ -35,6 +35,11 @@ class Stages:
         return next((f.verdict.value for f in findings), "")
 
     @property
+    def has_rewards(self) -> bool:
+        """Whether rewards were fitted or judged, so that one may be advised."""
+        return bool(any(s.stage == "reward" for s in self.sections) or self.verdict("EV102"))
+
+    @property
     def log(self) -> dict[str, str]:
         """What is known of the log: rows, days, hash, unit."""
         logs = (s.details.get("log") for s in self.sections)
