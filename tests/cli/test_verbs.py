@@ -47,6 +47,11 @@ def test_audit_deconfound_reward_evaluate(data, tiny_encoder_folder, tmp_path, c
         assert code == 0, said
     models = [tmp_path / n / "model" for n in ("minutes_read", name)]
     code, said = call(capsys, "evaluate", "pairs", data / "experiment.parquet", *models)
+    pairs = ca.Pairs.read(data / "experiment.parquet")
+    rewards = {str(m): ca.reward.RewardModel.load(m) for m in models}
+    gain = ca.evaluate.choose_between(rewards, pairs).gain_of(str(models[0])).estimate
+    assert "earned by choosing between two texts" in said.out
+    assert ca.results.write_number(gain) in said.out
     assert code == 0
     assert "ranks the 80 pairs best" in said.out
 

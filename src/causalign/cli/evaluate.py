@@ -95,6 +95,8 @@ def pairs_command(
 ) -> None:
     """Rank held-out pairs with saved reward models: AUC, accuracy and Kendall's τ, with intervals.
 
+    Where the pairs have margins, also what choosing between two texts by each reward earns.
+
     Example: `causalign evaluate pairs experiment.parquet runs/demo/3-reward/naive
     runs/demo/3-reward/deconfounded`
     """
@@ -107,7 +109,10 @@ def pairs_command(
             folder.name if short else str(folder): ca.reward.RewardModel.load(folder)
             for folder in models
         }
-        return ca.evaluate.rank(rewards, given.read_pairs(pairs)).section(), None
+        read = given.read_pairs(pairs)
+        section = ca.evaluate.rank(rewards, read).section()
+        choices = ca.evaluate.choose_between(rewards, read) if read.has_margins else None
+        return section if choices is None else ca.evaluate.add_choices(section, choices), None
 
     given.produce(context, work, out)
 

@@ -1,6 +1,7 @@
 from .against_baseline import AgainstBaseline as AgainstBaseline
 from .against_baseline import compare_with_baseline as compare_with_baseline
 from .choosing import Choices as Choices
+from .choosing import add_choices as add_choices
 from .choosing import choose_between as choose_between
 from .cross_fitted_outcome import CrossFittedOutcome as CrossFittedOutcome
 from .dependence import Dependence as Dependence

@@ -1,7 +1,7 @@
 """What choosing between two texts by a reward earns, in units of the outcome."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,10 +13,12 @@ from causalign.evaluate.judges import Score
 from causalign.evaluate.measure import Measure
 from causalign.logs import Pairs
 from causalign.logs.outcome_model import predict_outcome
+from causalign.results import Section
 from causalign.stats.pair_metrics import RankingMetric, clustered_metric
 
 Floats = NDArray[np.float64]
 SHOWN = 12
+TABLE = "earned by choosing between two texts"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -155,7 +157,9 @@ class Choices(Measure):
         return clustered_metric(name, mean, values - mean, self.pairs.group, 0.95, *ends)
 
 
-def choose_between(models: Mapping[str, Score], pairs: Pairs, *, unit: str) -> Choices | None:
+def choose_between(
+    models: Mapping[str, Score], pairs: Pairs, *, unit: str = "units of the outcome"
+) -> Choices | None:
     """Let rewards choose the text of each pair; None of a single group.
 
     Parameters
@@ -185,3 +189,21 @@ def choose_between(models: Mapping[str, Score], pairs: Pairs, *, unit: str) -> C
         chosen, rejected = (predict_outcome(model, side, pairs.prompt) for side in sides)
         differences[name] = chosen - rejected
     return Choices(differences, pairs, unit)
+
+
+def add_choices(section: Section, choices: Choices) -> Section:
+    """Return a section with what choosing earns added to it.
+
+    Parameters
+    ----------
+    section : Section
+        That of a ranking of the same rewards.
+    choices : Choices
+        What `choose_between` returned.
+    """
+    return replace(
+        section,
+        answer=f"{section.answer} {choices.answer()}",
+        tables={**section.tables, TABLE: choices.table()},
+        figures=(*section.figures, *figures.draw_figures(choices.drawing())),
+    )

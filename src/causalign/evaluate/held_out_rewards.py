@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from causalign import figures
-from causalign.evaluate.choosing import SHOWN, Choices, choose_between
+from causalign.evaluate.choosing import SHOWN, TABLE, Choices, choose_between
 from causalign.evaluate.dependence import Dependence, measure_dependence
 from causalign.evaluate.judges import Score
 from causalign.evaluate.marker_payments import MarkerPayments, measure_marker_payments
@@ -157,7 +157,7 @@ class HeldOut(Result):
         """Return the evaluation as a section of a report."""
         parts: Mapping[str, Ranking | Dependence | MarkerPayments | Choices | None] = {
             "ranking of held-out pairs": self.ranking,
-            "earned by choosing between two texts": self.choices,
+            TABLE: self.choices,
             "correlation on held-out rows": self.dependence,
             "what each reward pays for a marker": self.markers,
         }

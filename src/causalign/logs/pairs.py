@@ -77,6 +77,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.margin)
 
+    @property
+    def has_margins(self) -> bool:
+        """Whether margins are known: those of a file that has none are all equal."""
+        return bool(len(self) and np.ptp(self.margin) > 0)
+
     def take(self, rows: np.ndarray) -> "Pairs":
         """Return some of the pairs.
 

@@ -78,8 +78,7 @@ def choose_pairs(logs: Logs, held_out: np.ndarray, recipe: Recipe) -> JudgingPai
         )
     benchmark = _choose_benchmark(pairs.take(~test), recipe.seed)
     if given.pairs is not None:
-        # Margins that are all equal are those of a file without any.
-        return JudgingPairs(benchmark, judging, choices=judging if np.ptp(judging.margin) else None)
+        return JudgingPairs(benchmark, judging, choices=judging if judging.has_margins else None)
     whole = replace(given, significance=None, minimum_margin=WITH_TIES)
     every, held = _compare_rows(logs, held_out, whole)
     return JudgingPairs(benchmark, judging, choices=every.take(held))
