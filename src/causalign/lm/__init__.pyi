@@ -14,3 +14,5 @@ from .mpnet import unpack_mpnet as unpack_mpnet
 from .processes import run_once as run_once
 from .smollm2 import gguf_file as gguf_file
 from .training import Training as Training
+from .vector_block import VectorBlock as VectorBlock
+from .vector_block import encode_block as encode_block

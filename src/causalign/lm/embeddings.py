@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import ArtifactError, SettingsError
+from causalign.errors import ArtifactError
 from causalign.lm.cache import EmbeddingCache, Stored, text_keys
 from causalign.lm.encoder import Encoder, JoinsBlocks, NoticesLongTexts, check_texts
 from causalign.lm.progress import show_progress
+from causalign.lm.vector_block import encode_block
 from causalign.results import card
 
 # What a killed process loses at most, and how often the bar moves.
@@ -132,13 +133,7 @@ def _join(vectors: NDArray[np.float32], encoder: Encoder, parts: list[Embeddings
 
 
 def _encode(encoder: Encoder, texts: list[str]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    vectors = np.asarray(encoder.encode(texts), dtype=np.float32)
-    if vectors.shape != (len(texts), encoder.dimension) or not np.isfinite(vectors).all():
-        raise SettingsError(
-            f"The encoder {encoder.name!r} must return ({len(texts)}, {encoder.dimension}) finite "
-            f"numbers; it returned shape {vectors.shape}"
-            f"{'' if np.isfinite(vectors).all() else ' with values that are not finite'}."
-        )
+    vectors = encode_block(encoder, texts).dense()
     if isinstance(encoder, NoticesLongTexts):
         return vectors, encoder.too_long(texts)
     return vectors, np.zeros(len(texts), dtype=bool)

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from scipy import sparse
 
 from causalign.errors import ArtifactError
 from causalign.files import read_format, write_json, write_whole
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import embed
 from causalign.lm.encoder import Encoder, NoticesLongTexts, Storable
+from causalign.lm.vector_block import VectorBlock, encode_block
 
 _FILE = "side-by-side.json"
 _CENTRES = "centres.safetensors"
@@ -80,6 +82,22 @@ class SideBySideEncoder:
             for part, centre, scale in zip(parts, self.centres, self.scales, strict=True)
         ]
         return np.hstack(scaled)
+
+    def encode_sparse(self, texts: Sequence[str]) -> VectorBlock:
+        """Return the vectors as `encode` does, those of words sparse and centred by the shift."""
+        parts = [encode_block(block, texts) for block in self.blocks]
+        if any(isinstance(part.values, np.ndarray) for part in parts):
+            joined = self.join([part.dense() for part in parts])
+            return VectorBlock(joined, np.zeros(self.dimension))
+        scaled = [
+            np.float32(scale) * part.values for part, scale in zip(parts, self.scales, strict=True)
+        ]
+        shift = [
+            scale * (part.shift + centre)
+            for part, centre, scale in zip(parts, self.centres, self.scales, strict=True)
+        ]
+        values = sparse.csr_array(sparse.hstack(scaled, format="csr"), dtype=np.float32)
+        return VectorBlock(values, np.concatenate(shift))
 
     def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
         """Return, ``(n,)``, whether a block does not read the end of a text."""

@@ -9,11 +9,13 @@ from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from causalign.artifacts import fingerprint
 from causalign.errors import ArtifactError, InputError
 from causalign.files import read_format, write_json
 from causalign.lm.encoder import check_texts
+from causalign.lm.vector_block import VectorBlock
 
 _FILE = "style.json"
 _FORMAT = "causalign-style"
@@ -53,6 +55,10 @@ _SHAPES = (
     "words",
     "letters a word",
 )
+
+
+_ENDS = ".!?。！？।؟…"
+_AROUND = "\"'“”‘’.,:;!?()[]*"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -99,10 +105,14 @@ class StyleEncoder:
     def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
         """Return one vector for each text, ``(n, d)``."""
         del progress  # done before a bar could be drawn
+        return self.encode_sparse(texts).dense()
+
+    def encode_sparse(self, texts: Sequence[str]) -> VectorBlock:
+        """Return the vectors, most of whose counts are zero, less what centres them."""
         scale = np.array(self.deviation)
-        centred = _count(check_texts(texts), self.words) - np.array(self.mean)
-        scaled = np.divide(centred, scale, out=np.zeros_like(centred), where=scale > 0)
-        return np.asarray(scaled, dtype=np.float32)
+        inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
+        counts = _count(check_texts(texts), self.words) * inverse
+        return VectorBlock(sparse.csr_array(counts), np.array(self.mean) * inverse)
 
     def save(self, folder: Path) -> None:
         """Write the words and the scales as JSON."""
@@ -122,7 +132,7 @@ def fit_style(texts: Sequence[str]) -> StyleEncoder:
     if not len(check_texts(texts)):
         raise InputError("There are no texts to learn a style from.")
     words = _function_words(texts)
-    counts = _count(texts, words)
+    counts = _count(texts, words).toarray()
     return StyleEncoder(
         words,
         tuple(counts.mean(axis=0).tolist()),
@@ -191,16 +201,62 @@ def _lists() -> list[tuple[str, ...]]:
     ]
 
 
-def _count(texts: Sequence[str], words: Sequence[str]) -> NDArray[np.float64]:
+def _count(texts: Sequence[str], words: Sequence[str]) -> sparse.csr_array:
     """Return ``ln(1 + count)`` of signs, shapes and words, ``(n, d)``; shares stay shares."""
-    counts = np.array([_signs_and_shapes(text) for text in texts], dtype=np.float64)
-    counts = np.log1p(counts.reshape(len(texts), len(_SIGNS) + len(_SHAPES)))
+    width = len(_SIGNS) + len(_SHAPES)
+    counts = np.zeros((len(texts), width))
+    plain = np.array([text.isascii() for text in texts], dtype=bool)
+    if plain.any():
+        counts[plain] = _count_ascii([text for text in texts if text.isascii()])
+    others = [_signs_and_shapes(text) for text in texts if not text.isascii()]
+    counts[~plain] = np.array(others, dtype=np.float64).reshape(len(others), width)
+    counts = sparse.csr_array(np.log1p(counts))
     if not words or not len(texts):
-        return np.hstack([counts, np.zeros((len(texts), len(words)))])
+        return sparse.csr_array(sparse.hstack([counts, sparse.csr_array((len(texts), len(words)))]))
     from sklearn.feature_extraction.text import CountVectorizer
 
     counter = CountVectorizer(token_pattern=_WORD, lowercase=True, vocabulary=list(words))
-    return np.hstack([counts, np.log1p(counter.transform(texts).toarray())])
+    named = np.log1p(sparse.csr_array(counter.transform(texts), dtype=np.float64))
+    return sparse.csr_array(sparse.hstack([counts, named], format="csr"))
+
+
+def _count_ascii(texts: Sequence[str]) -> NDArray[np.float64]:
+    """Return what `_signs_and_shapes` does of texts of ASCII, many of them at once."""
+    sizes = np.array([len(text) for text in texts])
+    written = np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)
+    place = np.repeat(np.arange(len(texts)) * 128, sizes) + written
+    held = np.bincount(place, minlength=len(texts) * 128).reshape(len(texts), 128)
+    signs = [held[:, [ord(s) for s in g if ord(s) < 128]].sum(axis=1) for g in _SIGNS.values()]
+    capitals = held[:, ord("A") : ord("Z") + 1].sum(axis=1)
+    letters = capitals + held[:, ord("a") : ord("z") + 1].sum(axis=1)
+    spelled = [
+        _spell(text.split(), capital > 0) for text, capital in zip(texts, capitals, strict=True)
+    ]
+    shouted, capital_words, words = np.array(spelled).T
+    return np.column_stack(
+        [
+            *signs,
+            held[:, ord("0") : ord("9") + 1].sum(axis=1),
+            np.zeros(len(texts)),
+            capitals,
+            capitals / np.maximum(letters, 1),
+            shouted,
+            capital_words,
+            held[:, [ord(sign) for sign in _ENDS if ord(sign) < 128]].sum(axis=1),
+            sizes,
+            words,
+            letters / np.maximum(words, 1),
+        ]
+    )
+
+
+def _spell(words: list[str], capitals: bool) -> tuple[int, int, int]:
+    """Return how many words are in capitals, how many begin with one, and how many there are."""
+    if not capitals:
+        return 0, 0, len(words)
+    spelled = [word.strip(_AROUND) for word in words]
+    shouted = sum(word.isupper() and len(word) > 1 for word in spelled)
+    return shouted, sum(word[:1].isupper() for word in spelled), len(words)
 
 
 def _signs_and_shapes(text: str) -> list[float]:
@@ -208,19 +264,17 @@ def _signs_and_shapes(text: str) -> list[float]:
     signs = [float(sum(held[sign] for sign in group)) for group in _SIGNS.values()]
     letters = sum(number for character, number in held.items() if character.isalpha())
     capitals = sum(number for character, number in held.items() if character.isupper())
-    words = text.split()
-    spelled = [word.strip("\"'“”‘’.,:;!?()[]*") for word in words]
-    ends = sum(held[sign] for sign in ".!?。！？।؟…")
+    shouted, capital_words, words = _spell(text.split(), capitals > 0)
     return [
         *signs,
         sum(number for character, number in held.items() if character.isdigit()),
         sum(number for character, number in held.items() if category(character) == "So"),
         capitals,
         capitals / max(letters, 1),
-        sum(word.isupper() and len(word) > 1 for word in spelled),
-        sum(word[:1].isupper() for word in spelled),
-        ends,
+        shouted,
+        capital_words,
+        sum(held[sign] for sign in _ENDS),
         len(text),
-        len(words),
-        letters / max(len(words), 1),
+        words,
+        letters / max(words, 1),
     ]

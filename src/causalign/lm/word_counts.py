@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from causalign.errors import ArtifactError, InputError
 from causalign.files import read_format, write_whole
 from causalign.lm.encoder import check_texts
+from causalign.lm.vector_block import VectorBlock
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
@@ -56,11 +58,15 @@ class TfidfEncoder:
     def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
         """Return one vector for each text, ``(n, d)``."""
         del progress  # done before a bar could be drawn
+        return self.encode_sparse(texts).dense()
+
+    def encode_sparse(self, texts: Sequence[str]) -> VectorBlock:
+        """Return the vectors, most of whose numbers are zero."""
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         counter = TfidfVectorizer(**_WORDS, sublinear_tf=True, vocabulary=list(self.vocabulary))
         counter.idf_ = np.array(self.idf)
-        return _dense(counter, texts, self.dimension)
+        return _count(counter, texts, self.dimension)
 
     def save(self, folder: Path) -> None:
         """Write the vocabulary and its weights as JSON."""
@@ -98,9 +104,14 @@ class HashingEncoder:
     def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
         """Return one vector for each text, ``(n, d)``."""
         del progress  # done before a bar could be drawn
+        return self.encode_sparse(texts).dense()
+
+    def encode_sparse(self, texts: Sequence[str]) -> VectorBlock:
+        """Return the vectors, most of whose numbers are zero."""
         from sklearn.feature_extraction.text import HashingVectorizer
 
-        return _dense(HashingVectorizer(**_WORDS, n_features=self.dimension), texts, self.dimension)
+        counter = HashingVectorizer(**_WORDS, n_features=self.dimension)
+        return _count(counter, texts, self.dimension)
 
 
 def fit_tfidf(texts: Sequence[str], columns: int = _COLUMNS) -> TfidfEncoder:
@@ -134,9 +145,11 @@ def load_tfidf(folder: Path) -> TfidfEncoder:
         raise ArtifactError(f"{path} cannot be read: {damage}. Fit the encoder again.") from damage
 
 
-def _dense(
+def _count(
     counter: "HashingVectorizer | TfidfVectorizer", texts: Sequence[str], dimension: int
-) -> NDArray[np.float32]:
-    if not len(check_texts(texts)):
-        return np.zeros((0, dimension), dtype=np.float32)
-    return np.asarray(counter.transform(texts).toarray(), dtype=np.float32)
+) -> VectorBlock:
+    if len(check_texts(texts)):
+        values = sparse.csr_array(counter.transform(texts))
+    else:
+        values = sparse.csr_array((0, dimension), dtype=np.float32)
+    return VectorBlock(values, np.zeros(dimension))

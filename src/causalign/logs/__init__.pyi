@@ -14,8 +14,12 @@ from .role_guesses import RoleGuess as RoleGuess
 from .role_guesses import RoleGuesses as RoleGuesses
 from .role_guesses import guess_roles as guess_roles
 from .roles import Roles as Roles
+from .row_hash import hash_column as hash_column
+from .row_hash import hash_units as hash_units
 from .scales import Scale as Scale
 from .scales import rescale as rescale
+from .scan import LogScan as LogScan
+from .scan import scan_logs as scan_logs
 from .splits import draw_held_out as draw_held_out
 from .splits import draw_one_per_group as draw_one_per_group
 from .stories import Stories as Stories

@@ -1,6 +1,6 @@
 """A column with a causal role as numbers: numeric, boolean, datetime or categorical."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,6 +72,9 @@ def covariate(name: str, column: pa.ChunkedArray, *, categorical: bool = False) 
     """
     require_complete(f"Column {name!r}", column)
     kind = column.type
+    if has_all_levels(column):
+        values, levels = codes(column)
+        return Covariate(name, "categorical", values, levels)
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind, categorical = column.type, True
@@ -138,8 +141,38 @@ def _read_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([read.values]) if usable else column
 
 
+def has_all_levels(column: pa.ChunkedArray) -> bool:
+    """Return whether a column's dictionary holds the sorted levels of more rows than these.
+
+    A batch of logs marks it as ordered: a level then has one code in every batch.
+    """
+    return bool(pa.types.is_dictionary(column.type) and column.type.ordered)
+
+
+def mark_levels(table: pa.Table, names: Mapping[str, bool]) -> pa.Table:
+    """Return the table with its categories as dictionaries of all their levels.
+
+    ``names`` are the columns of covariates, with whether their numbers are categories.
+    """
+    for name, categorical in names.items():
+        one = covariate(name, table[name], categorical=categorical)
+        if one.is_categorical:
+            levels = pa.array(one.levels, pa.large_string())
+            index = pa.array(one.values, pa.int32())
+            values = pa.DictionaryArray.from_arrays(index, levels, ordered=True)
+            table = table.set_column(table.column_names.index(name), name, values)
+    return table
+
+
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return integer codes ``(n,)`` (-1 where missing) and the sorted values as strings."""
+    """Return integer codes ``(n,)`` (-1 where missing) and the sorted values as strings.
+
+    Where the levels of more rows are known, codes are into those.
+    """
+    if has_all_levels(column):
+        known = column.combine_chunks()
+        index = known.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return index.astype(np.int64), tuple(known.dictionary.to_pylist())
     encoded = pc.cast(column, pa.large_string()).combine_chunks().dictionary_encode()
     order = pc.sort_indices(encoded.dictionary)
     rank = np.empty(len(order), dtype=np.int64)

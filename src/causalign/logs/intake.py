@@ -27,7 +27,8 @@ def check_table(
     for name, role in roles.columns().items():
         if role in COVARIATES or role in NUMBERS:
             covariate(name, table[name], categorical=name in roles.categorical)
-    _check_outcome(table, roles)
+    values = read_outcome(table, roles)
+    require_varying(roles.outcome, values.min(), values.max())
     return table, roles, (*history, *notes)
 
 
@@ -101,19 +102,25 @@ def check_columns(table: pa.Table, roles: Roles) -> None:
             raise InputError(f"The table has {count} columns named {name!r}. Rename all but one.")
 
 
-def _check_outcome(table: pa.Table, roles: Roles) -> None:
+def read_outcome(table: pa.Table, roles: Roles) -> np.ndarray:
+    """Return the outcome ``(n,)``, as a rate of its trials; raise for counts beyond them."""
     name = roles.outcome
     values = numeric(name, table[name])
-    if roles.trials is not None:
-        trials = numeric(roles.trials, table[roles.trials])
-        wrong = np.flatnonzero((trials <= 0) | (values < 0) | (values > trials))
-        if wrong.size:
-            raise InputError(
-                f"{wrong.size} rows do not have 0 <= {name} <= {roles.trials} with "
-                f"{roles.trials} > 0 (first at row {wrong[0]})."
-            )
-        values = values / trials
-    if np.ptp(values) == 0:
+    if roles.trials is None:
+        return values
+    trials = numeric(roles.trials, table[roles.trials])
+    wrong = np.flatnonzero((trials <= 0) | (values < 0) | (values > trials))
+    if wrong.size:
         raise InputError(
-            f"The outcome {name!r} is constant ({values[0]:g}): nothing can be learned from it."
+            f"{wrong.size} rows do not have 0 <= {name} <= {roles.trials} with "
+            f"{roles.trials} > 0 (first at row {wrong[0]})."
+        )
+    return np.asarray(values / trials)
+
+
+def require_varying(name: str, lowest: float, highest: float) -> None:
+    """Raise `InputError` for an outcome that is the same in every row."""
+    if lowest >= highest:
+        raise InputError(
+            f"The outcome {name!r} is constant ({lowest:g}): nothing can be learned from it."
         )

@@ -1,7 +1,7 @@
 """The one noun that flows: a table of texts and outcomes whose columns have causal roles."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from causalign.errors import ColumnNotFound, InputError, RoleNotDeclared, neares
 from causalign.logs import intake
 from causalign.logs.columns import settle_values
 from causalign.logs.containers import to_arrow
-from causalign.logs.covariates import Covariate, codes, covariate, numeric
+from causalign.logs.covariates import Covariate, codes, covariate, mark_levels, numeric
 from causalign.logs.database import query_table
 from causalign.logs.pairs import (
     Pairs,
@@ -260,20 +260,22 @@ class Logs:
         picked = self.data.take(np.flatnonzero(index) if index.dtype == bool else index)
         return Logs(picked, self.roles, (*self.history, note))
 
+    def batches(self, rows: int = 32_768) -> Iterator["Logs"]:
+        """Return the rows some at a time, as a `LogScan` does: categories keep all their levels."""
+        if len(self) <= rows:
+            yield self
+            return
+        covariates = (*self.roles.confounders, *self.roles.instruments, *self.roles.features)
+        data = mark_levels(self.data, {n: n in self.roles.categorical for n in covariates})
+        for start in range(0, len(self), rows):
+            yield Logs(data.slice(start, rows), self.roles, self.history)
+
     def with_outcome(self, values: np.ndarray, note: str) -> "Logs":
         """Return logs with another outcome; the old column stays in the table.
 
         Parameters
         ----------
-        values : (n,)
-            The new outcome.
-        note : str
-            What the history says.
-
-        Raises
-        ------
-        InputError
-            When these are not n finite numbers.
+        values, note : (n,) finite numbers, else `InputError` is raised; what the history says
         """
         if np.shape(values) != (len(self),) or not np.isfinite(values).all():
             raise InputError(f"The new outcome must be {len(self)} finite numbers.")
@@ -286,15 +288,8 @@ class Logs:
 
         Parameters
         ----------
-        values : (n,)
-            The new weights, none negative and not all zero.
-        note : str
-            What the history says.
-
-        Raises
-        ------
-        InputError
-            When they are anything else.
+        values, note : (n,) numbers, what the history says
+            Raises `InputError` unless no number is negative and not all are zero.
         """
         given = np.asarray(values, dtype=np.float64)
         usable = given.shape == (len(self),) and np.isfinite(given).all() and (given >= 0).all()

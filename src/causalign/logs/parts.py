@@ -1,0 +1,170 @@
+"""Parts of Parquet files, read batch by batch, and what a column is in all of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from causalign.errors import ColumnNotFound, InputError, UnreadableFile, nearest
+from causalign.logs.columns import require_usable, settle_column
+from causalign.logs.covariates import covariate
+from causalign.logs.kinds import COVARIATES, NUMBERS, Column, ColumnKind
+from causalign.logs.listing import LogFile
+from causalign.logs.reading import settle_text
+from causalign.logs.roles import Roles
+from causalign.logs.storage import open_column
+
+# So many rows make a part that one worker reads.
+PART_ROWS = 262_144
+# Reads each column through a small window instead of a whole row group at once.
+BUFFER_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPart:
+    """Name some row groups of a file, and the rows in them."""
+
+    file: LogFile
+    row_groups: tuple[int, ...]
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WrittenColumn:
+    """Hold each different cell of a column of strings or names, and what it is.
+
+    ``levels`` are the sorted categories of a covariate, none of another column.
+    """
+
+    cells: pa.Array
+    values: pa.Array
+    levels: tuple[str, ...]
+
+
+def read_part(part: ScanPart, names: Sequence[str], rows: int) -> Iterator[pa.Table]:
+    """Read columns of a part; one thread and no read-ahead keep memory at one batch."""
+    try:
+        with pq.ParquetFile(part.file.path, pre_buffer=False, buffer_size=BUFFER_BYTES) as reader:
+            inside = [name for name in names if name in reader.schema_arrow.names]
+            groups = list(part.row_groups)
+            for batch in reader.iter_batches(rows, groups, columns=inside, use_threads=False):
+                if batch.num_rows:
+                    table = settle_text(pa.Table.from_batches([batch]))
+                    yield part.file.add_partitions(table)
+    except (pa.ArrowException, OSError) as damage:
+        raise UnreadableFile(
+            f"{str(part.file.path)!r} is damaged in row groups {part.row_groups[0]} to "
+            f"{part.row_groups[-1]}: {damage}. Write this file again."
+        ) from damage
+
+
+def open_written(table: pa.Table, name: str) -> Column:
+    """Take a column of a batch out of what it is stored in; raise when nobody can read it."""
+    position = table.column_names.index(name)
+    column = open_column(
+        table.column(position), table.schema.field(position), table.schema.metadata
+    )
+    if column.unreadable:
+        raise InputError(f"Column {name!r} {column.unreadable}.")
+    return column
+
+
+def kind_of(values: pa.Array) -> ColumnKind:
+    """Return the kind of a covariate from the type that it was settled in."""
+    return covariate("", pa.chunked_array([values.slice(0, 0)])).kind
+
+
+def cut_parts(file: LogFile, roles: Roles) -> Iterator[ScanPart]:
+    """Cut a file into parts of whole row groups; raise where it lacks a column of a role."""
+    try:
+        about = pq.read_metadata(file.path)
+        names = [*about.schema.to_arrow_schema().names, *(name for name, _ in file.partitions)]
+    except (pa.ArrowException, OSError) as error:
+        raise UnreadableFile(
+            f"{str(file.path)!r} is damaged or no Parquet file: {error}"
+        ) from error
+    for name, role in roles.columns().items():
+        if name not in names:
+            raise ColumnNotFound(
+                f"Role {role!r} names the column {name!r}, which {file.path.name} does not have; "
+                f"{nearest(name, names)}"
+            )
+    groups: list[int] = []
+    rows = 0
+    for group in range(about.num_row_groups):
+        groups.append(group)
+        rows += about.row_group(group).num_rows
+        if rows >= PART_ROWS or group == about.num_row_groups - 1:
+            yield ScanPart(file, tuple(groups), rows)
+            groups, rows = [], 0
+
+
+def read_written(
+    parts: Sequence[ScanPart], roles: Roles, rows: int, drop_incomplete: bool
+) -> tuple[dict[str, WrittenColumn], dict[str, ColumnKind]]:
+    """Decide what columns are, as `Logs.read` does: strings and names from all their cells.
+
+    Returns what was written in these, and the kind of every covariate.
+    """
+    played = roles.columns()
+    names = [name for name, role in played.items() if role in (*NUMBERS, *COVARIATES)]
+    first: dict[str, Column] = {}
+    seen: dict[str, pa.Array] = {}
+    kinds: dict[str, ColumnKind] = {}
+    for part in parts:
+        for table in read_part(part, names, rows):
+            for name in names:
+                column = open_written(table, name)
+                of_names = column.named or name in roles.categorical
+                if pa.types.is_large_string(column.values.type) or of_names:
+                    first.setdefault(name, column)
+                    seen[name] = _unite(name, seen.get(name), column.values)
+                elif name not in kinds and played[name] in COVARIATES:
+                    empty = replace(column, values=column.values.slice(0, 0))
+                    values, _ = settle_column(name, roles.roles_of(name), empty)
+                    kinds[name] = kind_of(values.combine_chunks())
+    columns: dict[str, WrittenColumn] = {}
+    for name, cells in seen.items():
+        column = replace(first[name], values=cells)
+        columns[name], kind = _settle_cells(name, column, roles, drop_incomplete)
+        if played[name] in COVARIATES:
+            kinds[name] = kind
+    return columns, kinds
+
+
+def _unite(name: str, known: pa.Array | None, more: pa.Array) -> pa.Array:
+    """Return the different values of two columns, in the order of their appearance."""
+    cells = pc.unique(more)
+    if known is None:
+        return cells
+    try:
+        return pc.unique(pa.chunked_array([known, cells]))
+    except (pa.ArrowException, TypeError) as error:
+        raise InputError(f"The files hold {name!r} in several types.") from error
+
+
+def _settle_cells(
+    name: str, column: Column, roles: Roles, drop_incomplete: bool
+) -> tuple[WrittenColumn, ColumnKind]:
+    """Return what each different cell of a column is, and of which kind the column is."""
+    values, reading = settle_column(name, roles.roles_of(name), column)
+    require_usable(reading)
+    if (reading.missing or reading.odd) and not drop_incomplete:
+        cell = (reading.first_odd or reading.first_missing).partition("holds ")[2] or "null"
+        raise InputError(
+            f"{reading.title} has missing or odd values such as {cell}. Correct them, or leave out "
+            "their rows: drop_incomplete=True."
+        )
+    settled = values.combine_chunks()
+    if roles.columns()[name] not in COVARIATES:
+        return WrittenColumn(column.values, settled, ()), reading.kind
+    known = settled.drop_null()
+    one = covariate(name, pa.chunked_array([known]), categorical=name in roles.categorical)
+    if one.is_categorical:
+        # One dictionary, sorted, for all batches: a level has one code wherever it occurs.
+        levels = pa.array(one.levels, pa.large_string())
+        place = pc.index_in(settled.cast(pa.large_string()), levels)
+        settled = pa.DictionaryArray.from_arrays(place, levels, ordered=True)
+    return WrittenColumn(column.values, settled, one.levels), one.kind

@@ -1,0 +1,279 @@
+"""Logs on disk that no memory need hold: Parquet files, read batch by batch as logs."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from causalign.errors import InputError
+from causalign.logs.columns import require_usable, require_whole, settle_column
+from causalign.logs.intake import read_outcome, require_varying
+from causalign.logs.kinds import ColumnKind
+from causalign.logs.listing import list_files
+from causalign.logs.parts import (
+    ScanPart,
+    WrittenColumn,
+    cut_parts,
+    kind_of,
+    open_written,
+    read_part,
+    read_written,
+)
+from causalign.logs.roles import Roles
+from causalign.logs.row_hash import hash_units
+from causalign.logs.table import Logs
+from causalign.results import card
+
+Change = Callable[[Logs], Logs]
+
+# So many rows are in memory at once.
+BATCH_ROWS = 32_768
+TEXTS = ("completion", "prompt")
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LogScan:
+    """Logs in Parquet files that are read batch by batch; make one with `scan_logs`.
+
+    Each batch is `Logs` whose categories have the levels of all rows, so that sums over batches are
+    sums over rows. What a column is, is decided from all files, as `Logs.read` does.
+
+    Parameters
+    ----------
+    parts : tuple of ScanPart
+        What is read, in order; `split` gives scans of one part each.
+    roles : Roles
+        The roles of the columns, as they are after the changes.
+    rows : int
+        How many rows there are.
+    columns : mapping of str to WrittenColumn
+        What strings and names in the files mean.
+    kinds : mapping of str to kind
+        Of every covariate.
+    history : tuple of str
+        What was done, in order.
+    changes : tuple of functions from Logs to Logs
+        What is done to every batch.
+    read_roles : Roles
+        The roles of the columns in the files.
+    batch_rows : int
+        How many rows are in memory at once.
+    drop_incomplete : bool
+        Whether rows that miss a value are passed over.
+    """
+
+    parts: tuple[ScanPart, ...]
+    roles: Roles
+    rows: int
+    columns: Mapping[str, WrittenColumn]
+    kinds: Mapping[str, ColumnKind]
+    history: tuple[str, ...]
+    changes: tuple[Change, ...]
+    read_roles: Roles
+    batch_rows: int = BATCH_ROWS
+    drop_incomplete: bool = False
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __repr__(self) -> str:
+        size = f"{self.rows:,} rows in {len(self.parts):,} parts, {self.batch_rows:,} at a time"
+        return card("LogScan", [size, "; ".join(self.roles.describe()), *self.history[-3:]])
+
+    def batches(self, *, texts: bool = True) -> Iterator[Logs]:
+        """Read the rows in order, some at a time.
+
+        Parameters
+        ----------
+        texts : bool
+            Whether texts and prompts are read; they are missing otherwise.
+
+        Raises
+        ------
+        UnreadableFile
+            When a file turns out to be damaged, naming it.
+        InputError
+            For a cell that cannot be used in its role.
+        """
+        wanted = self.read_roles.columns()
+        names = [name for name, role in wanted.items() if texts or role not in TEXTS]
+        for part in self.parts:
+            for table in read_part(part, names, self.batch_rows):
+                logs = self._settle(table, names)
+                for change in self.changes:
+                    logs = change(logs)
+                if len(logs):
+                    yield logs
+
+    def split(self) -> "tuple[LogScan, ...]":
+        """Return a scan of each part, for workers that share the files."""
+        return tuple(replace(self, parts=(p,), rows=p.rows) for p in self.parts)
+
+    def change(self, change: Change, roles: Roles, note: str, rows: int | None = None) -> "LogScan":
+        """Return a scan whose batches are changed once more.
+
+        Parameters
+        ----------
+        change : function from Logs to Logs
+        roles : Roles
+            Those of the changed batches.
+        note : str
+            What the history says.
+        rows : int, optional
+            How many rows are left, where they become fewer.
+        """
+        left = self.rows if rows is None else rows
+        history, changes = (*self.history, note), (*self.changes, change)
+        return replace(self, roles=roles, history=history, changes=changes, rows=left)
+
+    def hold_out(self, share: float, seed: int) -> "tuple[LogScan, LogScan]":
+        """Cut the rows in two by a hash of their units, clusters, else groups, else texts.
+
+        Parameters
+        ----------
+        share : float
+            Of the units that the second scan has.
+        seed : int
+
+        Raises
+        ------
+        InputError
+            When one side would be empty.
+        """
+        held = Between(1 - share, 1.0, seed)
+        rows = sum(len(held(logs)) for logs in self.batches())
+        if rows in (0, self.rows):
+            raise InputError(f"Holding out {share:.0%} leaves one side empty. Name a finer group.")
+        left = Between(0.0, 1 - share, seed)
+        return (
+            self.change(left, self.roles, f"set aside {rows} rows", self.rows - rows),
+            self.change(held, self.roles, "held out", rows),
+        )
+
+    def sample(self, rows: int, seed: int = 0) -> Logs:
+        """Draw about so many rows into memory, whole units of them, by a hash of the unit.
+
+        Parameters
+        ----------
+        rows : int
+            All are taken where there are no more.
+        seed : int
+        """
+        share = min(1.0, rows / max(self.rows, 1))
+        drawn = [Between(0.0, share, seed)(logs).data for logs in self.batches()]
+        table = pa.concat_tables(drawn) if drawn else None
+        if table is None or table.num_rows < 2:
+            raise InputError(f"A sample of {rows} of {self.rows} rows is empty. Draw more rows.")
+        for place, field in enumerate(table.schema):
+            if pa.types.is_dictionary(field.type):
+                plain = table.column(place).cast(field.type.value_type)
+                table = table.set_column(place, field.name, plain)
+        note = f"drew {table.num_rows} of {self.rows} rows by a hash of their {self._unit()}"
+        return Logs(table, self.roles, (*self.history, note) if share < 1 else self.history)
+
+    def _unit(self) -> str:
+        roles = self.roles
+        return "clusters" if roles.cluster_columns() else "groups" if roles.group else "texts"
+
+    def _settle(self, table: pa.Table, names: Sequence[str]) -> Logs:
+        """Return the logs of a batch, its columns as what they are in all batches."""
+        roles, made = self.read_roles, {}
+        for name in roles.columns():
+            if name in names:
+                made[name] = self._settle_column(table, name)
+            else:
+                made[name] = pa.chunked_array([pa.nulls(table.num_rows, pa.large_string())])
+        batch = pa.table(made)
+        if self.drop_incomplete:
+            whole = np.ones(batch.num_rows, dtype=bool)
+            for name in names:
+                whole &= batch[name].is_valid().to_numpy(zero_copy_only=False)
+            batch = batch.filter(whole)
+        return Logs(batch, roles)
+
+    def _settle_column(self, table: pa.Table, name: str) -> pa.ChunkedArray:
+        column, written = open_written(table, name), self.columns.get(name)
+        if written is not None:
+            place = pc.index_in(column.values, written.cells)
+            values = written.values.take(place)
+        else:
+            settled, reading = settle_column(name, self.read_roles.roles_of(name), column)
+            require_usable(reading)
+            if not self.drop_incomplete:
+                require_whole(reading)
+            values = settled.combine_chunks()
+        if name in self.kinds:
+            self._require_kind(name, values)
+        return pa.chunked_array([values])
+
+    def _require_kind(self, name: str, values: pa.Array) -> None:
+        kind = "categorical" if pa.types.is_dictionary(values.type) else kind_of(values)
+        if kind != self.kinds[name]:
+            raise InputError(
+                f"The files hold {name!r} as {self.kinds[name]} and as {kind}. Make the column of "
+                "one type in all files."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Keep the rows whose unit's hash lies in ``[lower, upper)``."""
+
+    lower: float
+    upper: float
+    seed: int
+
+    def __call__(self, logs: Logs) -> Logs:
+        """Return the logs of these rows."""
+        hashed = hash_units(logs, self.seed)
+        return logs.take((hashed >= self.lower) & (hashed < self.upper), "by hash")
+
+
+def scan_logs(
+    path: str | Path,
+    roles: Roles,
+    *,
+    batch_rows: int = BATCH_ROWS,
+    drop_incomplete: bool = False,
+) -> LogScan:
+    """Open Parquet logs of any size, to be read batch by batch.
+
+    Columns of numbers and categories are read once, to know what they are; texts are not.
+
+    Parameters
+    ----------
+    path : path
+        A Parquet file, a folder or a glob of them; names of folders such as ``week=3`` are columns.
+    roles : Roles
+        Which column plays which causal role.
+    batch_rows : int
+        How many rows are in memory at once.
+    drop_incomplete : bool
+        Pass over rows that miss a value in a column with a role.
+
+    Raises
+    ------
+    UnreadableFile, ColumnNotFound, InputError
+        When the files, the roles or the values cannot be used.
+    """
+    files = list_files(path, ("parquet",))
+    parts = tuple(part for file in files for part in cut_parts(file, roles))
+    rows = sum(part.rows for part in parts)
+    if rows < 2:
+        raise InputError(f"{str(path)!r} holds {'one row' if rows else 'no rows'}; logs need two.")
+    columns, kinds = read_written(parts, roles, batch_rows, drop_incomplete)
+    note = f"scan {rows} rows of {Path(path).name} in {len(files)} files"
+    empty = LogScan(
+        parts, roles, rows, columns, kinds, (note,), (), roles, batch_rows, drop_incomplete
+    )
+    lowest, highest, left = np.inf, -np.inf, 0
+    for logs in empty.batches(texts=drop_incomplete):
+        outcome = read_outcome(logs.data, roles)
+        lowest, highest = min(lowest, outcome.min()), max(highest, outcome.max())
+        left += len(logs)
+    require_varying(roles.outcome, lowest, highest)
+    notes = (note,) if left == rows else (note, f"pass over {rows - left} incomplete rows")
+    return replace(empty, rows=left, history=notes)
