@@ -15,6 +15,7 @@ from .role_guesses import RoleGuesses as RoleGuesses
 from .role_guesses import guess_roles as guess_roles
 from .roles import Roles as Roles
 from .row_hash import hash_column as hash_column
+from .row_hash import hash_folds as hash_folds
 from .row_hash import hash_units as hash_units
 from .scales import Scale as Scale
 from .scales import rescale as rescale

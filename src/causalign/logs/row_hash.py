@@ -1,19 +1,12 @@
 """Draw rows by a hash of what they belong to: the same rows whoever asks, in whatever order."""
 
-import zlib
+import hashlib
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from causalign.logs.table import Logs
-
-# The finaliser of splitmix64 (Steele, Lea and Flood 2014): equal inputs stay equal, near ones part.
-_STEPS = (
-    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
-    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
-)
-_SEED = 0x9E3779B97F4A7C15
 
 
 def hash_units(logs: Logs, seed: int) -> NDArray[np.float64]:
@@ -28,6 +21,22 @@ def hash_units(logs: Logs, seed: int) -> NDArray[np.float64]:
     seed : int
     """
     return hash_column(logs.data[name_unit(logs)], seed)
+
+
+def hash_folds(logs: Logs, folds: int, seed: int) -> NDArray[np.int64]:
+    """Cut the rows into folds by a hash of their units.
+
+    Parameters
+    ----------
+    logs : Logs
+    folds, seed : int
+
+    Returns
+    -------
+    (n,) integers
+        The fold of each row, from 0.
+    """
+    return np.asarray(hash_units(logs, seed) * folds, dtype=np.int64)
 
 
 def name_unit(logs: Logs) -> str:
@@ -45,13 +54,12 @@ def hash_column(column: pa.ChunkedArray, seed: int) -> NDArray[np.float64]:
     seed : int
     """
     written = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
-    values = written.dictionary.to_pylist()
-    # A lone surrogate is no valid UTF-8, but a text all the same.
-    crc = (zlib.crc32(value.encode("utf-8", "surrogatepass")) for value in values)
-    offset = np.uint64((seed + 1) * _SEED % 2**64)
-    mixed = np.fromiter(crc, np.uint64, len(values)) + offset
-    for shift, factor in _STEPS:
-        mixed = (mixed ^ (mixed >> shift)) * factor
-    mixed ^= mixed >> np.uint64(31)
-    numbers = (mixed >> np.uint64(11)) * 2.0**-53
-    return np.asarray(numbers[written.indices.to_numpy(zero_copy_only=False)])
+    keyed = hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "little"))
+    digests = []
+    for value in written.dictionary.to_pylist():
+        one = keyed.copy()
+        # A lone surrogate is no valid UTF-8, but a text all the same.
+        one.update(value.encode("utf-8", "surrogatepass"))
+        digests.append(one.digest())
+    bits = np.frombuffer(b"".join(digests), dtype="<u8") >> np.uint64(11)
+    return np.asarray((bits * 2.0**-53)[written.indices.to_numpy(zero_copy_only=False)])

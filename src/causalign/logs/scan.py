@@ -25,6 +25,7 @@ from causalign.logs.parts import (
 from causalign.logs.roles import Roles
 from causalign.logs.row_hash import hash_units
 from causalign.logs.table import Logs
+from causalign.logs.workers import Engine, require_engine
 from causalign.results import card
 
 Change = Callable[[Logs], Logs]
@@ -63,6 +64,8 @@ class LogScan:
         How many rows are in memory at once.
     drop_incomplete : bool
         Whether rows that miss a value are passed over.
+    engine : {"batches", "ray"}
+        Where sums over the rows are made.
     """
 
     parts: tuple[ScanPart, ...]
@@ -75,6 +78,7 @@ class LogScan:
     read_roles: Roles
     batch_rows: int = BATCH_ROWS
     drop_incomplete: bool = False
+    engine: Engine = "batches"
 
     def __len__(self) -> int:
         return self.rows
@@ -238,6 +242,7 @@ def scan_logs(
     *,
     batch_rows: int = BATCH_ROWS,
     drop_incomplete: bool = False,
+    engine: Engine = "batches",
 ) -> LogScan:
     """Open Parquet logs of any size, to be read batch by batch.
 
@@ -253,12 +258,18 @@ def scan_logs(
         How many rows are in memory at once.
     drop_incomplete : bool
         Pass over rows that miss a value in a column with a role.
+    engine : {"batches", "ray"}
+        Where sums over the rows are made: here, or on Ray's workers, who must see the same files.
+        No number depends on it.
 
     Raises
     ------
     UnreadableFile, ColumnNotFound, InputError
         When the files, the roles or the values cannot be used.
+    SettingsError
+        For an engine that there is not.
     """
+    require_engine(engine)
     files = list_files(path, ("parquet",))
     parts = tuple(part for file in files for part in cut_parts(file, roles))
     rows = sum(part.rows for part in parts)
@@ -267,7 +278,7 @@ def scan_logs(
     columns, kinds = read_written(parts, roles, batch_rows, drop_incomplete)
     note = f"scan {rows} rows of {Path(path).name} in {len(files)} files"
     empty = LogScan(
-        parts, roles, rows, columns, kinds, (note,), (), roles, batch_rows, drop_incomplete
+        parts, roles, rows, columns, kinds, (note,), (), roles, batch_rows, drop_incomplete, engine
     )
     lowest, highest, left = np.inf, -np.inf, 0
     for logs in empty.batches(texts=drop_incomplete):

@@ -5,23 +5,20 @@ runs. So the numbers do not depend on the engine, and a run that was killed goes
 that are missing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from causalign import artifacts
 from causalign.errors import (
     ArtifactError,
     ColumnNotFound,
     InputError,
-    SettingsError,
     UnreadableFile,
     nearest,
 )
@@ -32,12 +29,10 @@ from causalign.logs.database import write_table
 from causalign.logs.listing import LogFile, list_files
 from causalign.logs.reading import settle_text
 from causalign.logs.remote import open_locally
+from causalign.logs.workers import Engine, map_on_workers, require_engine
 from causalign.results import Finding, Result, Section
-from causalign.reward.actors import spread_over_actors
 from causalign.reward.findings import texts_read_whole
 from causalign.reward.model import RewardModel
-
-Engine = Literal["batches", "ray"]
 
 _ROWS_IN_PART = 16_384
 _PLAN = "_plan.json"  # what reads a folder of Parquet passes over such a name
@@ -162,8 +157,7 @@ def score_logs(
     InputError, UnreadableFile, ArtifactError
         If a column is missing or no text, a file is no Parquet, or ``out`` is of another run.
     """
-    if engine not in ("batches", "ray"):
-        raise SettingsError(f"engine must be 'batches' or 'ray'; found {engine!r}.")
+    require_engine(engine)
     scorer = RewardModel.load(model)
     if scorer.reads_prompt and prompt is None:
         raise InputError("This reward model reads prompts; name their column with prompt.")
@@ -194,19 +188,15 @@ def _in_batches(parts: list[_Part], model: Path, names: _Columns) -> Iterator[in
 
 
 def _by_ray(parts: list[_Part], model: Path, names: _Columns) -> Iterator[int]:
-    """Let Ray Data spread the parts over actors that compute on as many threads as this process."""
+    """Spread the parts over workers that compute on as many threads as this process."""
     threads = thread_count()
 
-    class Scorer:
-        def __init__(self) -> None:
-            set_threads(threads)
-            self.model = RewardModel.load(model)
+    def make() -> Callable[[_Part], int]:
+        set_threads(threads)
+        scorer = RewardModel.load(model)
+        return lambda part: _score_part(scorer, part, names)
 
-        def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-            done = [_score_part(self.model, parts[int(i)], names) for i in batch["part"]]
-            return {"rows": np.array(done)}
-
-    yield from spread_over_actors(Scorer, len(parts), threads)
+    yield from map_on_workers(make, parts, threads)
 
 
 def _score_part(model: RewardModel, part: _Part, names: _Columns) -> int:

@@ -1,0 +1,110 @@
+"""Spread jobs over workers of Ray Data, and leave nothing of Ray behind."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causalign.errors import ExtraNotInstalled, InputError, SettingsError
+
+Job = TypeVar("Job")
+T = TypeVar("T")
+Engine = Literal["batches", "ray"]
+ENGINES = ("batches", "ray")
+# What limits the threads of the libraries that multiply matrices.
+_THREADS = "OMP_NUM_THREADS"
+
+
+def require_engine(engine: str) -> None:
+    """Raise `SettingsError` for an engine that there is not."""
+    if engine not in ENGINES:
+        raise SettingsError(f"engine must be 'batches' or 'ray'; found {engine!r}.")
+
+
+def map_on_workers(
+    make: Callable[[], Callable[[Job], T]], jobs: Sequence[Job], threads: int | None = None
+) -> Iterator[T]:
+    """Let workers of Ray do jobs; yield what each returns, in the order of the jobs.
+
+    ``make`` is called once by each worker and returns what does a job. A job is done again where a
+    worker dies. Each worker computes on so many threads, by default as many as
+    ``$OMP_NUM_THREADS`` says, or one. Where there are GPUs, each worker has one.
+
+    Raises `ExtraNotInstalled` without Ray; what a job raises as a `CausalignError` is raised here.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ExtraNotInstalled(
+            "The engine 'ray' needs ray, which is not installed: `pip install 'causalign[ray]'`; "
+            "or use 'batches'."
+        ) from None
+    if jobs:
+        with _running_ray(ray):
+            yield from _spread(ray, make, jobs, threads or int(os.environ.get(_THREADS, "1")))
+
+
+@contextmanager
+def _running_ray(ray: ModuleType) -> Iterator[None]:
+    """Start Ray unless it runs; end what was started, however the block ends."""
+    if ray.is_initialized():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray takes the signal for itself
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _spread(
+    ray: ModuleType, make: Callable[[], Callable[[Job], T]], jobs: Sequence[Job], threads: int
+) -> Iterator[T]:
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    available = ray.cluster_resources()
+    gpus = int(available.get("GPU", 0))
+    workers = max(1, min(len(jobs), gpus or int(available.get("CPU", 1)) // threads))
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+
+    class Worker:
+        def __init__(self) -> None:
+            os.environ[_THREADS] = str(threads)
+            self.do = make()
+
+        def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.object_]]:
+            try:
+                done = (True, self.do(jobs[int(batch["job"][0])]))
+            except InputError as refusal:  # its own words, not those of Ray about a task
+                done = (False, refusal)
+            result = np.empty(1, dtype=object)
+            result[0] = done
+            return {"done": result}
+
+    # One block for each job: to cut blocks later would need processors that the workers hold.
+    numbers = ray.data.from_items(
+        [{"job": i} for i in range(len(jobs))], override_num_blocks=len(jobs)
+    )
+    done = numbers.map_batches(
+        Worker,
+        batch_size=1,
+        num_cpus=threads,
+        num_gpus=1 if gpus else None,
+        compute=ray.data.ActorPoolStrategy(size=workers),
+    )
+    for row in done.iter_rows():
+        fine, result = row["done"]
+        if not fine:
+            raise result
+        yield result
