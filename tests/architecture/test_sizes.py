@@ -6,7 +6,6 @@ from tests.architecture.source import Function, Module, declared, imports, modul
 
 LARGEST_MODULE, LARGEST_FUNCTION, SMALLEST_ROOM, POLICY_FILES = 400, 50, 100, 20
 # Small modules that one sibling alone imports, each with the reason why it is apart all the same.
-APART = {"causalign.reward.actors": "all that knows Ray, which need not be installed"}
 
 
 def test_modules_have_at_most_400_lines():
@@ -57,9 +56,7 @@ def is_crumb(module: Module) -> bool:
 def test_no_crumbs():
     """A small module that one sibling alone imports belongs into that sibling."""
     crumbs = {module.name for module in modules().values() if is_crumb(module)}
-    assert crumbs <= APART.keys(), "\n".join(sorted(crumbs - APART.keys()))
-    assert crumbs >= APART.keys(), "no crumbs any more: take them off the list"
-    assert len(APART) <= 5
+    assert not crumbs, "\n".join(sorted(crumbs))
 
 
 def test_policy_has_at_most_20_files():

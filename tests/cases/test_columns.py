@@ -13,8 +13,9 @@ import pytest
 from causalign import Logs, Roles
 from causalign.audit import audit_logs
 from causalign.cli import main
-from causalign.deconfound import Additive, OrdinaryLeastSquares, fit_parquet
+from causalign.deconfound import Additive, OrdinaryLeastSquares
 from causalign.errors import InputError
+from causalign.logs import scan_logs
 
 GENERATOR = np.random.default_rng(1)
 ROWS = 600
@@ -92,7 +93,7 @@ def test_names_of_a_class_label_are_its_categories(tmp_path):
         effect = OrdinaryLeastSquares().fit(logs)
         assert effect.names == ("region[north]", "region[south]", "region[west]")
         np.testing.assert_allclose(effect.estimates, right)
-    streamed = fit_parquet(OrdinaryLeastSquares(), tmp_path / "log.parquet", roles)
+    streamed = OrdinaryLeastSquares().fit(scan_logs(tmp_path / "log.parquet", roles))
     np.testing.assert_allclose(streamed.estimates, right)
 
 
@@ -157,7 +158,7 @@ resource.setrlimit(resource.RLIMIT_AS, (9 << 30, 9 << 30))
 import numpy as np, pyarrow as pa
 from causalign import Logs, Roles
 from causalign.audit import audit_logs
-from causalign.logs import draw_held_out
+from causalign.logs import draw_held_out, scan_logs
 texts = [f"mail {i}" for i in range(3000)]
 texts[7] = "x" * 1_000_000
 y = np.random.default_rng(0).normal(size=3000)
@@ -261,7 +262,7 @@ def test_a_binary_outcome_is_the_same_at_all_doors(spelling, tmp_path, capsys):
     ):
         np.testing.assert_array_equal(logs.outcome, click)
         np.testing.assert_allclose(OrdinaryLeastSquares().fit(logs).estimates, right)
-    streamed = fit_parquet(OrdinaryLeastSquares(), tmp_path / "log.parquet", roles)
+    streamed = OrdinaryLeastSquares().fit(scan_logs(tmp_path / "log.parquet", roles))
     np.testing.assert_allclose(streamed.estimates, right)
     counts = Logs.of(frame, Roles("text", "click", trials="one", group="g"))
     assert len(counts.pairs(significance=0.5)) > 0

@@ -9,8 +9,8 @@ from causalign.deconfound import (
     Additive,
     OrdinaryLeastSquares,
     TwoStageLeastSquares,
-    fit_parquet,
 )
+from causalign.logs import scan_logs
 from causalign.results import Verdict
 
 REGRESSIONS = [
@@ -196,7 +196,7 @@ def test_blocks_of_rows_rest_on_what_all_rows_say(clustered, copied, tmp_path):
     declared |= {"cluster": "shop"} if clustered else {}
     roles = Roles("text", "y", **declared)
     data.to_parquet(tmp_path / "log.parquet")
-    streamed = fit_parquet(Additive(), tmp_path / "log.parquet", roles, batch_rows=50)
+    streamed = Additive().fit(scan_logs(tmp_path / "log.parquet", roles, batch_rows=50))
     whole = Additive().fit(Logs.of(data, roles))
     order = [whole.names.index(name) for name in streamed.names]
     np.testing.assert_allclose(streamed.carried, whole.carried[order], rtol=1e-6)

@@ -13,11 +13,10 @@ from causalign.deconfound import (
     Additive,
     OrdinaryLeastSquares,
     TwoStageLeastSquares,
-    fit_parquet,
 )
 from causalign.deconfound.formula import Factor, read_formula
 from causalign.errors import InputError, NotIdentified, SettingsError
-from causalign.logs import Logs
+from causalign.logs import Logs, scan_logs
 from causalign.logs.roles import Roles
 
 TOLERANCE = {"rtol": 1e-8, "atol": 1e-8}
@@ -329,4 +328,4 @@ def test_streamed_fits_refuse_formulas(tmp_path):
     given = Logs.of(frame(), roles())
     pq.write_table(given.data, tmp_path / "logs.parquet")
     with pytest.raises(SettingsError, match="needs all rows at once"):
-        fit_parquet(OrdinaryLeastSquares(formula=CURVED), tmp_path / "logs.parquet", given.roles)
+        OrdinaryLeastSquares(formula=CURVED).fit(scan_logs(tmp_path / "logs.parquet", given.roles))

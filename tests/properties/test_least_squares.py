@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from causalign import Logs, Roles
-from causalign.deconfound import Additive, OrdinaryLeastSquares, fit_parquet
+from causalign.deconfound import Additive, OrdinaryLeastSquares
+from causalign.logs import scan_logs
 
 
 def reference(y, text, own, weights, clusters):
@@ -118,7 +119,7 @@ def test_blocks_of_rows_give_the_same(seed, tmp_path):
     logs = logs_of(y, own, weights, clusters, text)
     pq.write_table(logs.data, tmp_path / "log.parquet")
     whole = Additive().fit(logs)
-    found = fit_parquet(Additive(), tmp_path / "log.parquet", logs.roles, batch_rows=37)
+    found = Additive().fit(scan_logs(tmp_path / "log.parquet", logs.roles, batch_rows=37))
     np.testing.assert_allclose(numbers(found), numbers(whole), rtol=1e-6, atol=1e-9)
     assert found.degrees_of_freedom == whole.degrees_of_freedom
 

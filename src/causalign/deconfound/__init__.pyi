@@ -12,7 +12,6 @@ from .method import Adjustment as Adjustment
 from .method import Deconfounder as Deconfounder
 from .neural_instruments import NeuralInstruments as NeuralInstruments
 from .ordinary import OrdinaryLeastSquares as OrdinaryLeastSquares
-from .parquet import fit_parquet as fit_parquet
 from .permutation_weighting import PermutationWeighting as PermutationWeighting
 from .sensitivity import UnobservedConfounding as UnobservedConfounding
 from .sensitivity import add_sensitivity as add_sensitivity

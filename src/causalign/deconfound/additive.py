@@ -18,8 +18,10 @@ from causalign.deconfound.levels import (
 )
 from causalign.deconfound.method import BlockPlan, FittedOnLogs, TextFeatures, refuse_formulas
 from causalign.deconfound.rare_categories import categories_seen_once
+from causalign.deconfound.streamed import fit_scan
 from causalign.errors import InputError, NotIdentified, SettingsError
-from causalign.logs import Logs
+from causalign.lm.encoder import Encoder
+from causalign.logs import Logs, LogScan
 from causalign.results import Finding
 from causalign.settings import require_choice, require_number
 from causalign.stats.absorb import Absorber
@@ -111,12 +113,14 @@ class Additive(FittedOnLogs[ConfounderEffect]):
             },
         )
 
-    def plan_blocks(self) -> BlockPlan:
-        """Return how to fit block by block; raise `SettingsError` for what needs all rows."""
+    def _estimate_scan(self, scan: LogScan, encoder: str | Encoder | None) -> ConfounderEffect:
+        """Fit batch by batch; raise `SettingsError` for what needs all rows at once."""
         refuse_formulas(self.formula)
         if self.penalty is not None or self.shrink:
             raise SettingsError("Additive(penalty=..., shrink=...) needs all rows at once.")
-        return BlockPlan(ASSUMPTION, beside_features=True)
+        own = scan.roles.confounders
+        plan = BlockPlan(ASSUMPTION, own, beside_features=True, leaves_out_single_rows=True)
+        return fit_scan(self, plan, scan, encoder)
 
     def _text(self, design: AbsorbedDesign, features: TextFeatures) -> "_Text":
         """Return the directions of the text beside the categories; with a penalty, all features.

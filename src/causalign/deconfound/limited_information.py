@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from causalign.deconfound.method import BlockPlan, refuse_formulas
-from causalign.deconfound.two_stage import READ_THE_SET, KClass, KClassDesign
+from causalign.deconfound.effect import ConfounderEffect
+from causalign.deconfound.method import refuse_formulas
+from causalign.deconfound.streamed import fit_scan
+from causalign.deconfound.two_stage import READ_THE_SET, KClass, KClassDesign, plan_instruments
 from causalign.errors import SettingsError
+from causalign.lm.encoder import Encoder
+from causalign.logs import LogScan
 from causalign.settings import require_number
 from causalign.stats.least_squares import LinearFit
 
@@ -53,12 +57,12 @@ class LimitedInformation(KClass):
             fit = design.fit(self._reduce(fit.kappa, design))
         return fit, READ_THE_SET
 
-    def plan_blocks(self) -> BlockPlan:
-        """Return how to fit block by block; raise `SettingsError` for formulas and Fuller's."""
+    def _estimate_scan(self, scan: LogScan, encoder: str | Encoder | None) -> ConfounderEffect:
+        """Fit batch by batch; raise `SettingsError` for what needs all rows at once."""
         refuse_formulas(self.formula, self.instrument_formula)
         if self.fuller:
             raise SettingsError("LimitedInformation(fuller=...) needs all rows at once.")
-        return BlockPlan(exogenous=self.exogenous, kappa="liml")
+        return fit_scan(self, plan_instruments(self, scan.roles, "liml"), scan, encoder)
 
     def _reduce(self, kappa: float, design: KClassDesign) -> float:
         """Return ``kappa - fuller / (n - q)``, q the columns of the first stage with intercept."""

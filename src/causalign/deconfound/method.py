@@ -1,7 +1,6 @@
 """What a deconfounder is, and what it returns: logs from which a reward may be learned."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike
 from causalign.errors import InputError, RoleNotDeclared, SettingsError
 from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.encoder import Encoder
-from causalign.logs import Logs
+from causalign.logs import Logs, LogScan
 from causalign.logs.covariates import LARGEST, design, require_variation
 from causalign.logs.roles import Roles
 from causalign.results import Result
@@ -148,7 +147,7 @@ class FittedOnLogs(ABC, Generic[A]):
 
     def fit(
         self,
-        logs: Logs,
+        logs: Logs | LogScan,
         encoder: str | Encoder | None = None,
         *,
         text_features: ArrayLike | None = None,
@@ -157,8 +156,9 @@ class FittedOnLogs(ABC, Generic[A]):
 
         Parameters
         ----------
-        logs : Logs
-            Logs with the roles that the method needs: confounders, or instruments too.
+        logs : Logs or LogScan
+            Logs with the roles that the method needs: confounders, or instruments too. A scan is
+            read batch by batch; additive, ordinary, two-stage and limited information take one.
         encoder : str or Encoder, optional
             What turns texts into features, such as ``"minilm"``. Methods that do not read the
             text ignore it.
@@ -180,6 +180,9 @@ class FittedOnLogs(ABC, Generic[A]):
         NotIdentified
             When the logs do not determine the effect, naming the column.
         """
+        if isinstance(logs, LogScan):
+            self.check_roles(logs.roles)
+            return self._estimate_scan(logs, encoder)
         logs.require(*self.needs)
         self.check_roles(logs.roles)
         features = TextFeatures(np.zeros((len(logs), 0)), (), np.zeros(0))
@@ -189,6 +192,13 @@ class FittedOnLogs(ABC, Generic[A]):
 
     def _check_columns(self, roles: Roles) -> None:
         """Raise `SettingsError` when the settings name columns that do not have their role."""
+
+    def _estimate_scan(self, scan: LogScan, encoder: str | Encoder | None) -> A:  # noqa: ARG002
+        """Return the fit on logs that are read batch by batch; raise where all rows are needed."""
+        raise SettingsError(
+            f"The method {self.name} needs all rows in memory. Fit it on some, "
+            "`logs.sample(100_000)`, and let what it returns adjust all; or use additive."
+        )
 
     @abstractmethod
     def _estimate(self, logs: Logs, features: TextFeatures) -> A:
@@ -206,34 +216,20 @@ class FittedOnLogs(ABC, Generic[A]):
 
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
-    """Say how to fit a linear method on blocks of rows.
+    """Say how a linear method is fitted on batches of rows.
 
-    Without instruments (``assumption`` given) all confounders are regressors, beside the columns of
-    the role ``features`` if ``beside_features``; with instruments all but the ``exogenous`` ones
-    need one, and ``kappa`` is that of the k-class.
+    ``own`` confounders are regressors, beside the features of the text if ``beside_features``; the
+    confounders ``moved`` need the ``instruments``, and ``kappa`` is that of the k-class.
+    ``leaves_out_single_rows`` says that rows alone in a category are not fitted.
     """
 
-    assumption: str | None = None
+    assumption: str
+    own: tuple[str, ...]
+    moved: tuple[str, ...] = ()
+    instruments: tuple[str, ...] = ()
     beside_features: bool = False
-    exogenous: tuple[str, ...] = ()
+    leaves_out_single_rows: bool = False
     kappa: float | Literal["liml"] = 1.0
-
-
-class LinearDeconfounder(Deconfounder, Protocol):
-    """A deconfounder that can be fitted on blocks of rows, from files larger than memory."""
-
-    @property
-    def covariance(self) -> str:
-        """``auto``, ``robust`` or ``clustered``."""
-        ...
-
-    def plan_blocks(self) -> BlockPlan:
-        """Return how to fit block by block; raise `SettingsError` for what needs all rows."""
-        ...
-
-    def settings(self) -> Mapping[str, object]:
-        """Return the settings as JSON can hold them."""
-        ...
 
 
 def refuse_formulas(*formulas: str | None) -> None:

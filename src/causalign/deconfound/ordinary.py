@@ -22,9 +22,11 @@ from causalign.deconfound.levels import (
 )
 from causalign.deconfound.method import BlockPlan, FittedOnLogs, refuse_formulas
 from causalign.deconfound.rare_categories import categories_seen_once
+from causalign.deconfound.streamed import fit_scan
 from causalign.deconfound.terms import LinearTerms
 from causalign.errors import NotIdentified
-from causalign.logs import Logs
+from causalign.lm.encoder import Encoder
+from causalign.logs import Logs, LogScan
 from causalign.stats.least_squares import LinearFit, ordinary
 
 ASSUMPTION = "the confounders are independent of the text and of all else that moves the outcome"
@@ -109,7 +111,7 @@ class OrdinaryLeastSquares(FittedOnLogs[ConfounderEffect]):
             numbers={"condition": fit.condition},
         )
 
-    def plan_blocks(self) -> BlockPlan:
-        """Return how to fit block by block; raise `SettingsError` for a formula."""
+    def _estimate_scan(self, scan: LogScan, encoder: str | Encoder | None) -> ConfounderEffect:
+        """Fit batch by batch; raise `SettingsError` for what needs all rows at once."""
         refuse_formulas(self.formula)
-        return BlockPlan(ASSUMPTION)
+        return fit_scan(self, BlockPlan(ASSUMPTION, scan.roles.confounders), scan, encoder)

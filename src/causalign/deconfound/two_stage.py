@@ -20,8 +20,10 @@ from causalign.deconfound.inference import (
 )
 from causalign.deconfound.method import BlockPlan, FittedOnLogs, refuse_formulas
 from causalign.deconfound.rare_categories import categories_seen_once
+from causalign.deconfound.streamed import fit_scan
 from causalign.errors import NotIdentified, SettingsError, nearest
-from causalign.logs import Logs
+from causalign.lm.encoder import Encoder
+from causalign.logs import Logs, LogScan
 from causalign.logs.roles import Roles
 from causalign.results import Finding
 from causalign.settings import require_number
@@ -173,10 +175,10 @@ class TwoStageLeastSquares(KClass):
     def _fit(self, design: KClassDesign) -> tuple[LinearFit, str]:
         return design.fit(self.kappa), "set kappa to 'liml'" if self.kappa == 1 else READ_THE_SET
 
-    def plan_blocks(self) -> BlockPlan:
-        """Return how to fit block by block; raise `SettingsError` for formulas."""
+    def _estimate_scan(self, scan: LogScan, encoder: str | Encoder | None) -> ConfounderEffect:
+        """Fit batch by batch; raise `SettingsError` for what needs all rows at once."""
         refuse_formulas(self.formula, self.instrument_formula)
-        return BlockPlan(exogenous=self.exogenous, kappa=self.kappa)
+        return fit_scan(self, plan_instruments(self, scan.roles, self.kappa), scan, encoder)
 
 
 def project(
@@ -203,6 +205,13 @@ def moved_by_instruments(
     if not moved:
         raise SettingsError(f"Every confounder is exogenous: use {without}.")
     return moved
+
+
+def plan_instruments(method: KClass, roles: Roles, kappa: float | Literal["liml"]) -> BlockPlan:
+    """Return how a method of the k-class is fitted on batches of rows."""
+    moved = moved_by_instruments(roles, method.exogenous)
+    assumption = instruments_assumption(roles, moved)
+    return BlockPlan(assumption, method.exogenous, moved, roles.instruments, kappa=kappa)
 
 
 def check_instruments(confounders: Sequence[str], instruments: Sequence[str]) -> Finding:

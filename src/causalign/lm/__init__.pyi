@@ -1,6 +1,7 @@
 from .cache import EmbeddingCache as EmbeddingCache
 from .cache import default_cache_folder as default_cache_folder
 from .embedded_logs import embed_logs as embed_logs
+from .embedded_logs import learn_encoder as learn_encoder
 from .embeddings import Embeddings as Embeddings
 from .embeddings import embed as embed
 from .encoder import Encoder as Encoder

@@ -7,7 +7,10 @@ from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import Embeddings, embed
 from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import load_encoder
-from causalign.logs import Logs
+from causalign.logs import Logs, LogScan
+
+# Words, how rare they are, and the scales of blocks are known well enough from so many texts.
+TEXTS_LEARNT = 100_000
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +36,24 @@ def embed_logs(
     Embeddings
     """
     return embed_texts(logs.texts, encoder, progress=progress)
+
+
+def learn_encoder(logs: Logs | LogScan, encoder: str | Encoder | None = None) -> Encoder:
+    """Load an encoder that is named; what it learns, it learns from the texts of the logs.
+
+    Of a scan it learns from some 100,000 rows, drawn by a hash of their units. Raises as
+    `load_encoder` does.
+
+    Parameters
+    ----------
+    logs : Logs or LogScan
+    encoder : str or Encoder, optional
+        "minilm+style" unless given.
+    """
+    if not (encoder is None or isinstance(encoder, str)):
+        return encoder
+    some = logs.sample(TEXTS_LEARNT) if isinstance(logs, LogScan) else logs
+    return load_encoder(encoder, training_texts=some.texts)
 
 
 def embed_texts(

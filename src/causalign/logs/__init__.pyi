@@ -26,3 +26,5 @@ from .splits import draw_one_per_group as draw_one_per_group
 from .stories import Stories as Stories
 from .stories import find_stories as find_stories
 from .table import Logs as Logs
+from .totals import gather as gather
+from .workers import Engine as Engine

@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from causalign.errors import ColumnNotFound, InputError, UnreadableFile, nearest
 from causalign.logs.columns import require_usable, settle_column
-from causalign.logs.covariates import covariate
-from causalign.logs.kinds import COVARIATES, NUMBERS, Column, ColumnKind
+from causalign.logs.covariates import Kind, covariate
+from causalign.logs.kinds import COVARIATES, NUMBERS, Column
 from causalign.logs.listing import LogFile
 from causalign.logs.reading import settle_text
 from causalign.logs.roles import Roles
@@ -35,12 +37,14 @@ class ScanPart:
 class WrittenColumn:
     """Hold each different cell of a column of strings or names, and what it is.
 
-    ``levels`` are the sorted categories of a covariate, none of another column.
+    ``levels`` are the sorted categories of a covariate, none of another column, and ``counts (L,)``
+    their rows.
     """
 
     cells: pa.Array
     values: pa.Array
     levels: tuple[str, ...]
+    counts: NDArray[np.int64]
 
 
 def read_part(part: ScanPart, names: Sequence[str], rows: int) -> Iterator[pa.Table]:
@@ -71,7 +75,7 @@ def open_written(table: pa.Table, name: str) -> Column:
     return column
 
 
-def kind_of(values: pa.Array) -> ColumnKind:
+def kind_of(values: pa.Array) -> Kind:
     """Return the kind of a covariate from the type that it was settled in."""
     return covariate("", pa.chunked_array([values.slice(0, 0)])).kind
 
@@ -103,7 +107,7 @@ def cut_parts(file: LogFile, roles: Roles) -> Iterator[ScanPart]:
 
 def read_written(
     parts: Sequence[ScanPart], roles: Roles, rows: int, drop_incomplete: bool
-) -> tuple[dict[str, WrittenColumn], dict[str, ColumnKind]]:
+) -> tuple[dict[str, WrittenColumn], dict[str, Kind]]:
     """Decide what columns are, as `Logs.read` does: strings and names from all their cells.
 
     Returns what was written in these, and the kind of every covariate.
@@ -111,8 +115,8 @@ def read_written(
     played = roles.columns()
     names = [name for name, role in played.items() if role in (*NUMBERS, *COVARIATES)]
     first: dict[str, Column] = {}
-    seen: dict[str, pa.Array] = {}
-    kinds: dict[str, ColumnKind] = {}
+    seen: dict[str, pa.Table] = {}
+    kinds: dict[str, Kind] = {}
     for part in parts:
         for table in read_part(part, names, rows):
             for name in names:
@@ -120,36 +124,40 @@ def read_written(
                 of_names = column.named or name in roles.categorical
                 if pa.types.is_large_string(column.values.type) or of_names:
                     first.setdefault(name, column)
-                    seen[name] = _unite(name, seen.get(name), column.values)
+                    seen[name] = _count_cells(name, seen.get(name), column.values)
                 elif name not in kinds and played[name] in COVARIATES:
                     empty = replace(column, values=column.values.slice(0, 0))
                     values, _ = settle_column(name, roles.roles_of(name), empty)
                     kinds[name] = kind_of(values.combine_chunks())
     columns: dict[str, WrittenColumn] = {}
-    for name, cells in seen.items():
-        column = replace(first[name], values=cells)
-        columns[name], kind = _settle_cells(name, column, roles, drop_incomplete)
+    for name, counted in seen.items():
+        settled = _settle_cells(name, first[name], counted, roles, drop_incomplete)
+        columns[name], kind = settled
         if played[name] in COVARIATES:
             kinds[name] = kind
     return columns, kinds
 
 
-def _unite(name: str, known: pa.Array | None, more: pa.Array) -> pa.Array:
-    """Return the different values of two columns, in the order of their appearance."""
-    cells = pc.unique(more)
+def _count_cells(name: str, known: pa.Table | None, values: pa.Array) -> pa.Table:
+    """Return the different cells so far, and how many rows hold each."""
+    more = pc.value_counts(values)
+    table = pa.table({"cell": more.field("values"), "rows": more.field("counts")})
     if known is None:
-        return cells
+        return table
     try:
-        return pc.unique(pa.chunked_array([known, cells]))
+        both = pa.concat_tables([known, table])
     except (pa.ArrowException, TypeError) as error:
         raise InputError(f"The files hold {name!r} in several types.") from error
+    summed = both.group_by("cell", use_threads=False).aggregate([("rows", "sum")])
+    return summed.rename_columns({"rows_sum": "rows"}).select(["cell", "rows"])
 
 
 def _settle_cells(
-    name: str, column: Column, roles: Roles, drop_incomplete: bool
-) -> tuple[WrittenColumn, ColumnKind]:
+    name: str, first: Column, counted: pa.Table, roles: Roles, drop_incomplete: bool
+) -> tuple[WrittenColumn, Kind]:
     """Return what each different cell of a column is, and of which kind the column is."""
-    values, reading = settle_column(name, roles.roles_of(name), column)
+    cells = counted["cell"].combine_chunks()
+    values, reading = settle_column(name, roles.roles_of(name), replace(first, values=cells))
     require_usable(reading)
     if (reading.missing or reading.odd) and not drop_incomplete:
         cell = (reading.first_odd or reading.first_missing).partition("holds ")[2] or "null"
@@ -157,14 +165,16 @@ def _settle_cells(
             f"{reading.title} has missing or odd values such as {cell}. Correct them, or leave out "
             "their rows: drop_incomplete=True."
         )
-    settled = values.combine_chunks()
+    settled, counts = values.combine_chunks(), np.zeros(0, dtype=np.int64)
     if roles.columns()[name] not in COVARIATES:
-        return WrittenColumn(column.values, settled, ()), reading.kind
-    known = settled.drop_null()
-    one = covariate(name, pa.chunked_array([known]), categorical=name in roles.categorical)
+        return WrittenColumn(cells, settled, (), counts), "numeric"
+    known = pa.chunked_array([settled.drop_null()])
+    one = covariate(name, known, categorical=name in roles.categorical)
     if one.is_categorical:
         # One dictionary, sorted, for all batches: a level has one code wherever it occurs.
         levels = pa.array(one.levels, pa.large_string())
         place = pc.index_in(settled.cast(pa.large_string()), levels)
+        rows = counted["rows"].filter(place.is_valid()).to_numpy()
+        counts = np.bincount(place.drop_null().to_numpy(), rows, len(levels)).astype(np.int64)
         settled = pa.DictionaryArray.from_arrays(place, levels, ordered=True)
-    return WrittenColumn(column.values, settled, one.levels), one.kind
+    return WrittenColumn(cells, settled, one.levels, counts), one.kind

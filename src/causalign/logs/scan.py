@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from causalign.errors import InputError
 from causalign.logs.columns import require_usable, require_whole, settle_column
+from causalign.logs.covariates import Kind
 from causalign.logs.intake import read_outcome, require_varying
-from causalign.logs.kinds import ColumnKind
 from causalign.logs.listing import list_files
 from causalign.logs.parts import (
     ScanPart,
@@ -72,7 +72,7 @@ class LogScan:
     roles: Roles
     rows: int
     columns: Mapping[str, WrittenColumn]
-    kinds: Mapping[str, ColumnKind]
+    kinds: Mapping[str, Kind]
     history: tuple[str, ...]
     changes: tuple[Change, ...]
     read_roles: Roles

@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import ExtraNotInstalled, InputError, SettingsError
+from causalign.errors import CausalignError, ExtraNotInstalled, SettingsError
 
 Job = TypeVar("Job")
 T = TypeVar("T")
@@ -84,13 +84,12 @@ def _spread(
             self.do = make()
 
         def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.object_]]:
+            done = np.empty(1, dtype=object)
             try:
-                done = (True, self.do(jobs[int(batch["job"][0])]))
-            except InputError as refusal:  # its own words, not those of Ray about a task
-                done = (False, refusal)
-            result = np.empty(1, dtype=object)
-            result[0] = done
-            return {"done": result}
+                done[0] = True, self.do(jobs[int(batch["job"][0])])
+            except CausalignError as refusal:  # its own words, not those of Ray about a task
+                done[0] = False, refusal
+            return {"done": done}
 
     # One block for each job: to cut blocks later would need processors that the workers hold.
     numbers = ray.data.from_items(

@@ -35,7 +35,6 @@ from .pairwise import Pairwise as Pairwise
 from .pooled import Pooled as Pooled
 from .regressor import RewardRegressor as RewardRegressor
 from .ridge import Ridge as Ridge
-from .scoring import Engine as Engine
 from .scoring import ScoredLogs as ScoredLogs
 from .scoring import score_logs as score_logs
 from .trl_reward import trl_reward_function as trl_reward_function

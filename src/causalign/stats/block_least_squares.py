@@ -1,34 +1,50 @@
-"""Least squares and instruments over blocks of rows: two passes, memory that rows do not grow."""
+"""Least squares and instruments over blocks of rows: sums over them, in bounded memory."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from causalign.errors import NotIdentified
-from causalign.stats.carrying_rows import effective_number
+from causalign.stats.block_scores import ScoreReading, Scores
+from causalign.stats.block_sums import Block, ColumnPlan, Products, columns_of, scale_of
+from causalign.stats.cluster_sums import choose_buckets
 from causalign.stats.directions import ROTATED, Turn, independent
 from causalign.stats.factor import factorise, safe_root
 from causalign.stats.least_squares import LinearFit, project, two_stage
-from causalign.stats.rounding import DOUBLE, MARGIN, SINGLE, are_whole, fit_single, is_exact
+from causalign.stats.rounding import MARGIN, SINGLE, is_exact
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Block:
-    """Hold some rows: ``y (b,)``, ``endogenous (b, p)``, ``exogenous (b, m)``, ``instruments
-    (b, q)``, ``weights (b,)`` and ``clusters (b,)``, labels of any type, or None. No intercept.
-    """
+class BlockTotal(Protocol):
+    """What is gathered over blocks of rows."""
 
-    y: Floats
-    endogenous: Floats
-    exogenous: Floats
-    instruments: Floats
-    weights: Floats
-    clusters: NDArray[np.generic] | None = None
+    def add(self, block: Block) -> None:
+        """Add some rows."""
+        ...
+
+    def merge(self, other: Self) -> None:
+        """Add what was gathered over later rows."""
+        ...
+
+
+T = TypeVar("T", bound=BlockTotal)
+
+
+class Blocks(Protocol):
+    """What gives the rows, as often as they are asked for."""
+
+    def first(self) -> Block:
+        """Return some rows, by which columns are centred and scaled."""
+        ...
+
+    def gather(self, start: Callable[[], T]) -> T:
+        """Gather a total over all rows."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +68,7 @@ class BlockFit:
 
 
 def fit_blocks(
-    blocks: Callable[[], Iterable[Block]],
+    blocks: Blocks,
     names: tuple[str, ...],
     *,
     contrast: Callable[[Floats], Floats],
@@ -64,17 +80,21 @@ def fit_blocks(
     The same estimator as `causalign.stats.least_squares.two_stage` (without endogenous columns:
     `ordinary`) with correction ``min``. The first ``features`` exogenous columns are text features,
     of which only the `causalign.stats.directions` count. The first pass sums cross products of all
-    columns, shifted and scaled by the first block so that no digits are lost. All that a fit needs
-    of n rows of k columns are those products, and so it is made from a k x k triangle that has the
-    same; where products hold too few digits, another pass makes the triangle from the rows. The
-    last pass sums the outer products of the scores ``x^_i e_i``, within clusters first. Memory:
-    O(k²), and O(G k) with G clusters.
+    columns, shifted and scaled by the first block so that no digits are lost; where exogenous
+    columns are sparse they stay so, and are scaled only. All that a fit needs of n rows of k
+    columns are those products, and so it is made from a k x k triangle that has the same; where
+    products hold too few digits, another pass makes the triangle from the rows. The last pass sums
+    the outer products of the scores ``x^_i e_i``, within clusters first. Memory: O(k²), and O(G k)
+    with G clusters, as far as `causalign.stats.cluster_sums` gives each a sum of its own.
 
-    ``blocks`` must give the same blocks each time it is called; ``names`` are those of exogenous,
-    endogenous and instrument columns; ``contrast`` turns the means into the matrix ``(r, k)`` from
-    slopes to the estimates whose rows are counted. Raises `NotIdentified`.
+    ``names`` are those of exogenous, endogenous and instrument columns; ``contrast`` turns the
+    means into the matrix ``(r, k)`` from slopes to the estimates whose rows are counted. Raises
+    `NotIdentified`.
     """
-    total = _moments(blocks())
+    shift, scale = scale_of(blocks.first())
+    total = blocks.gather(partial(Products, shift, scale))
+    if not total.rows:
+        raise NotIdentified("There are no rows to fit.")
     m, p, q = total.sizes
     if q < p:
         raise NotIdentified(
@@ -84,21 +104,22 @@ def fit_blocks(
     solved = _solve(_triangle(blocks, total, plan), plan, total.sizes, kappa)
     fit = solved.fit
     skipped, own = 1 + plan.directions, slice(1 + features, 1 + m + p)
-    scale, means = total.scale[own] / total.scale[-1], total.mean[own]
-    shown = (contrast(means) / scale) @ solved.slices[skipped:]
-    scores = _scores(blocks(), total, plan, solved, shown)
-    slopes = fit.coefficients + solved.slices @ scores.left
-    correction = _correction(total.rows, len(slopes), scores.clusters)
-    covariance = correction * solved.slices @ scores.meat @ solved.slices.T
+    unit, means = total.scale[own] / total.scale[-1], total.mean[own]
+    reading = _read_scores(total, plan, solved, contrast(means), own)
+    buckets = choose_buckets(total.clusters, len(shift)) if len(total.clusters) else None
+    scores = blocks.gather(partial(Scores, reading, buckets))
+    slopes = fit.coefficients + solved.slices @ scores.left(fit.kappa)
+    correction = _correction(total.rows, len(slopes), len(total.clusters))
+    covariance = correction * solved.slices @ scores.meat() @ solved.slices.T
     left = float(np.sqrt(scores.squares))
     return BlockFit(
-        slopes[skipped:] / scale,
-        covariance[skipped:, skipped:] / np.outer(scale, scale),
+        slopes[skipped:] / unit,
+        covariance[skipped:, skipped:] / np.outer(unit, unit),
         means,
         total.rows,
-        scores.clusters,
+        len(total.clusters),
         fit.kappa,
-        scores.carried,
+        scores.carried(),
         plan.directions,
         is_exact(left, total.spread[-1], total.length[-1], total.roundoff[-1]),
     )
@@ -119,7 +140,7 @@ class _Solution:
 
 
 def _solve(
-    root: Floats, plan: "_Plan", sizes: tuple[int, int, int], kappa: float | Literal["liml"]
+    root: Floats, plan: ColumnPlan, sizes: tuple[int, int, int], kappa: float | Literal["liml"]
 ) -> _Solution:
     """Fit the rows of a triangle that has the cross products of all rows."""
     _, p, q = sizes
@@ -146,101 +167,7 @@ def _solve(
     return _Solution(fit, first.slopes @ half, half, half)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _CrossProducts:
-    products: Floats  # (K, K) of the scaled columns: intercept, exogenous, endogenous, Z, y
-    shift: Floats
-    scale: Floats
-    roundoff: Floats  # of each column as it came
-    rows: int
-    sizes: tuple[int, int, int]
-
-    @property
-    def mean(self) -> Floats:
-        """Return the weighted means of the columns as they came."""
-        means: Floats = self.shift + self.scale * self.products[0] / self.products[0, 0]
-        return means
-
-    @property
-    def spread(self) -> Floats:
-        """Return the lengths of the columns about their means, in units of ``scale``."""
-        square = np.diag(self.products) - self.products[0] ** 2 / self.products[0, 0]
-        return np.asarray(np.sqrt(np.maximum(square, 0.0)))
-
-    @property
-    def length(self) -> Floats:
-        """Return the lengths of the columns as they came, in units of ``scale``."""
-        start = self.shift / self.scale
-        square = np.diag(self.products) + 2 * start * self.products[0]
-        square = square + start**2 * self.products[0, 0]
-        return np.asarray(np.sqrt(np.maximum(square, 0.0)))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
-    """Say which columns are regressed: features in their directions, the others as they are."""
-
-    features: int
-    mean: Floats  # (features,) of the scaled features
-    turn: Turn
-    names: tuple[str, ...]
-    rounding: Floats
-
-    @property
-    def directions(self) -> int:
-        return len(self.turn.rounding)
-
-    def columns(self, scaled: Floats) -> Floats:
-        """Return intercept, directions and the other columns of rows of all columns."""
-        if not self.features:
-            return scaled
-        start, end = 1, 1 + self.features
-        text = (scaled[:, start:end] - self.mean) @ self.turn.matrix
-        return np.hstack([scaled[:, :start], text, scaled[:, end:]])
-
-
-def _columns(block: Block, shift: Floats, scale: Floats) -> Floats:
-    stacked = _stack(block)
-    stacked -= shift
-    stacked /= scale
-    return stacked
-
-
-def _stack(block: Block) -> Floats:
-    ones = np.ones((len(block.y), 1))
-    return np.hstack([ones, block.exogenous, block.endogenous, block.instruments, block.y[:, None]])
-
-
-def _moments(blocks: Iterable[Block]) -> _CrossProducts:
-    products, rows, shift, scale, sizes = np.zeros((0, 0)), 0, np.zeros(0), np.zeros(0), (0, 0, 0)
-    single = whole = np.zeros(0, dtype=bool)
-    for block in blocks:
-        columns = _stack(block)
-        if not rows:
-            sizes = (
-                block.exogenous.shape[1],
-                block.endogenous.shape[1],
-                block.instruments.shape[1],
-            )
-            shift, scale = columns.mean(axis=0), columns.std(axis=0)
-            scale[scale == 0] = 1.0
-            shift[0], scale[0] = 0.0, 1.0
-            products = np.zeros((len(scale), len(scale)))
-            single = whole = np.ones(len(scale), dtype=bool)
-        single, whole = single.copy(), whole.copy()
-        single[single] = fit_single(columns[:, single])
-        whole[whole] = are_whole(columns[:, whole])
-        columns -= shift
-        columns /= scale
-        products += columns.T @ (columns * block.weights[:, None])
-        rows += len(block.y)
-    if not rows:
-        raise NotIdentified("There are no rows to fit.")
-    roundoff = np.where(single & ~whole, SINGLE, DOUBLE)
-    return _CrossProducts(products, shift, scale, roundoff, rows, sizes)
-
-
-def _plan(total: _CrossProducts, features: int, names: tuple[str, ...]) -> _Plan:
+def _plan(total: Products, features: int, names: tuple[str, ...]) -> ColumnPlan:
     """Find the directions of the features, and how much of each column may be rounding."""
     lost = MARGIN * total.roundoff * total.length
     lost[0] = 0.0
@@ -258,7 +185,7 @@ def _plan(total: _CrossProducts, features: int, names: tuple[str, ...]) -> _Plan
     labels = tuple(names[int(i)] for i in used)
     if turn.rotated:
         labels = (ROTATED,) * len(turn.rounding)
-    return _Plan(
+    return ColumnPlan(
         features,
         mean,
         Turn(matrix, turn.rounding, turn.rotated),
@@ -267,13 +194,32 @@ def _plan(total: _CrossProducts, features: int, names: tuple[str, ...]) -> _Plan
     )
 
 
-def _triangle(blocks: Callable[[], Iterable[Block]], total: _CrossProducts, plan: _Plan) -> Floats:
-    """Return a triangle ``(K, K)`` with the cross products of all rows."""
-    if not plan.turn.rotated:
-        outer = np.eye(len(total.products))
-        text = slice(1, 1 + plan.features)
-        outer = np.hstack([outer[:, :1], outer[:, text] @ plan.turn.matrix, outer[:, text.stop :]])
-        outer[0, 1 : 1 + plan.directions] = -plan.mean @ plan.turn.matrix
+def _read_scores(
+    total: Products, plan: ColumnPlan, solved: _Solution, contrast: Floats, own: slice
+) -> ScoreReading:
+    """Say how rows are read; ``contrast`` turns slopes, of the columns ``own``, into estimates."""
+    shown = np.zeros((len(contrast), len(total.scale)))
+    shown[:, own] = contrast
+    unit = total.scale[own] / total.scale[-1]
+    pull = (contrast / unit) @ solved.slices[1 + plan.directions :]
+    return ScoreReading(
+        total.shift,
+        total.scale,
+        plan,
+        solved.fit.coefficients,
+        total.sizes[1],
+        solved.projection,
+        solved.turn,
+        pull / np.abs(pull).max(axis=1, keepdims=True),
+        shown,
+        total.sparse,
+    )
+
+
+def _triangle(blocks: Blocks, total: Products, plan: ColumnPlan) -> Floats:
+    """Return a triangle ``(K', K')`` with the cross products of all rows."""
+    if not plan.turn.rotated or total.sparse:
+        outer = plan.matrix
         gram = outer.T @ total.products @ outer
         length = np.sqrt(np.diag(gram))
         if (length > 0).all():
@@ -281,77 +227,34 @@ def _triangle(blocks: Callable[[], Iterable[Block]], total: _CrossProducts, plan
             root = safe_root(gram / np.outer(length, length), lost)
             if root is not None:
                 return root * length
-    width = len(plan.rounding) + 1
-    above = np.zeros((0, width))
-    for block in blocks():
-        rows = plan.columns(_columns(block, total.shift, total.scale))
-        rows *= np.sqrt(block.weights)[:, None]
-        above = np.asarray(np.linalg.qr(np.vstack([above, rows]), mode="r"))
-    return np.vstack([above, np.zeros((width - len(above), width))])
+    return blocks.gather(partial(_Triangle, total.shift, total.scale, plan)).root()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Scores:
-    """Hold outer products of the scores, what the normal equations still lack, squared residuals,
-    and how many rows or clusters carry each estimate.
-    """
+class _Triangle:
+    """Gather the triangle of a QR decomposition of all rows."""
 
-    meat: Floats
-    left: Floats
-    clusters: int
-    squares: float
-    carried: Floats
+    def __init__(self, shift: Floats, scale: Floats, plan: ColumnPlan) -> None:
+        self.shift, self.scale, self.plan = shift, scale, plan
+        self.above = np.zeros((0, len(plan.rounding) + 1))
 
+    def add(self, block: Block) -> None:
+        """Add some rows."""
+        columns = columns_of(block, self.shift, self.scale)
+        if not isinstance(columns, np.ndarray):
+            columns = columns.toarray()
+        self._stack(self.plan.columns(columns) * np.sqrt(block.weights)[:, None])
 
-def _scores(
-    blocks: Iterable[Block],
-    total: _CrossProducts,
-    plan: _Plan,
-    solved: _Solution,
-    shown: Floats,
-) -> _Scores:
-    """Sum over the rows what the covariance needs, and the squares that tell the rows behind.
+    def merge(self, other: Self) -> None:
+        """Add what was gathered over later rows."""
+        self._stack(other.above)
 
-    ``shown (r, k)`` times ``x^_i`` is what one unit more of the outcome of row i does to r
-    estimates.
-    """
-    slopes, kappa = solved.fit.coefficients, solved.fit.kappa
-    width = len(slopes)
-    meat, left, squares = np.zeros((width, width)), np.zeros(width), 0.0
-    shares = np.zeros((2, len(shown)))
-    W = np.r_[0 : width - total.sizes[1], width : width + total.sizes[2]]
-    shown = shown / np.abs(shown).max(axis=1, keepdims=True)
-    sums: dict[object, Floats] = {}
-    clustered = False
-    for block in blocks:
-        columns = plan.columns(_columns(block, total.shift, total.scale))
-        residual = columns[:, -1] - columns[:, :width] @ slopes
-        fitted = columns[:, W] @ solved.projection
-        weighted = residual * block.weights
-        squares += float(weighted @ residual)
-        left += kappa * (fitted.T @ weighted)
-        left += (1 - kappa) * (solved.turn.T @ (columns[:, :width].T @ weighted))
-        scores = fitted * weighted[:, None]
-        own = np.square((fitted * block.weights[:, None]) @ shown.T)
-        if block.clusters is None:
-            meat += scores.T @ scores
-            shares += own.sum(axis=0), np.square(own).sum(axis=0)
-            continue
-        clustered = True
-        labels, codes = np.unique(block.clusters, return_inverse=True)
-        gathered = np.zeros((len(labels), width + len(shown)))
-        np.add.at(gathered, codes, np.hstack([scores, own]))
-        for label, row in zip(labels.tolist(), gathered, strict=True):
-            sums[label] = sums[label] + row if label in sums else row
-    if clustered:
-        stacked, own = np.hsplit(np.array(list(sums.values())), [width])
-        meat = stacked.T @ stacked
-        shares += own.sum(axis=0), np.square(own).sum(axis=0)
-        if len(sums) < 2:
-            raise NotIdentified(
-                "Clustered standard errors need at least two clusters; there is one."
-            )
-    return _Scores(meat, left, len(sums), squares, effective_number(*shares))
+    def root(self) -> Floats:
+        """Return the triangle, with rows of zeros where rows were too few."""
+        width = self.above.shape[1]
+        return np.vstack([self.above, np.zeros((width - len(self.above), width))])
+
+    def _stack(self, rows: Floats) -> None:
+        self.above = np.asarray(np.linalg.qr(np.vstack([self.above, rows]), mode="r"))
 
 
 def _correction(rows: int, spent: int, clusters: int) -> float:
