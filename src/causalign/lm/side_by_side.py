@@ -17,8 +17,10 @@ from causalign.files import read_format, write_json, write_whole
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import embed
 from causalign.lm.encoder import Encoder, NoticesLongTexts, Storable
-from causalign.lm.vector_block import VectorBlock, encode_block
+from causalign.lm.vector_block import EncodesSparsely, VectorBlock, encode_block
 
+# Of sparse vectors so many are made at once.
+TEXTS_AT_ONCE = 16_384
 _FILE = "side-by-side.json"
 _CENTRES = "centres.safetensors"
 _FORMAT = "causalign-side-by-side-encoder"
@@ -134,12 +136,31 @@ def fit_side_by_side(
     """
     centres, scales = [], []
     for block in blocks:
-        vectors = embed(texts, block, cache).vectors
-        centre = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        length = float(np.square(vectors - centre, dtype=np.float64).sum(axis=1).mean())
-        centres.append(centre)
+        centre, length = _measure(block, texts, cache)
+        centres.append(centre.astype(np.float32))
         scales.append(float(1 / np.sqrt(length)) if length > 0 else 0.0)
     return SideBySideEncoder(tuple(blocks), tuple(centres), tuple(scales))
+
+
+def _measure(
+    block: Encoder, texts: Sequence[str], cache: EmbeddingCache | None
+) -> tuple[NDArray[np.float64], float]:
+    """Return the mean of a block's vectors ``(d,)``, and their mean squared length about it."""
+    if not isinstance(block, EncodesSparsely):
+        vectors = embed(texts, block, cache).vectors
+        centre = vectors.mean(axis=0, dtype=np.float64)
+        about = np.square(vectors - centre.astype(np.float32), dtype=np.float64)
+        return centre, float(about.sum(axis=1).mean())
+    total, squares = np.zeros(block.dimension), 0.0
+    shift = np.zeros(block.dimension)
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        part = block.encode_sparse(texts[start : start + TEXTS_AT_ONCE])
+        values = sparse.csr_array(part.values, dtype=np.float64)
+        total += values.sum(axis=0)
+        squares += float(values.power(2).sum())
+        shift = part.shift
+    mean = total / len(texts)
+    return mean - shift, max(squares / len(texts) - float(mean @ mean), 0.0)
 
 
 def holds_side_by_side(folder: Path) -> bool:

@@ -23,6 +23,7 @@ _VERSION = 1
 # Letters with an apostrophe inside: "don't" is one word. Digits and signs are counted apart.
 _WORD = r"[^\W\d_]+(?:['’][^\W\d_]+)*"
 _WORDS_AT_MOST = 40
+_ROUNDING = 1e-12
 _SHARE_AT_LEAST = 0.01
 # Of the words of a text in its language some two in five are function words; of another language
 # fewer than one in ten.
@@ -133,11 +134,9 @@ def fit_style(texts: Sequence[str]) -> StyleEncoder:
         raise InputError("There are no texts to learn a style from.")
     words = _function_words(texts)
     counts = _count(texts, words).toarray()
-    return StyleEncoder(
-        words,
-        tuple(counts.mean(axis=0).tolist()),
-        tuple(counts.std(axis=0).tolist()),
-    )
+    mean, deviation = counts.mean(axis=0), counts.std(axis=0)
+    deviation[deviation < _ROUNDING * mean] = 0.0  # the count is the same in every text
+    return StyleEncoder(words, tuple(mean.tolist()), tuple(deviation.tolist()))
 
 
 def holds_style(folder: Path) -> bool:

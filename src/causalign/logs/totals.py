@@ -10,8 +10,8 @@ from causalign.logs.scan import LogScan
 from causalign.logs.table import Logs
 from causalign.logs.workers import map_on_workers
 
-# Batches are added up within a part, parts within a branch, and then the branches: whoever adds,
-# in the same order, so that an engine changes no bit of a sum.
+# On workers batches are added up within a branch, and then the branches in their order: whatever
+# worker is first, the sum is the same.
 BRANCHES = 16
 
 
@@ -45,33 +45,27 @@ def gather(logs: Logs | LogScan, start: Callable[[], T], *, texts: bool = True) 
     Returns
     -------
     Total
-        That of all rows. It does not depend on the engine.
+        That of all rows: the same from every engine, but for the rounding of sums.
     """
-    if isinstance(logs, Logs):
-        return _add_batches(start(), logs)
-    parts = logs.split()
-    places = np.array_split(np.arange(len(parts)), min(BRANCHES, len(parts)))
-    branches = [[parts[i] for i in some] for some in places]
-    add = partial(_add_branch, start=start, texts=texts)
     whole = start()
-    for branch in (
-        map_on_workers(lambda: add, branches) if logs.engine == "ray" else map(add, branches)
-    ):
-        whole.merge(branch)
-    return whole
+    if isinstance(logs, LogScan) and logs.engine == "ray":
+        parts = logs.split()
+        places = np.array_split(np.arange(len(parts)), min(BRANCHES, len(parts)))
+        add = partial(_add_branch, start=start, texts=texts)
+        for branch in map_on_workers(lambda: add, [[parts[i] for i in some] for some in places]):
+            whole.merge(branch)
+        return whole
+    return _add_batches(whole, logs, texts)
 
 
 def _add_branch(parts: Sequence[LogScan], start: Callable[[], T], texts: bool) -> T:
     branch = start()
     for part in parts:
-        own = start()
-        for logs in part.batches(texts=texts):
-            own.add(logs)
-        branch.merge(own)
+        _add_batches(branch, part, texts)
     return branch
 
 
-def _add_batches(gathered: T, logs: Logs) -> T:
-    for batch in logs.batches():
+def _add_batches(gathered: T, logs: Logs | LogScan, texts: bool) -> T:
+    for batch in logs.batches(texts=texts) if isinstance(logs, LogScan) else logs.batches():
         gathered.add(batch)
     return gathered

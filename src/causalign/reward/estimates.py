@@ -90,9 +90,9 @@ class LinearHeadFit(HeadEstimate):
         One row for each λ: penalty, cv_error, cv_standard_error, chosen.
     error_name : str
         What ``cv_error`` is.
-    out_of_fold : (n,) array
+    out_of_fold : (n,) array, optional
         Predictions by fits that did not see the row: of the outcome, or, for pairs, of the
-        difference chosen less rejected.
+        difference chosen less rejected; None where rows were read batch by batch.
     """
 
     method: str
@@ -102,7 +102,7 @@ class LinearHeadFit(HeadEstimate):
     error_name: str
     units: str
     assumption: str
-    out_of_fold: NDArray[np.float64]
+    out_of_fold: NDArray[np.float64] | None
     numbers: Mapping[str, float]
     findings: tuple[Finding, ...] = field(default=())
 

@@ -16,7 +16,6 @@ from causalign import config
 from causalign.errors import InputError, SettingsError
 from causalign.figures import Drawing
 from causalign.files import to_json
-from causalign.lm.embeddings import Embeddings
 from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import load_encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
@@ -193,35 +192,38 @@ class RewardFit(Result):
         cls,
         method: RewardMethod,
         estimate: LinearHeadFit | NetworkFit,
-        embeddings: Embeddings,
-        encoder: Encoder | None = None,
+        encoder: Encoder,
         *,
+        texts: int,
+        truncated: int,
         reads_prompt: bool,
     ) -> RewardFit:
         """Make models of the heads of a fit on arrays.
 
         Parameters
         ----------
-        method, estimate, embeddings
-            Who fitted what, and on which vectors.
-        encoder : Encoder, optional
-            What new texts are scored with; the one that embedded, unless given.
+        method, estimate
+            Who fitted what.
+        encoder : Encoder
+            What new texts are scored with.
+        texts, truncated : int
+            How many were read, and how many of them not to their end.
         reads_prompt : bool
         """
-        used, head = encoder or embeddings.encoder, estimate.head
+        head = estimate.head
         heads = head.by_folder() if isinstance(head, ObjectiveHeads) else {"": head}
         models = {
             f"model{place}": RewardModel(
-                used.name,
+                encoder.name,
                 head,
                 units=estimate.units,
                 reads_prompt=reads_prompt,
-                encoder=used,
+                encoder=encoder,
                 settings=settings_of(method),
             )
             for place, head in heads.items()
         }
-        read = texts_read_whole(embeddings.truncated, len(embeddings.vectors))
+        read = texts_read_whole(truncated, texts)
         return cls(method, models, estimate, (*estimate.findings, read))
 
     @property

@@ -93,7 +93,14 @@ class Pairwise(LinearMethod):
         embeddings = embed_texts(texts, encoder, progress=progress)
         chosen, rejected = np.split(embeddings.vectors.astype(np.float64), 2)
         estimate = self.fit_arrays(chosen, rejected, groups=pairs.group, weights=pairs.weight)
-        return RewardFit.of(self, estimate, embeddings, reads_prompt=pairs.prompt is not None)
+        return RewardFit.of(
+            self,
+            estimate,
+            embeddings.encoder,
+            texts=len(embeddings.vectors),
+            truncated=embeddings.truncated,
+            reads_prompt=pairs.prompt is not None,
+        )
 
     def fit_arrays(
         self,

@@ -129,7 +129,14 @@ class Pooled(LinearMethod):
         embeddings = embed_texts([*logs.texts, *experiments.texts], encoder, progress=progress)
         of_log, of_tests = np.split(embeddings.vectors, [len(logs)])
         estimate = self.fit_both(logs, of_log, experiments, of_tests)
-        return RewardFit.of(self, estimate, embeddings, reads_prompt=logs.prompts is not None)
+        return RewardFit.of(
+            self,
+            estimate,
+            embeddings.encoder,
+            texts=len(embeddings.vectors),
+            truncated=embeddings.truncated,
+            reads_prompt=logs.prompts is not None,
+        )
 
     def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
         """Fit on the log alone: what ``ridge`` does."""

@@ -6,12 +6,16 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causalign.errors import InputError, RoleNotDeclared
-from causalign.logs import Logs, Roles
+from causalign.errors import InputError, RoleNotDeclared, SettingsError
+from causalign.lm.embedded_logs import learn_encoder
+from causalign.lm.encoder import Encoder
+from causalign.logs import Logs, LogScan, Roles
 from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.findings import no_signal, penalty_at_edge
 from causalign.reward.from_logs import Vectors, environment_codes, learning_rows
 from causalign.reward.heads import LinearHead
+from causalign.reward.model import RewardFit
+from causalign.reward.ridge_sums import scan_factor, scan_path
 from causalign.reward.vector_method import LinearMethod, path_numbers, path_table
 from causalign.stats.folds import group_folds
 from causalign.stats.ridge_path import RidgePath, ridge_path
@@ -78,6 +82,26 @@ class Ridge(LinearMethod):
             environment=environment_codes(logs),
         )
 
+    def _fit_scan(self, scan: LogScan, encoder: str | Encoder | None) -> RewardFit:
+        """Fit from sums over batches, twice over the rows."""
+        if self.choose == "ranking":
+            raise SettingsError(
+                "choose='ranking' compares rows, and these logs are read batch by batch. Fit on "
+                "some of them, `logs.sample(100_000)`, or choose by the error."
+            )
+        learnt = learn_encoder(scan, encoder)
+        fitted = scan_path(scan, learnt, self.folds, self.seed, self.penalties)
+        index = _choose_by_error(fitted.path, self.choose)
+        factor = scan_factor(scan, learnt, self.folds, self.seed, fitted, index)
+        return RewardFit.of(
+            self,
+            _fit_of_path(fitted.rows, fitted.path, index, factor),
+            learnt,
+            texts=fitted.rows,
+            truncated=fitted.truncated,
+            reads_prompt=scan.roles.prompt is not None,
+        )
+
     def fit_arrays(
         self,
         features: ArrayLike,
@@ -113,7 +137,8 @@ class Ridge(LinearMethod):
         path = ridge_path(X, outcome, folds=cut, penalties=self.penalties, weights=weights)
         index, ranking = _choose_penalty(path, X, outcome, self.choose, environment)
         factor = path.covariance_factor(X, outcome, index, weights=weights, groups=groups)
-        return _fit_of_path(X, path, index, ranking, factor)
+        unseen = path.out_of_fold if index == path.best else path.out_of_fold_at(X, index)
+        return _fit_of_path(len(X), path, index, factor, ranking, unseen)
 
 
 def _choose_penalty(
@@ -125,7 +150,7 @@ def _choose_penalty(
 ) -> tuple[int, NDArray[np.float64] | None]:
     """Return the index of the penalty, and the rank correlations ``(L,)`` if they chose it."""
     if rule != "ranking":
-        return (path.best if rule == "minimum" else path.one_standard_error), None
+        return _choose_by_error(path, rule), None
     if environment is None:
         raise InputError(
             "choose='ranking' compares rows of equal conditions. Pass environment, one code for "
@@ -137,12 +162,17 @@ def _choose_penalty(
     return ranking.best, ranking.correlation
 
 
+def _choose_by_error(path: RidgePath, rule: PenaltyRule) -> int:
+    return path.best if rule == "minimum" else path.one_standard_error
+
+
 def _fit_of_path(
-    X: NDArray[np.float64],
+    rows: int,
     path: RidgePath,
     index: int,
-    ranking: NDArray[np.float64] | None,
     factor: NDArray[np.float64],
+    ranking: NDArray[np.float64] | None = None,
+    out_of_fold: NDArray[np.float64] | None = None,
 ) -> LinearHeadFit:
     table = path_table(path, index)
     if ranking is not None:
@@ -158,8 +188,8 @@ def _fit_of_path(
         error_name="mean squared error",
         units="units of the outcome",
         assumption=_ASSUMPTION,
-        out_of_fold=path.out_of_fold if index == path.best else path.out_of_fold_at(X, index),
-        numbers={"rows": float(len(X))} | numbers,
+        out_of_fold=out_of_fold,
+        numbers={"rows": float(rows)} | numbers,
         findings=(
             penalty_at_edge(path.penalties, path.best if ranking is None else index),
             no_signal(numbers["cv_r2"], "the share of variance explained (R²)"),

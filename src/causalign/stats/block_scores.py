@@ -1,6 +1,7 @@
 """What the covariance of a fit needs of the rows: sums of the outer products of their scores."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -18,7 +19,7 @@ Floats = NDArray[np.float64]
 MOST_READ = 256
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ScoreReading:
     """Say how rows are read, once the slopes are known.
 
@@ -40,13 +41,24 @@ class ScoreReading:
     shown: Floats
     sparse: bool
 
+    @cached_property
+    def error(self) -> Floats:
+        """Return what makes residuals of columns ``(K,)``."""
+        matrix = self.plan.matrix
+        return np.asarray(matrix[:, -1] - matrix[:, : len(self.slopes)] @ self.slopes)
+
+    @cached_property
+    def pulled(self) -> Floats:
+        """Return what makes of columns how much a row carries of the estimates asked for."""
+        return np.asarray(self.through @ self.pull[self.asked].T)
+
     @property
     def reached(self) -> NDArray[np.int64]:
         """Return which columns of the regression are exogenous or instruments."""
         k = len(self.slopes)
         return np.asarray(np.r_[0 : k - self.endogenous, k : len(self.plan.rounding)])
 
-    @property
+    @cached_property
     def through(self) -> Floats:
         """Return the matrix ``(K, r)`` from columns to those whose scores are summed."""
         return np.asarray(self.plan.matrix[:, self.reached] @ self.projection)
@@ -92,10 +104,6 @@ class Scores:
         count = 0 if buckets is None else buckets.count
         self._sums, self._pulled = np.zeros((count, width)), np.zeros((count, asked))
         self._held = np.zeros((count, 0 if reading.asked.all() else K))
-        if reading.sparse:
-            plan = reading.plan.matrix
-            self._error = plan[:, -1] - plan[:, :k] @ reading.slopes
-            self._pull = reading.through @ reading.pull[reading.asked].T
 
     def add(self, block: Block) -> None:
         """Add some rows."""
@@ -109,7 +117,7 @@ class Scores:
             own, pulled = columns[:, :k], base @ reading.pull.T
         else:
             base = own = columns
-            residual, pulled = columns @ self._error, columns @ self._pull
+            residual, pulled = columns @ reading.error, columns @ reading.pulled
             self._rows += columns.T @ w, columns.power(2).T @ w**2
         weighted = residual * w
         self.squares += float(weighted @ residual)

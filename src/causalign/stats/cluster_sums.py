@@ -8,8 +8,8 @@ from scipy import sparse
 
 Floats = NDArray[np.float64]
 
-# The sums of all clusters may be so many numbers (256 MiB); of more clusters some share a sum.
-MOST_NUMBERS = 2**25
+# The sums of all clusters may be so many numbers (64 MiB); of more clusters some share a sum.
+MOST_NUMBERS = 2**23
 FEWEST_BUCKETS = 4096
 
 

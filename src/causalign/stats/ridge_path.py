@@ -1,6 +1,8 @@
 """Fit ridge regression for a whole path of penalties from one factorisation for each fold."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,14 +29,16 @@ class RidgePath(PenaltyPath):
     ``out_of_fold`` ``(n,)``; with ``m`` outcomes ``(L, d, m)``, ``(L, m)``, ``(n, m)``.
     ``cv_error`` is the mean squared error of rows that the fit did not see, in squared units of
     the outcome (averaged over outcomes); ``null_error`` that of predicting the training mean.
-    ``best`` minimises ``cv_error``; ``out_of_fold`` holds the predictions at ``best``. ``gram`` is
-    the weighted product of the features about their mean, in the coordinates of ``origin``.
+    ``best`` minimises ``cv_error``; ``out_of_fold`` holds the predictions at ``best``, of no row
+    where only sums were given. ``gram`` is the weighted product of the features about their mean,
+    in the coordinates of ``origin``, and ``weight`` that of all rows.
     """
 
     intercepts: Array
     fold_intercepts: Array
     origin: "Origin"
     gram: Array
+    weight: float
 
     def out_of_fold_at(self, features: ArrayLike, index: int) -> Array:
         """Return out-of-fold predictions at penalty ``index``, for the rows of the fit."""
@@ -75,9 +79,17 @@ class RidgePath(PenaltyPath):
         Z = centred if basis is None else centred @ basis
         errors = Y[:, 0] - self.out_of_fold_at(X, index)
         design = w[:, None] * np.column_stack([np.ones(len(Z)), Z])
-        gram = block_diag(w.sum(), self.gram)
-        penalty = np.r_[0.0, np.full(Z.shape[1], self.penalties[index])]
-        meat = score_covariance(design, errors, groups)
+        return self.factor_of_scores(score_covariance(design, errors, groups), index)
+
+    def factor_of_scores(self, meat: Array, index: int) -> Array:
+        """Return what `covariance_factor` does, from the covariance of the scores.
+
+        ``meat (k + 1, k + 1)`` is that of ``Σ w_i e_i [1, z_i]``, z the features about their mean,
+        in the coordinates of ``origin``.
+        """
+        basis = self.origin.basis
+        gram = block_diag(self.weight, self.gram)
+        penalty = np.r_[0.0, np.full(len(self.gram), self.penalties[index])]
         best = float(self.penalties[self.best])
         prior = implied_prior_variance(self.gram, meat[1:, 1:], best)
         slopes = self.coefficients[index] if basis is None else self.coefficients[index] @ basis
@@ -86,23 +98,49 @@ class RidgePath(PenaltyPath):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Moments:
-    """Weighted sums of some rows: weight, means, and products about a fixed origin."""
+class RidgeMoments:
+    """Hold weighted sums over some rows, about an origin that is near the mean of all.
+
+    ``weight``, ``features (d,)``, ``outcome (m,)``, and the products ``gram (d, d)``, ``cross
+    (d, m)`` and ``squares (m,)`` of features, of both and of the outcomes.
+    """
 
     weight: float
-    features: Array  # (d,)
-    outcome: Array  # (m,)
-    gram: Array  # (d, d)
-    cross: Array  # (d, m)
+    features: Array
+    outcome: Array
+    gram: Array
+    cross: Array
+    squares: Array
 
-    def minus(self, other: "_Moments") -> "_Moments":
-        return _Moments(
-            self.weight - other.weight,
-            self.features - other.features,
-            self.outcome - other.outcome,
-            self.gram - other.gram,
-            self.cross - other.cross,
+    def plus(self, other: "RidgeMoments") -> "RidgeMoments":
+        """Return the sums over the rows of both."""
+        return self._combine(other, 1.0)
+
+    def minus(self, other: "RidgeMoments") -> "RidgeMoments":
+        """Return the sums over the rows that are not among ``other``'s."""
+        return self._combine(other, -1.0)
+
+    def _combine(self, other: "RidgeMoments", sign: float) -> "RidgeMoments":
+        return RidgeMoments(
+            self.weight + sign * other.weight,
+            self.features + sign * other.features,
+            self.outcome + sign * other.outcome,
+            self.gram + sign * other.gram,
+            self.cross + sign * other.cross,
+            self.squares + sign * other.squares,
         )
+
+    def errors(self, coefficients: Array, intercepts: Array) -> Array:
+        """Return the sum of squared errors ``(L,)`` of L fits ``(L, d, m)`` on these rows."""
+        explained = np.einsum("ldm,dm->l", coefficients, self.cross) + intercepts @ self.outcome
+        level = np.einsum("lm,ldm,d->l", intercepts, coefficients, self.features)
+        size = np.einsum(
+            "ldm,ldm->l",
+            coefficients,
+            np.tensordot(coefficients, self.gram, (1, 0)).transpose(0, 2, 1),
+        )
+        size += 2 * level + self.weight * np.square(intercepts).sum(axis=1)
+        return np.asarray(np.maximum(self.squares.sum() - 2 * explained + size, 0.0))
 
 
 def ridge_path(
@@ -131,39 +169,45 @@ def ridge_path(
     X, Y, w, single = _check_arrays(features, outcome, weights)
     member = check_folds(folds, len(X))
     mean_x, mean_y = w @ X / w.sum(), w @ Y / w.sum()
-    X = X - mean_x
-    Y = Y - mean_y
-    basis = row_space(X)
-    Z = X if basis is None else X @ basis
-    total = _moments(Z, Y, w)
-    if total.gram.diagonal().max() <= 1e-20 * w.sum() * np.square(mean_x).max():
+    centred, Y = X - mean_x, Y - mean_y
+    basis = row_space(centred)
+    Z = centred if basis is None else centred @ basis
+    parts = [_moments(Z, Y, w, member == fold) for fold in range(member.max() + 1)]
+    back = Origin(basis, mean_x, mean_y, single)
+    path = fit_moments(parts, back, penalties)
+    at, levels = path.fold_coefficients[:, path.best], path.fold_intercepts[:, path.best]
+    held_out = _held_out(X, member, at, levels)
+    return replace(path, out_of_fold=held_out, folds=member)
+
+
+def fit_moments(
+    parts: Sequence[RidgeMoments], origin: "Origin", penalties: ArrayLike | None = None
+) -> RidgePath:
+    """Fit all rows and all but each fold, and choose a penalty, from the sums over folds.
+
+    ``parts`` are the sums over each fold about ``origin``. Raises `NotIdentified` if the features
+    do not vary, `InputError` for a fold without weight.
+    """
+    total = reduce(RidgeMoments.plus, parts)
+    size = np.square(origin.mean_x).max()
+    if total.gram.diagonal().max() <= 1e-20 * total.weight * size:
         raise NotIdentified("The features do not vary, so no coefficient can be estimated.")
     grid = _grid(total.gram) if penalties is None else check_penalties(penalties)
-    back = Origin(basis, mean_x, mean_y, single)
-    return _validated(Z, Y, w, member, total, grid, back)
-
-
-def _validated(
-    Z: Array,
-    Y: Array,
-    w: Array,
-    member: NDArray[np.int64],
-    total: _Moments,
-    grid: Array,
-    back: "Origin",
-) -> RidgePath:
-    """Fit all rows and all but each fold, and choose a penalty."""
-    coefficients, intercepts = _solve(total, grid)
-    fitted = [_fit_fold(Z, Y, w, member == f, total, grid) for f in range(member.max() + 1)]
-    fold_weights = np.bincount(member, weights=w)
-    choice = choose_penalty(grid, np.array([f[2] for f in fitted]), fold_weights)
-    fold_coefficients = np.array([f[0] for f in fitted])  # (k, L, d, m)
-    fold_intercepts = np.array([f[1] for f in fitted])
-    held_out = _held_out(
-        Z, member, fold_coefficients[:, choice.best], fold_intercepts[:, choice.best]
+    fits = [_solve(_require_weight(total.minus(part), part), grid) for part in parts]
+    weights = np.array([part.weight for part in parts])
+    outcomes = len(total.outcome)
+    errors = np.array(
+        [
+            part.errors(*fit) / (part.weight * outcomes)
+            for part, fit in zip(parts, fits, strict=True)
+        ]
     )
-    coefficients, intercepts = back.restore(coefficients, intercepts)
-    fold_coefficients, fold_intercepts = back.restore(fold_coefficients, fold_intercepts)
+    choice = choose_penalty(grid, errors, weights)
+    nulls = [_null_error(total.minus(part), part) for part in parts]
+    coefficients, intercepts = origin.restore(*_solve(total, grid))
+    fold_coefficients, fold_intercepts = origin.restore(
+        np.array([fit[0] for fit in fits]), np.array([fit[1] for fit in fits])
+    )
     return RidgePath(
         choice.cv_error,
         choice.cv_standard_error,
@@ -171,14 +215,15 @@ def _validated(
         choice.one_standard_error,
         grid,
         coefficients,
-        float(np.average([f[3] for f in fitted], weights=fold_weights)),
-        back.squeeze(held_out + back.mean_y),
+        float(np.average(nulls, weights=weights)),
+        np.zeros(0),
         fold_coefficients,
-        member,
+        np.zeros(0, dtype=np.int64),
         intercepts,
         fold_intercepts,
-        back,
+        origin,
         total.gram,
+        total.weight,
     )
 
 
@@ -220,12 +265,26 @@ def _grid(gram: Array) -> Array:
     return penalty_grid(float(eigh(gram, eigvals_only=True, subset_by_index=[last, last])[0]))
 
 
-def _moments(X: Array, Y: Array, w: Array) -> _Moments:
+def _moments(X: Array, Y: Array, w: Array, rows: NDArray[np.bool_]) -> RidgeMoments:
+    X, Y, w = X[rows], Y[rows], w[rows]
     Xw = X * w[:, None]
-    return _Moments(float(w.sum()), Xw.sum(axis=0), w @ Y, Xw.T @ X, Xw.T @ Y)
+    return RidgeMoments(float(w.sum()), Xw.sum(axis=0), w @ Y, Xw.T @ X, Xw.T @ Y, w @ np.square(Y))
 
 
-def _solve(moments: _Moments, penalties: Array) -> tuple[Array, Array]:
+def _require_weight(train: RidgeMoments, held: RidgeMoments) -> RidgeMoments:
+    if train.weight <= 0 or held.weight <= 0:
+        raise InputError("A fold, or all rows outside it, have zero weight; cut other folds.")
+    return train
+
+
+def _null_error(train: RidgeMoments, held: RidgeMoments) -> float:
+    """Return the mean squared error on held rows of the mean of the others."""
+    mean = train.outcome / train.weight
+    error = held.squares - 2 * mean * held.outcome + held.weight * mean**2
+    return float((error / held.weight).mean())
+
+
+def _solve(moments: RidgeMoments, penalties: Array) -> tuple[Array, Array]:
     """Return coefficients ``(L, d, m)`` and intercepts ``(L, m)`` from the sums alone."""
     mean_x, mean_y = moments.features / moments.weight, moments.outcome / moments.weight
     gram = moments.gram - moments.weight * np.outer(mean_x, mean_x)
@@ -236,24 +295,6 @@ def _solve(moments: _Moments, penalties: Array) -> tuple[Array, Array]:
     d, steps, m = scaled.shape
     coefficients = (V @ scaled.reshape(d, steps * m)).reshape(d, steps, m).transpose(1, 0, 2)
     return coefficients, mean_y - np.einsum("d,ldm->lm", mean_x, coefficients)
-
-
-def _fit_fold(
-    X: Array, Y: Array, w: Array, held: NDArray[np.bool_], total: _Moments, penalties: Array
-) -> tuple[Array, Array, Array, float]:
-    """Fit without one fold; return the path, its errors ``(L,)`` there and that of the mean."""
-    out = _moments(X[held], Y[held], w[held])
-    train = total.minus(out)
-    if train.weight <= 0 or out.weight <= 0:
-        raise InputError("A fold, or all rows outside it, have zero weight; cut other folds.")
-    coefficients, intercepts = _solve(train, penalties)
-    share = w[held] / out.weight
-    errors = np.zeros(len(penalties))
-    for j in range(Y.shape[1]):
-        predicted = X[held] @ coefficients[:, :, j].T + intercepts[:, j]  # (n_f, L)
-        errors += share @ (Y[held, j, None] - predicted) ** 2
-    null = float((share @ (Y[held] - train.outcome / train.weight) ** 2).mean())
-    return coefficients, intercepts, errors / Y.shape[1], null
 
 
 def _held_out(X: Array, member: NDArray[np.int64], coefficients: Array, intercepts: Array) -> Array:

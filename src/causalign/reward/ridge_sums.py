@@ -1,0 +1,165 @@
+"""What ridge needs of logs that no memory holds: sums over batches, fold by fold."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from causalign.errors import InputError
+from causalign.lm.encoder import Encoder, NoticesLongTexts
+from causalign.lm.vector_block import VectorBlock, encode_block
+from causalign.logs import Logs, LogScan, gather, hash_folds, hash_units
+from causalign.stats.block_sums import Matrix
+from causalign.stats.cluster_sums import FEWEST_BUCKETS, Buckets
+from causalign.stats.ridge_path import Origin, RidgeMoments, RidgePath, fit_moments
+
+Array = NDArray[np.float64]
+
+# Folds and sums of scores are drawn by hashes that have nothing to do with each other.
+SCORES_APART = 1 << 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScannedPath:
+    """Hold a path of ridge fits on a scan, and what was read for it."""
+
+    path: RidgePath
+    shift: Array
+    rows: int
+    truncated: int
+
+
+def scan_path(
+    scan: LogScan, encoder: Encoder, folds: int, seed: int, penalties: ArrayLike | None
+) -> ScannedPath:
+    """Fit a path of penalties on logs that are read batch by batch.
+
+    The same as `causalign.stats.ridge_path.ridge_path` on the same rows, with folds drawn by a hash
+    of the units: clusters, else groups, else texts.
+    """
+    level = next(scan.batches()).outcome.mean()
+    sums = gather(scan, partial(FoldSums, encoder, folds, seed, float(level)))
+    total = sums.products.sum(axis=0)
+    mean = total[0] / total[0, 0]
+    parts = [_about(products, mean) for products in sums.products]
+    if any(part.weight <= 0 for part in parts):
+        raise InputError(f"A fold of {folds} holds no rows; ask for fewer, or name a finer group.")
+    origin = Origin(None, mean[1:-1] - sums.shift, mean[-1:] + level, single=True)
+    return ScannedPath(fit_moments(parts, origin, penalties), sums.shift, sums.rows, sums.truncated)
+
+
+def scan_factor(
+    scan: LogScan, encoder: Encoder, folds: int, seed: int, fitted: ScannedPath, index: int
+) -> Array:
+    """Return the factor of the covariance of intercept and coefficients, ``(d + 1, k + 1)``.
+
+    See `causalign.stats.ridge_path.RidgePath.covariance_factor`. The scores of units are summed in
+    4,096 sums with random signs: see `causalign.stats.cluster_sums`.
+    """
+    path = fitted.path
+    scores = gather(scan, partial(ScoreSums, encoder, folds, seed, path, index)).sums
+    # From [1, x] to [1, x - mean].
+    scores[:, 1:] -= np.outer(scores[:, 0], path.origin.mean_x + fitted.shift)
+    held = int((scores != 0).any(axis=1).sum())
+    return path.factor_of_scores(scores.T @ scores * (held / max(held - 1, 1)), index)
+
+
+class FoldSums:
+    """Gather the cross products of ``[1, x, y - level]`` of each fold, x the values of vectors."""
+
+    def __init__(self, encoder: Encoder, folds: int, seed: int, level: float) -> None:
+        self.encoder, self.folds, self.seed, self.level = encoder, folds, seed, level
+        width = encoder.dimension + 2
+        self.products = np.zeros((folds, width, width))
+        self.shift = np.zeros(encoder.dimension)
+        self.rows = self.truncated = 0
+
+    def add(self, logs: Logs) -> None:
+        """Add some rows."""
+        block, weights = encode_block(self.encoder, logs.texts), _weights(logs)
+        rows = _stack(block, logs.outcome - self.level)
+        fold = hash_folds(logs, self.folds, self.seed)
+        for number in range(self.folds):
+            held = np.flatnonzero(fold == number)
+            some = rows[held]
+            self.products[number] += _dense(some.T @ _scale(some, weights[held]))
+        self.shift = block.shift
+        self.rows += len(logs)
+        if isinstance(self.encoder, NoticesLongTexts):
+            self.truncated += int(self.encoder.too_long(logs.texts).sum())
+
+    def merge(self, other: Self) -> None:
+        """Add what was gathered over later rows."""
+        self.products += other.products
+        self.shift = other.shift if other.rows else self.shift
+        self.rows += other.rows
+        self.truncated += other.truncated
+
+
+class ScoreSums:
+    """Gather the scores ``w e [1, x]`` of rows that a fit did not see, units in hashed sums."""
+
+    def __init__(
+        self, encoder: Encoder, folds: int, seed: int, path: RidgePath, index: int
+    ) -> None:
+        self.encoder, self.folds, self.seed = encoder, folds, seed
+        self.path, self.index = path, index
+        self.sums = np.zeros((FEWEST_BUCKETS, encoder.dimension + 1))
+
+    def add(self, logs: Logs) -> None:
+        """Add some rows."""
+        block, rows = encode_block(self.encoder, logs.texts), np.arange(len(logs))
+        slopes = self.path.fold_coefficients[:, self.index]  # (folds, d)
+        levels = self.path.fold_intercepts[:, self.index] - slopes @ block.shift
+        fold = hash_folds(logs, self.folds, self.seed)
+        error = logs.outcome - (np.asarray(block.values @ slopes.T) + levels)[rows, fold]
+        place = Buckets(FEWEST_BUCKETS, None).place(hash_units(logs, self.seed + SCORES_APART))
+        vectors = _stack(block)
+        self.sums += _dense(place @ _scale(vectors, _weights(logs) * error))
+
+    def merge(self, other: Self) -> None:
+        """Add what was gathered over later rows."""
+        self.sums += other.sums
+
+
+def _about(products: Array, mean: Array) -> RidgeMoments:
+    """Return the sums over a fold about the mean ``(1 + d + 1,)`` of all rows."""
+    first = products[0]
+    shifted = products - np.outer(mean, first) - np.outer(first, mean)
+    shifted += first[0] * np.outer(mean, mean)
+    level = first - first[0] * mean
+    return RidgeMoments(
+        float(first[0]),
+        level[1:-1],
+        level[-1:],
+        shifted[1:-1, 1:-1],
+        shifted[1:-1, -1:],
+        shifted[-1:, -1],
+    )
+
+
+def _weights(logs: Logs) -> Array:
+    return np.ones(len(logs)) if logs.weights is None else logs.weights
+
+
+def _stack(block: VectorBlock, *more: Array) -> Matrix:
+    """Return the rows ``[1, x]`` and what comes after them."""
+    columns = [np.ones((block.values.shape[0], 1))]
+    ends = [column[:, None] for column in more]
+    if isinstance(block.values, np.ndarray):
+        return np.hstack([*columns, block.values.astype(np.float64), *ends])
+    parts = [*map(sparse.csr_array, columns), sparse.csr_array(block.values, dtype=np.float64)]
+    joined = sparse.hstack([*parts, *map(sparse.csr_array, ends)], format="csr")
+    return sparse.csr_array(joined)
+
+
+def _scale(rows: Matrix, factors: Array) -> Matrix:
+    scaled: Matrix = sparse.diags_array(factors) @ rows
+    return scaled
+
+
+def _dense(matrix: Matrix) -> Array:
+    return matrix if isinstance(matrix, np.ndarray) else np.asarray(matrix.toarray())
