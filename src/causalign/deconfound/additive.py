@@ -67,6 +67,7 @@ class Additive(FittedOnLogs[ConfounderEffect]):
     name: ClassVar[str] = "additive"
     reads_text: ClassVar[bool] = True
     is_regression: ClassVar[bool] = True
+    reads_scans: ClassVar[bool] = True
 
     covariance: Covariance = "auto"
     penalty: float | None = None

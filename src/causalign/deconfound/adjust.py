@@ -5,11 +5,11 @@ import logging
 import numpy as np
 from numpy.typing import ArrayLike
 
-from causalign.deconfound.method import Deconfounder
+from causalign.deconfound.method import Deconfounder, L
 from causalign.deconfound.sensitivity import add_sensitivity
-from causalign.lm.embedded_logs import embed_logs
+from causalign.lm.embedded_logs import embed_logs, learn_encoder
 from causalign.lm.encoder import Encoder
-from causalign.logs import Logs
+from causalign.logs import LogScan
 from causalign.results import Section
 
 logger = logging.getLogger(__name__)
@@ -17,18 +17,18 @@ logger = logging.getLogger(__name__)
 
 def adjust_logs(
     method: Deconfounder,
-    logs: Logs,
+    logs: L,
     encoder: str | Encoder | None = None,
     *,
     text_features: ArrayLike | None = None,
-) -> tuple[Logs, Section]:
+) -> tuple[L, Section]:
     """Fit a deconfounder and apply it to the logs; what command line and recipe do.
 
     Parameters
     ----------
     method : Deconfounder
         The method and its settings.
-    logs : Logs
+    logs : Logs or LogScan
         The logs.
     encoder : str or Encoder, optional
         What turns texts into features; without one the columns of the role ``features`` are read,
@@ -38,10 +38,11 @@ def adjust_logs(
 
     Returns
     -------
-    adjusted : Logs
+    adjusted : Logs or LogScan
         Logs from which a reward may be learned.
     section : Section
-        The fit, with sensitivity to unobserved confounding where the method is a regression.
+        The fit, with sensitivity to unobserved confounding where the method is a regression and
+        the logs are in memory.
 
     Raises
     ------
@@ -51,6 +52,12 @@ def adjust_logs(
         When the data do not determine the effect.
     """
     reads_text = method.reads_text or method.is_regression
+    if isinstance(logs, LogScan):
+        if encoder is None and not logs.roles.features and method.reads_text:
+            encoder = learn_encoder(logs)
+        adjustment = method.fit(logs, encoder)
+        logger.info("%s on %d rows", method, len(logs))
+        return adjustment.adjust(logs), adjustment.section()
     if text_features is None and reads_text and (encoder or not logs.roles.features):
         text_features = embed_logs(logs, encoder).vectors.astype(np.float64)
     adjustment = method.fit(logs, text_features=text_features if method.reads_text else None)

@@ -119,7 +119,7 @@ class BalancingWeights(Adjustment):
         )
         return logs.with_weights(old * self.weights, note)
 
-    def adjust(self, logs: Logs) -> Logs:
+    def adjust(self, logs: Logs) -> Logs:  # type: ignore[override]  # of no scan
         """Weight the rows, as `weight` does; the outcome stays as it is.
 
         Parameters

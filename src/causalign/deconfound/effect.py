@@ -9,7 +9,7 @@ import pyarrow as pa
 from causalign.checks.data import few_counts
 from causalign.checks.rows_behind import rows_behind_effects
 from causalign.deconfound.inference import interval_degrees_of_freedom
-from causalign.deconfound.method import Adjustment, FittedOnLogs
+from causalign.deconfound.method import Adjustment, FittedOnLogs, L, change_logs
 from causalign.deconfound.standard_errors import check_standard_errors, find_told_once
 from causalign.deconfound.terms import LinearTerms, Term
 from causalign.figures import Drawing, draw_figures, forest
@@ -170,20 +170,20 @@ class ConfounderEffect(Adjustment):
             note += f"; {unknown} values belong to categories without an effect, taken as average"
         return logs.with_outcome(logs.outcome - shift, note)
 
-    def adjust(self, logs: Logs) -> Logs:
+    def adjust(self, logs: L) -> L:
         """Subtract h(C) from the outcome, as `subtract_from` does.
 
         Parameters
         ----------
-        logs : Logs
+        logs : Logs or LogScan
             The logs that were fitted, or any others with the same confounders.
 
         Returns
         -------
-        Logs
+        Logs or LogScan
             Logs whose outcome is ``y - h(C)``.
         """
-        return self.subtract_from(logs)
+        return change_logs(logs, self.subtract_from)
 
     def answer(self) -> str:
         """Return in a sentence what came out."""

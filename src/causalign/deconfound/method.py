@@ -1,6 +1,7 @@
 """What a deconfounder is, and what it returns: logs from which a reward may be learned."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
@@ -16,6 +17,8 @@ from causalign.logs.roles import Roles
 from causalign.results import Result
 from causalign.stats.rounding import roundoff
 
+L = TypeVar("L", Logs, LogScan)
+
 
 class Adjustment(Result):
     """What every deconfounder returns: an effect to subtract, or weights for the rows."""
@@ -23,19 +26,27 @@ class Adjustment(Result):
     __slots__ = ()
 
     @abstractmethod
-    def adjust(self, logs: Logs) -> Logs:
+    def adjust(self, logs: L) -> L:
         """Take the effect of the confounders out of the logs.
 
         Parameters
         ----------
-        logs : Logs
+        logs : Logs or LogScan
             The logs that were fitted.
 
         Returns
         -------
-        Logs
+        Logs or LogScan
             Logs from which a reward may be learned; their history has one line more.
         """
+
+
+def change_logs(logs: L, change: Callable[[Logs], Logs]) -> L:
+    """Return changed logs; those on disk are changed when a batch of them is read."""
+    if isinstance(logs, Logs):
+        return change(logs)
+    first = change(next(logs.batches()))
+    return logs.change(change, first.roles, first.history[-1])
 
 
 class Deconfounder(Protocol):
@@ -60,13 +71,13 @@ class Deconfounder(Protocol):
         """
         ...
 
-    def check_logs(self, logs: Logs) -> None:
+    def check_logs(self, logs: Logs | LogScan) -> None:
         """Raise before anything costly runs when the method cannot be fitted on these logs."""
         ...
 
     def fit(
         self,
-        logs: Logs,
+        logs: Logs | LogScan,
         encoder: str | Encoder | None = None,
         *,
         text_features: ArrayLike | None = None,
@@ -75,7 +86,7 @@ class Deconfounder(Protocol):
 
         Parameters
         ----------
-        logs : Logs
+        logs : Logs or LogScan
             The logs.
         encoder : str or Encoder, optional
             What turns texts into features, such as ``"minilm"``.
@@ -113,6 +124,7 @@ class FittedOnLogs(ABC, Generic[A]):
     name: ClassVar[str]
     reads_text: ClassVar[bool] = False
     is_regression: ClassVar[bool] = False
+    reads_scans: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("confounders",)
 
     def check_roles(self, roles: Roles) -> None:
@@ -135,9 +147,11 @@ class FittedOnLogs(ABC, Generic[A]):
                 raise RoleNotDeclared(f"The method {self.name} needs {role}.", role)
         self._check_columns(roles)
 
-    def check_logs(self, logs: Logs) -> None:
+    def check_logs(self, logs: Logs | LogScan) -> None:
         """Raise before anything costly runs when the method cannot be fitted on these logs."""
         self.check_roles(logs.roles)
+        if isinstance(logs, LogScan):
+            return None if self.reads_scans else logs.refuse(f"The method {self.name}")
         for covariate in logs.confounders:
             require_variation("confounder", covariate)
         self._check_rows(logs)
@@ -181,7 +195,7 @@ class FittedOnLogs(ABC, Generic[A]):
             When the logs do not determine the effect, naming the column.
         """
         if isinstance(logs, LogScan):
-            self.check_roles(logs.roles)
+            self.check_logs(logs)
             return self._estimate_scan(logs, encoder)
         logs.require(*self.needs)
         self.check_roles(logs.roles)
@@ -193,12 +207,9 @@ class FittedOnLogs(ABC, Generic[A]):
     def _check_columns(self, roles: Roles) -> None:
         """Raise `SettingsError` when the settings name columns that do not have their role."""
 
-    def _estimate_scan(self, scan: LogScan, encoder: str | Encoder | None) -> A:  # noqa: ARG002
-        """Return the fit on logs that are read batch by batch; raise where all rows are needed."""
-        raise SettingsError(
-            f"The method {self.name} needs all rows in memory. Fit it on some, "
-            "`logs.sample(100_000)`, and let what it returns adjust all; or use additive."
-        )
+    def _estimate_scan(self, scan: LogScan, encoder: str | Encoder | None) -> A:
+        """Return the fit on logs that are read batch by batch, of a method that reads them."""
+        raise NotImplementedError
 
     @abstractmethod
     def _estimate(self, logs: Logs, features: TextFeatures) -> A:

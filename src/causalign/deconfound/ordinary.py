@@ -54,6 +54,7 @@ class OrdinaryLeastSquares(FittedOnLogs[ConfounderEffect]):
 
     name: ClassVar[str] = "ordinary"
     is_regression: ClassVar[bool] = True
+    reads_scans: ClassVar[bool] = True
 
     covariance: Covariance = "auto"
     formula: str | None = None

@@ -81,6 +81,7 @@ def _design(
 class KClass(FittedOnLogs[ConfounderEffect]):
     """Fit ``y = a + C b + e`` with instruments; a class says with which kappa."""
 
+    reads_scans: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("confounders", "instruments")
 
     covariance: Covariance = "auto"

@@ -1,6 +1,6 @@
 """Parts of Parquet files, read batch by batch, and what a column is in all of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,8 +80,8 @@ def kind_of(values: pa.Array) -> Kind:
     return covariate("", pa.chunked_array([values.slice(0, 0)])).kind
 
 
-def cut_parts(file: LogFile, roles: Roles) -> Iterator[ScanPart]:
-    """Cut a file into parts of whole row groups; raise where it lacks a column of a role."""
+def cut_parts(file: LogFile, needed: Mapping[str, str]) -> Iterator[ScanPart]:
+    """Cut a file into parts of whole row groups; ``needed`` are columns it has, with their role."""
     try:
         about = pq.read_metadata(file.path)
         names = [*about.schema.to_arrow_schema().names, *(name for name, _ in file.partitions)]
@@ -89,7 +89,7 @@ def cut_parts(file: LogFile, roles: Roles) -> Iterator[ScanPart]:
         raise UnreadableFile(
             f"{str(file.path)!r} is damaged or no Parquet file: {error}"
         ) from error
-    for name, role in roles.columns().items():
+    for name, role in needed.items():
         if name not in names:
             raise ColumnNotFound(
                 f"Role {role!r} names the column {name!r}, which {file.path.name} does not have; "

@@ -1,14 +1,18 @@
 """Logs on disk that no memory need hold: Parquet files, read batch by batch as logs."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
-from causalign.errors import InputError
+from causalign.errors import InputError, SettingsError
+from causalign.files import write_json, write_whole
 from causalign.logs.columns import require_usable, require_whole, settle_column
 from causalign.logs.covariates import Kind
 from causalign.logs.intake import read_outcome, require_varying
@@ -66,6 +70,8 @@ class LogScan:
         Whether rows that miss a value are passed over.
     engine : {"batches", "ray"}
         Where sums over the rows are made.
+    keep : tuple of str
+        Columns without a role that batches have all the same, as they are in the files.
     """
 
     parts: tuple[ScanPart, ...]
@@ -79,9 +85,23 @@ class LogScan:
     batch_rows: int = BATCH_ROWS
     drop_incomplete: bool = False
     engine: Engine = "batches"
+    keep: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.rows
+
+    def __getattr__(self, name: str) -> object:
+        """Say what to do where something asks for what only logs in memory have."""
+        if name.startswith("_") or not hasattr(Logs, name):
+            raise AttributeError(f"'LogScan' has no attribute {name!r}")
+        self.refuse(f"What asks for their {name}")
+
+    def refuse(self, what: str) -> NoReturn:
+        """Raise `SettingsError` for what cannot be done batch by batch, saying what can."""
+        raise SettingsError(
+            f"These logs are read batch by batch. {what} needs all rows at once: give it some of "
+            "them, `logs.sample(100_000)`; what was estimated on these can adjust all."
+        )
 
     def __repr__(self) -> str:
         size = f"{self.rows:,} rows in {len(self.parts):,} parts, {self.batch_rows:,} at a time"
@@ -105,7 +125,7 @@ class LogScan:
         wanted = self.read_roles.columns()
         names = [name for name, role in wanted.items() if texts or role not in TEXTS]
         for part in self.parts:
-            for table in read_part(part, names, self.batch_rows):
+            for table in read_part(part, (*names, *self.keep), self.batch_rows):
                 logs = self._settle(table, names)
                 for change in self.changes:
                     logs = change(logs)
@@ -171,12 +191,30 @@ class LogScan:
         table = pa.concat_tables(drawn) if drawn else None
         if table is None or table.num_rows < 2:
             raise InputError(f"A sample of {rows} of {self.rows} rows is empty. Draw more rows.")
-        for place, field in enumerate(table.schema):
-            if pa.types.is_dictionary(field.type):
-                plain = table.column(place).cast(field.type.value_type)
-                table = table.set_column(place, field.name, plain)
+        table = plain_columns(table)
         note = f"drew {table.num_rows} of {self.rows} rows by a hash of their {self._unit()}"
         return Logs(table, self.roles, (*self.history, note) if share < 1 else self.history)
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the rows, batch by batch, as ``logs.parquet``, and roles and history beside them.
+
+        Parameters
+        ----------
+        folder : path
+            What `Logs.save` writes there has the same form.
+        """
+        place = Path(folder)
+        with write_whole(place / "logs.parquet") as partial:
+            writer = None
+            try:
+                for logs in self.batches():
+                    table = plain_columns(logs.data)
+                    writer = writer or pq.ParquetWriter(partial, table.schema)
+                    writer.write_table(table.cast(writer.schema))
+            finally:
+                if writer is not None:
+                    writer.close()
+        write_json(place / "logs.json", {"roles": self.roles, "history": self.history})
 
     def _unit(self) -> str:
         roles = self.roles
@@ -190,7 +228,7 @@ class LogScan:
                 made[name] = self._settle_column(table, name)
             else:
                 made[name] = pa.chunked_array([pa.nulls(table.num_rows, pa.large_string())])
-        batch = pa.table(made)
+        batch = pa.table(made | {name: table[name] for name in self.keep})
         if self.drop_incomplete:
             whole = np.ones(batch.num_rows, dtype=bool)
             for name in names:
@@ -222,6 +260,15 @@ class LogScan:
             )
 
 
+def plain_columns(table: pa.Table) -> pa.Table:
+    """Return a table whose categories are their names, whichever others there are."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            plain = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.name, plain)
+    return table
+
+
 @dataclass(frozen=True, slots=True)
 class Between:
     """Keep the rows whose unit's hash lies in ``[lower, upper)``."""
@@ -243,6 +290,7 @@ def scan_logs(
     batch_rows: int = BATCH_ROWS,
     drop_incomplete: bool = False,
     engine: Engine = "batches",
+    keep: tuple[str, ...] = (),
 ) -> LogScan:
     """Open Parquet logs of any size, to be read batch by batch.
 
@@ -261,6 +309,8 @@ def scan_logs(
     engine : {"batches", "ray"}
         Where sums over the rows are made: here, or on Ray's workers, who must see the same files.
         No number depends on it.
+    keep : tuple of str
+        Columns without a role that batches should have all the same.
 
     Raises
     ------
@@ -271,14 +321,26 @@ def scan_logs(
     """
     require_engine(engine)
     files = list_files(path, ("parquet",))
-    parts = tuple(part for file in files for part in cut_parts(file, roles))
+    needed = roles.columns() | dict.fromkeys(keep, "keep")
+    parts = tuple(part for file in files for part in cut_parts(file, needed))
     rows = sum(part.rows for part in parts)
     if rows < 2:
         raise InputError(f"{str(path)!r} holds {'one row' if rows else 'no rows'}; logs need two.")
     columns, kinds = read_written(parts, roles, batch_rows, drop_incomplete)
     note = f"scan {rows} rows of {Path(path).name} in {len(files)} files"
     empty = LogScan(
-        parts, roles, rows, columns, kinds, (note,), (), roles, batch_rows, drop_incomplete, engine
+        parts,
+        roles,
+        rows,
+        columns,
+        kinds,
+        (note,),
+        (),
+        roles,
+        batch_rows,
+        drop_incomplete,
+        engine,
+        keep,
     )
     lowest, highest, left = np.inf, -np.inf, 0
     for logs in empty.batches(texts=drop_incomplete):

@@ -1,12 +1,13 @@
 """Fit a reward to outcomes by ridge regression on vectors of the texts."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from causalign.errors import InputError, RoleNotDeclared, SettingsError
+from causalign.errors import InputError, RoleNotDeclared
 from causalign.lm.embedded_logs import learn_encoder
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs, LogScan, Roles
@@ -82,13 +83,35 @@ class Ridge(LinearMethod):
             environment=environment_codes(logs),
         )
 
+    def fit(
+        self,
+        logs: Logs | LogScan,
+        encoder: str | Encoder | None = None,
+        *,
+        out: str | Path | None = None,
+        progress: bool = False,
+    ) -> RewardFit:
+        """Fit on the outcome of logs; those on disk are read batch by batch, twice.
+
+        See :meth:`causalign.reward.RewardMethod.fit`.
+        """
+        if isinstance(logs, LogScan):
+            self.check_logs(logs)
+            return self._fit_scan(logs, encoder)
+        # Spelled out, since `super()` does not know a class with slots.
+        return LinearMethod.fit(self, logs, encoder, out=out, progress=progress)
+
+    def check_logs(self, logs: Logs | LogScan) -> None:
+        """Raise before anything costly runs when the method cannot learn from these logs."""
+        if not isinstance(logs, LogScan):
+            LinearMethod.check_logs(self, logs)
+            return
+        self.check_roles(logs.roles)
+        if self.choose == "ranking":
+            logs.refuse("choose='ranking'")
+
     def _fit_scan(self, scan: LogScan, encoder: str | Encoder | None) -> RewardFit:
         """Fit from sums over batches, twice over the rows."""
-        if self.choose == "ranking":
-            raise SettingsError(
-                "choose='ranking' compares rows, and these logs are read batch by batch. Fit on "
-                "some of them, `logs.sample(100_000)`, or choose by the error."
-            )
         learnt = learn_encoder(scan, encoder)
         fitted = scan_path(scan, learnt, self.folds, self.seed, self.penalties)
         index = _choose_by_error(fitted.path, self.choose)

@@ -15,7 +15,7 @@ from causalign.errors import SettingsError
 from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.embeddings import Embeddings
 from causalign.lm.encoder import Encoder
-from causalign.logs import Logs, LogScan, Roles
+from causalign.logs import Logs, Roles
 from causalign.reward.estimates import LinearHeadFit, NetworkFit
 from causalign.reward.from_logs import Vectors, learning_rows, require_group
 from causalign.reward.model import RewardFit
@@ -55,7 +55,7 @@ class VectorMethod(ABC):
 
     def fit(
         self,
-        logs: Logs | LogScan,
+        logs: Logs,
         encoder: str | Encoder | None = None,
         *,
         out: str | Path | None = None,  # noqa: ARG002
@@ -65,12 +65,10 @@ class VectorMethod(ABC):
 
         Clusters, else rows of one text, are kept together by folds and validation; weights,
         confounders and objectives are those of the logs, and rows of equal conditions those that
-        agree in the confounders, numbers cut at their deciles. A scan is read batch by batch, by
-        ridge alone. See :meth:`causalign.reward.RewardMethod.fit`.
+        agree in the confounders, numbers cut at their deciles. See
+        :meth:`causalign.reward.RewardMethod.fit`.
         """
         self.check_roles(logs.roles)
-        if isinstance(logs, LogScan):
-            return self._fit_scan(logs, encoder)
         embeddings, scorer = self._embed(logs, encoder, progress)
         logger.info("%s on %d rows of %s", self, len(logs), logs.roles.outcome)
         return RewardFit.of(
@@ -80,13 +78,6 @@ class VectorMethod(ABC):
             texts=len(embeddings.vectors),
             truncated=embeddings.truncated,
             reads_prompt=logs.prompts is not None,
-        )
-
-    def _fit_scan(self, scan: LogScan, encoder: str | Encoder | None) -> RewardFit:  # noqa: ARG002
-        """Fit on logs that are read batch by batch; raise where all rows are needed."""
-        raise SettingsError(
-            f"The method {self.name!r} needs all rows in memory: fit it on some, "
-            "`logs.sample(100_000)`, or use ridge."
         )
 
     @abstractmethod
