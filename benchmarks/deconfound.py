@@ -2,14 +2,16 @@
 
 python benchmarks/deconfound.py [--rows 1000000] [--repeat 3]
 
-Two-stage least squares first, then double machine learning (`double_ml.py`) and the memory of fits
-by record batches (`streamed.py`), which also run on their own.
+Two-stage least squares first, then categories of thousands of levels (`absorbed.py`), double
+machine learning (`double_ml.py`) and the memory of fits by record batches (`streamed.py`), which
+also run on their own.
 """
 
 import time
 import warnings
 from collections.abc import Callable
 
+import absorbed
 import double_ml
 import numpy as np
 import pandas as pd
@@ -95,6 +97,7 @@ def main(rows: int = 1_000_000, repeat: int = 3) -> None:
             name, f"{seconds:.2f}", f"{seconds / first:.1f}", f"{estimate:.10f}", f"{error:.10f}"
         )
     Console().print(shown)
+    absorbed.main()
     double_ml.main()
     streamed.main()
 

@@ -48,6 +48,9 @@ FACTORS = [["month"], ["month", "kind"], ["month", "kind", "site"]]
 CASES = [
     *[(factors, variance) for factors in FACTORS for variance in ("robust", "one way")],
     *[(factors, "two ways") for factors in FACTORS[:2]],
+    # Sites lie in regions, so that the effects of regions follow from theirs.
+    *[(["site", "region"], variance) for variance in ("robust", "one way")],
+    (["month", "site", "region"], "robust"),
     (["site"], "nested"),
     (["site"], "two ways"),
 ]

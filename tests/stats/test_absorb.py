@@ -34,7 +34,7 @@ def test_within_is_the_residual_of_a_regression_on_indicators(seed, count):
     values = rng.normal(size=(80, 2)) + codes[0][:, None]
     absorber = absorb(codes, weights)
     root = np.sqrt(weights)[:, None]
-    D = absorber.indicators().toarray() * root
+    D = absorber.indicators.toarray() * root
     expected = values - (D / root) @ np.linalg.lstsq(D, values * root, rcond=None)[0]
     within = absorber.within(values)
     np.testing.assert_allclose(within, expected, atol=1e-11)
@@ -67,7 +67,7 @@ def test_covariance_of_levels_is_that_of_indicators(ways, penalised):
     joint = level_covariance(absorber, X, fit, clusters=clusters).covariance
     levels = absorber.counts[0]
     # Leaving out the first level of the second factor makes the indicators independent.
-    indicators = np.delete(absorber.indicators().toarray(), levels, axis=1)
+    indicators = np.delete(absorber.indicators.toarray(), levels, axis=1)
     full = ordinary(
         y,
         np.hstack([indicators, X]),

@@ -94,16 +94,17 @@ class Additive(FittedOnLogs[ConfounderEffect]):
         penalty = self._penalise(design, text.left)
         fit = design.fit(text.left, text.rounding, text.names, penalty)
         X = np.hstack([text.columns, design.columns])
+        linear = absorbed_terms(design, X, fit, shrink=self.shrink)
         used, features_given = text.columns.shape[1], features.columns.shape[1]
         return linear_effect(
             self,
             logs,
-            absorbed_terms(design, X, fit, shrink=self.shrink),
+            linear,
             fit,
             carried=rows_behind_levels(design, X, fit),
             assumption=ASSUMPTION,
             findings=(
-                categories_seen_once(h.categories),
+                categories_seen_once(linear.categories),
                 _check_connected(design),
                 _check_crowded(fit, used, self.penalty),
             ),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -184,6 +185,8 @@ class Levels:
     @property
     def level_names(self) -> tuple[str, ...]:
         """Return the L levels in words."""
+        if len(self.read) == 1:
+            return tuple(chain.from_iterable(self.members))
         return tuple(" × ".join(level) for level in self.members)
 
     @property
@@ -228,11 +231,11 @@ class Levels:
 
     def effects(self, codes: Sequence[int] | np.ndarray, deviations: np.ndarray) -> Term:
         """Return the term in which the levels with these ``codes`` have these ``deviations``."""
-        members = [self.members[int(code)] for code in codes]
-        by_level = dict(zip(members, deviations.tolist(), strict=True))
+        members, numbers = [self.members[int(code)] for code in codes], deviations.tolist()
         if len(self.read) == 1:
-            return Categories(self.read[0], {level[0]: by_level[level] for level in by_level})
-        return Combinations(self.read, by_level)
+            levels = chain.from_iterable(members)
+            return Categories(self.read[0], dict(zip(levels, numbers, strict=True)))
+        return Combinations(self.read, dict(zip(members, numbers, strict=True)))
 
 
 FittedFactor = Line | Curve | Levels

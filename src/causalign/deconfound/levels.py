@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from causalign.deconfound.expansion import Expansion
+from causalign.deconfound.expansion import ExpandedTerm, Expansion
 from causalign.deconfound.factors import Levels
 from causalign.deconfound.inference import Covariance, clusters_for
 from causalign.deconfound.terms import LinearTerms, Term
@@ -21,6 +21,7 @@ from causalign.stats.absorb import (
 )
 from causalign.stats.carrying_rows import carrying_rows
 from causalign.stats.least_squares import LinearFit, ordinary
+from causalign.stats.sandwich import number_labels
 
 # Beyond this many categories their joint covariance is not computed: their stderr is NaN.
 MOST_LEVELS = 1000
@@ -98,17 +99,16 @@ def absorb_categories(
     # Without categories, one category of all rows is absorbed: the intercept.
     codes = [one.codes for one in named] or [np.zeros(len(logs), dtype=np.int64)]
     used = _rows_with_company(codes)
-    levels, compact = zip(
-        *(np.unique(code[used], return_inverse=True) for code in codes), strict=True
-    )
+    levels, compact = zip(*(number_labels(code[used]) for code in codes), strict=True)
     clusters = clusters_for(logs.take(used, "not alone in a category"), covariance)
     spent = degrees_of_freedom(compact, clusters)
     absorber, chosen = absorb(compact, weights[used]), list(range(len(codes)))
-    if sum(absorber.counts) > MOST_LEVELS and is_connected(absorber):
-        largest = int(np.argmax(absorber.counts))
-        chosen = [f for f in chosen if f == largest or not _is_small(named[f], levels[f])]
+    largest = int(np.argmax(absorber.counts))
+    small = [f for f in chosen if f != largest and _is_small(named[f], levels[f])]
+    if small and sum(absorber.counts) > MOST_LEVELS and is_connected(absorber):
+        chosen = [f for f in chosen if f not in small]
         absorber = absorb([compact[f] for f in chosen], weights[used])
-        spent -= sum(len(levels[f]) - 1 for f in range(len(codes)) if f not in chosen)
+        spent -= sum(len(levels[f]) - 1 for f in small)
     without = tuple(named[f] for f in chosen if named)
     others = [part for part in h.parts if all(part.category is not one for one in without)]
     columns = h.columns_of(others)
@@ -154,7 +154,7 @@ def absorbed_terms(
         else:
             estimates.append(_deviations(design, fit, f, effects[f], shrink))
             terms.append(design.absorbed[f].effects(design.levels[f], estimates[-1]))
-    names = tuple(name for one in shown for name in one.names)
+    names = tuple(name for one in shown for name in one.names(design))
     errors = _errors(design, X, fit, shown)
     every = np.concatenate(estimates)
     return LinearTerms(tuple(terms), names, every, *errors, categories=h.categories)
@@ -166,7 +166,7 @@ def rows_behind_levels(design: AbsorbedDesign, X: np.ndarray, fit: LinearFit) ->
     NaN for categories of which no covariance is computed: they would be levels times rows to sum.
     """
     absorber, shown, total = design.absorber, _show(design, X.shape[1]), sum(design.absorber.counts)
-    indicators, within, levels = absorber.indicators(), absorber.within(X), 0
+    indicators, within, levels = absorber.indicators, absorber.within(X), 0
     counted, bread = _through_columns(shown), fit.bread
     if _levels_are_known(design):
         levels, counted = total, np.ones_like(counted)
@@ -210,10 +210,17 @@ class _Shown:
     their average with ``shares (L,)``.
     """
 
-    names: tuple[str, ...]
+    part: ExpandedTerm
     own: slice
     factor: int | None
     through: np.ndarray  # the matrix, or the shares
+
+    def names(self, design: AbsorbedDesign) -> tuple[str, ...]:
+        """Return what each of the numbers shown is of, one for each row of ``through``."""
+        if self.factor is None:
+            return self.part.reading()[0]
+        label, every = self.part.label, design.absorbed[self.factor].level_names
+        return tuple(f"{label}[{every[code]}]" for code in design.levels[self.factor])
 
     @property
     def contrast(self) -> np.ndarray:
@@ -234,13 +241,10 @@ def _show(design: AbsorbedDesign, width: int) -> list[_Shown]:
         if f is None:
             own = slice(place, place + len(part.names))
             place = own.stop
-            names, matrix = part.reading()
-            shown.append(_Shown(names, own, None, matrix))
+            shown.append(_Shown(part, own, None, part.reading()[1]))
         else:
-            level_names = design.absorbed[f].level_names
-            names = tuple(f"{part.label}[{level_names[code]}]" for code in design.levels[f])
             own = slice(int(starts[f]), int(starts[f + 1]))
-            shown.append(_Shown(names, own, f, _shares(absorber, f)))
+            shown.append(_Shown(part, own, f, _shares(absorber, f)))
     return shown
 
 
@@ -319,7 +323,7 @@ def _levels_are_known(design: AbsorbedDesign) -> bool:
 
 def _through_columns(shown: Sequence[_Shown]) -> np.ndarray:
     """Return which estimates ``(r,)`` are read from coefficients of columns."""
-    return np.repeat([one.factor is None for one in shown], [len(one.names) for one in shown])
+    return np.repeat([one.factor is None for one in shown], [len(one.through) for one in shown])
 
 
 def _place(shown: Sequence[_Shown], width: int, offset: int) -> np.ndarray:

@@ -81,7 +81,7 @@ class OrdinaryLeastSquares(FittedOnLogs[ConfounderEffect]):
         )
         linear = h.terms(fit.coefficients[1:], fit.covariance[1:, 1:], fit.repaired[1:])
         carried = rows_behind(X, fit.bread[1:], h.contrast, weights, clusters)
-        return self._effect(logs, h, linear, fit, carried)
+        return self._effect(logs, linear, fit, carried)
 
     def _absorb(self, logs: Logs, h: Expansion, weights: np.ndarray) -> ConfounderEffect:
         """Estimate h(C) where indicators of the categories would be too large a matrix."""
@@ -96,10 +96,10 @@ class OrdinaryLeastSquares(FittedOnLogs[ConfounderEffect]):
         fit = design.fit(nothing, np.zeros(0), ())
         linear = absorbed_terms(design, design.columns, fit)
         carried = rows_behind_levels(design, design.columns, fit)
-        return self._effect(logs, h, linear, fit, carried)
+        return self._effect(logs, linear, fit, carried)
 
     def _effect(
-        self, logs: Logs, h: Expansion, linear: LinearTerms, fit: LinearFit, carried: np.ndarray
+        self, logs: Logs, linear: LinearTerms, fit: LinearFit, carried: np.ndarray
     ) -> ConfounderEffect:
         return linear_effect(
             self,
@@ -108,7 +108,7 @@ class OrdinaryLeastSquares(FittedOnLogs[ConfounderEffect]):
             fit,
             carried=carried,
             assumption=ASSUMPTION,
-            findings=(categories_seen_once(h.categories),),
+            findings=(categories_seen_once(linear.categories),),
             numbers={"condition": fit.condition},
         )
 

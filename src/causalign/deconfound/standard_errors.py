@@ -48,7 +48,8 @@ def check_standard_errors(
     covariance = np.array(linear.covariance, dtype=np.float64)
     variance = covariance if covariance.ndim == 1 else np.diag(covariance)
     missing = np.isnan(variance)
-    alone = ~missing & np.array([name in once for name in linear.names], dtype=bool)
+    alone = ~missing
+    alone[alone] = [linear.names[int(i)] in once for i in np.flatnonzero(alone)]
     with np.errstate(invalid="ignore"):
         zero = ~missing & ~alone & (variance <= np.square(ZERO * linear.estimates)) & (not exact)
     known = ~missing & ~alone & ~zero
@@ -99,7 +100,7 @@ def _repaired(counts: Sequence[int]) -> str:
 
 
 def _few(linear: LinearTerms, which: np.ndarray) -> str:
-    names = [linear.names[int(i)] for i in np.flatnonzero(which)]
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    verb = "are" if len(names) > 1 else "is"
-    return ", ".join(names[:NAMED]) + f"{more} {verb}"
+    places = np.flatnonzero(which)
+    more = f" and {len(places) - NAMED:,} more" if len(places) > NAMED else ""
+    verb = "are" if len(places) > 1 else "is"
+    return ", ".join(linear.names[int(i)] for i in places[:NAMED]) + f"{more} {verb}"

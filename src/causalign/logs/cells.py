@@ -46,6 +46,13 @@ CURRENCIES = (
     *("CAD", "AUD", "NZD", "MXN", "ZAR", "KRW", "SGD", "HKD", "TRY", "RUB", "HUF", "US$", "R$"),
     *("Rs.", "Rs", "kr", "zł", "Kč", "Fr."),
 )
+# What a cell of ASCII is if it is a number or a measure: the others need not be taken apart.
+_WORDS = "|".join(map(re.escape, CURRENCIES))
+PERHAPS_A_NUMBER = (
+    rf"[^\x00-\x7F]|(?i:inf)|"
+    rf"^[^A-Za-z]*({_WORDS})?[^A-Za-z]*([eE][^A-Za-z]*)?({_WORDS})?[^A-Za-z]*$"
+)
+PERHAPS_A_MEASURE = r"[^\x00-\x7F]|^[<>~]?\s*[+-]?\d"
 MARKS = {",": "comma", ".": "point", " ": "space", "'": "apostrophe"}
 # (decimal mark, mark that groups digits), the usual ones first.
 NOTATIONS = ((".", ""), (",", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"),
@@ -91,7 +98,11 @@ def read_numbers(column: pa.Array) -> CellsRead:
     if (plain | absent).all():
         return _read_plain(text, plain, absent)
     encoded = text.dictionary_encode()
-    written = [_take_apart(cell) for cell in encoded.dictionary.to_pylist()]
+    perhaps = matches(encoded.dictionary, PERHAPS_A_NUMBER)
+    written = [
+        _take_apart(cell) if likely else None
+        for cell, likely in zip(encoded.dictionary.to_pylist(), perhaps, strict=True)
+    ]
     known = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
     used = np.bincount(known[~absent], minlength=len(written)) > 0 if len(written) else np.empty(0)
     cells = [cell for cell, use in zip(written, used, strict=True) if use and cell is not None]
@@ -165,16 +176,17 @@ def read_slashed_dates(column: pa.Array) -> CellsRead:
 
 def find_measure(column: pa.Array) -> str | None:
     """Return a cell of strings most of which are a quantity: numbers of one unit, times of day."""
-    present = [cell for cell in trim(column).to_pylist() if cell]
+    text = trim(column)
+    present = pc.sum(pc.greater(pc.utf8_length(text), 0)).as_py() or 0
     of_unit: dict[str, list[str]] = {}
-    for cell in present:
+    for cell in text.filter(pa.array(matches(text, PERHAPS_A_MEASURE))).to_pylist():
         measure = MEASURE.fullmatch(cell)
         if TIME_OF_DAY.fullmatch(cell):
             of_unit.setdefault(":", []).append(cell)
         elif measure and not re.fullmatch(r"[+-]?[\d.,]+", cell):
             of_unit.setdefault(measure["unit"] or "", []).append(cell)
     most = max(of_unit.values(), key=len, default=[])
-    return most[0] if most and 2 * len(most) >= len(present) else None
+    return most[0] if most and 2 * len(most) >= present else None
 
 
 def _read_plain(text: pa.Array, plain: np.ndarray, absent: np.ndarray) -> CellsRead:

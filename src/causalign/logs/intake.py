@@ -25,7 +25,8 @@ def check_table(
         rows = "one row" if table.num_rows else "no rows"
         raise InputError(f"The table has {rows}; logs need at least two.")
     for name, role in roles.columns().items():
-        if role in COVARIATES or role in NUMBERS:
+        numbers = not pa.types.is_large_string(table[name].type)
+        if numbers and (role in COVARIATES or role in NUMBERS):
             covariate(name, table[name], categorical=name in roles.categorical)
     values = read_outcome(table, roles)
     require_varying(roles.outcome, values.min(), values.max())

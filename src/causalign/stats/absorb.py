@@ -2,8 +2,9 @@
 
 The least-squares problem on the indicators of several factors is solved through its Schur
 complement: the factor with most levels is eliminated exactly by group sums, the rest is a system
-as large as the other factors have levels. Small systems are solved by eigenvalues (exact, and the
-rank comes with it), large ones by conjugate gradients to a relative residual of 1e-13.
+as large as the other factors have levels. Small systems are inverted (by Cholesky where levels can
+be compared, else by eigenvalues, which tell the rank), large ones solved by conjugate gradients to
+a relative residual of 1e-13.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from scipy.linalg import block_diag, lapack
 from scipy.sparse.linalg import LinearOperator, cg
 
 from causalign.errors import InputError, NotIdentified
+from causalign.stats.factor import safe_root
 from causalign.stats.least_squares import LinearFit
 from causalign.stats.sandwich import (
     Correction,
@@ -22,6 +25,7 @@ from causalign.stats.sandwich import (
     combine,
     factors,
     group_rows,
+    number_labels,
     sum_groups,
 )
 
@@ -40,22 +44,20 @@ class Absorber:
 
     Made by `absorb`. ``codes`` holds for each of f factors ``(n,)`` integers below ``counts[f]``;
     ``redundant`` is the number of levels that the other levels determine (f - 1 when the factors
-    are connected), or None where only conjugate gradients were affordable.
+    are connected), or None where only conjugate gradients were affordable. ``indicators (n, L)``
+    is D, the factors side by side in their own order.
     """
 
     codes: tuple[Codes, ...]
     counts: tuple[int, ...]
     weights: Floats
     redundant: int | None
+    indicators: sparse.csr_array
     _order: tuple[int, ...]
     _totals: Floats
     _cross: sparse.csr_array
     _rest: sparse.csr_array
     _inverse: Floats | None
-
-    def indicators(self) -> sparse.csr_array:
-        """Return D, ``(n, L)`` with the factors side by side in their own order."""
-        return _indicators(self.codes, self.counts)
 
     def solve(self, right: Floats) -> Floats:
         """Solve ``D'WD a = right`` for ``right (L, p)`` in the range of ``D'WD``."""
@@ -75,7 +77,7 @@ class Absorber:
         is common to a factor is shared out arbitrarily, so centre each factor before reading it.
         """
         columns = _as_columns(values, len(self.weights))
-        indicator = self.indicators()
+        indicator = self.indicators
         solution = self.solve(indicator.T @ (columns * self.weights[:, None]))
         if self._inverse is not None:
             # One step of refinement recovers the digits that the group sums lost.
@@ -86,7 +88,7 @@ class Absorber:
     def within(self, values: ArrayLike) -> Floats:
         """Return ``values (n,)`` or ``(n, p)`` less the least-squares effects of the factors."""
         given = np.asarray(values, dtype=np.float64)
-        return np.asarray(given - self.indicators() @ self.effects(values))
+        return np.asarray(given - self.indicators @ self.effects(values))
 
     def split(self, effects: Floats) -> tuple[Floats, ...]:
         """Cut the effects of all levels ``(L, ...)`` into those of each factor."""
@@ -140,8 +142,9 @@ def absorb(codes: Sequence[ArrayLike], weights: ArrayLike | None = None) -> Abso
     totals = np.bincount(given[order[0]], weights=w).astype(np.float64)
     cross = sparse.csr_array(sum_groups(weighted, given[order[0]], len(totals)))
     gram = sparse.csr_array(rest.T @ weighted)
-    inverse, redundant = _schur_inverse(gram, cross, totals)
-    return Absorber(given, counts, w, redundant, order, totals, cross, gram, inverse)
+    inverse, redundant = _schur_inverse(gram, cross, totals, [counts[f] for f in order[1:]])
+    indicators = _indicators(given, counts)
+    return Absorber(given, counts, w, redundant, indicators, order, totals, cross, gram, inverse)
 
 
 def singletons(codes: Sequence[ArrayLike]) -> NDArray[np.bool_]:
@@ -150,7 +153,7 @@ def singletons(codes: Sequence[ArrayLike]) -> NDArray[np.bool_]:
     Such a row is fitted perfectly by the effect of its level: it says nothing about anything
     else, yet counts as an observation. Reference: Correia (2015); `pyfixest` drops the same rows.
     """
-    coded = [np.unique(np.asarray(code), return_inverse=True)[1] for code in codes]
+    coded = [number_labels(code)[1] for code in codes]
     alone = np.zeros(len(coded[0]), dtype=bool)
     while True:
         wider = alone.copy()
@@ -168,7 +171,7 @@ def degrees_of_freedom(codes: Sequence[ArrayLike], clusters: ArrayLike | None = 
     cluster) counts once instead of L_f times, since its effects cannot make rows of different
     clusters dependent. That is ssc(k_adj=True, k_fixef="nonnested", G_adj=True, G_df="min").
     """
-    coded = [np.unique(np.asarray(code), return_inverse=True)[1] for code in codes]
+    coded = [number_labels(code)[1] for code in codes]
     counts = [int(code.max()) + 1 for code in coded]
     spent = sum(counts) - (len(counts) - 1)
     ways = [] if clusters is None else [c for _, c, _ in group_rows(clusters, len(coded[0]))]
@@ -199,7 +202,7 @@ def level_covariance(
     within = absorber.within(X)
     weight = absorber.weights / absorber.weights.mean()
     moved = weight * fit.residuals
-    level_scores = sparse.csr_array(absorber.indicators().multiply(moved[:, None]))
+    level_scores = sparse.csr_array(absorber.indicators.multiply(moved[:, None]))
     scores = within * moved[:, None]
     groups = group_rows(clusters, len(moved))
     scale = factors(groups, len(moved), correction, fit.degrees_of_freedom)
@@ -228,16 +231,28 @@ def level_bread(absorber: Absorber, X: Floats, fit: LinearFit) -> Floats:
 
 
 def _schur_inverse(
-    gram: sparse.csr_array, cross: sparse.csr_array, totals: Floats
+    gram: sparse.csr_array, cross: sparse.csr_array, totals: Floats, counts: Sequence[int]
 ) -> tuple[Floats | None, int | None]:
-    """Invert ``gram - cross' cross / totals`` on its range; count the directions outside it."""
+    """Invert ``gram - cross' cross / totals`` on its range; count the directions outside it.
+
+    ``counts`` are the levels of each factor in ``gram``: raising all of one changes nothing that
+    the first factor does not undo, and where levels can be compared no other direction is lost.
+    """
     size = gram.shape[0]
     if size > LARGEST_DENSE:
         return None, None
     scaled = sparse.csr_array(cross.multiply(1 / totals[:, None]))
     schur = (gram - cross.T @ scaled).toarray()
     scale = 1 / np.sqrt(gram.diagonal())
-    values, vectors = np.linalg.eigh(schur * np.outer(scale, scale))
+    schur *= np.outer(scale, scale)
+    common = np.split(1 / scale, np.cumsum(counts)[:-1]) if counts else []
+    lost = block_diag(*(np.outer(one, one) / (one @ one) for one in common))
+    root = safe_root(schur + lost, np.zeros(size)) if counts else None
+    if root is not None:
+        upper, _ = lapack.dpotri(root)
+        inverse = np.triu(upper) + np.triu(upper, 1).T - lost
+        return scale[:, None] * inverse * scale, len(counts)
+    values, vectors = np.linalg.eigh(schur)
     usable = values > NULL
     basis = vectors[:, usable] * scale[:, None]
     return (basis / values[usable]) @ basis.T, int(size - usable.sum())

@@ -16,6 +16,8 @@ Rows = TypeVar("Rows")
 # A sign (the overlap of two ways is subtracted), the code of each row, the number of clusters.
 Groups = list[tuple[int, NDArray[np.int64] | None, int]]
 
+# Codes up to so many times the number of rows are counted, larger ones sorted.
+SPARSE = 4
 # Shares of the sum of all terms: directions of less are rounding, and so are negative parts.
 EMPTY, NEGATIVE = 1e-8, 1e-6
 # The share of what one way says below which a repaired variance says nothing.
@@ -155,16 +157,30 @@ def group_rows(clusters: ArrayLike | None, n: int) -> Groups:
     if labels.ndim not in (1, 2) or len(labels) != n or (labels.ndim == 2 and labels.shape[1] > 2):
         raise InputError(f"Clusters must be ({n},) or ({n}, 2), not {labels.shape}.")
     ways = [labels] if labels.ndim == 1 else list(labels.T)
-    coded = [np.unique(way, return_inverse=True)[1].astype(np.int64) for way in ways]
+    coded = [number_labels(way)[1] for way in ways]
     if len(coded) == 2:
         joint = coded[0] * (int(coded[1].max()) + 1) + coded[1]
-        coded.append(np.unique(joint, return_inverse=True)[1].astype(np.int64))
+        coded.append(number_labels(joint)[1])
     counts = [int(codes.max()) + 1 for codes in coded]
     if min(counts) < 2:
         raise NotIdentified("Clustered standard errors need at least two clusters; there is one.")
     return [
         (sign, codes, count) for sign, codes, count in zip((1, 1, -1), coded, counts, strict=False)
     ]
+
+
+def number_labels(labels: ArrayLike) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
+    """Return the distinct labels in order, and which of them each of n rows has, ``(n,)``.
+
+    As `numpy.unique` does; codes are counted instead of sorted.
+    """
+    given = np.asarray(labels)
+    are_codes = given.dtype.kind in "iu" and given.size and given.min() >= 0
+    if not are_codes or given.max() > SPARSE * given.size:
+        distinct, codes = np.unique(given, return_inverse=True)
+        return distinct, codes.astype(np.int64)
+    present = np.bincount(given) > 0
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[given]
 
 
 def sum_groups(values: Rows, codes: NDArray[np.int64] | None, count: int) -> Rows:
