@@ -9,7 +9,8 @@ also run on their own.
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import absorbed
 import double_ml
@@ -70,16 +71,24 @@ def pyfixest(data: dict[str, np.ndarray]) -> tuple[float, float]:
     return float(fit.coef()["d"]), float(fit.se()["d"])
 
 
-def best_of(
-    work: Callable[[], tuple[float, float]], repeat: int
-) -> tuple[float, tuple[float, float]]:
-    """Return the shortest of several times, in seconds, and the result."""
-    times, result = [], (0.0, 0.0)
+Fit = Callable[[], tuple[float, float]]
+
+
+def take_turns(
+    fits: Mapping[str, Fit], repeat: int
+) -> dict[str, tuple[float, float, tuple[float, float]]]:
+    """Fit each in turn; return medians of seconds and of the processor's, and what was found."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in fits}
+    found = {}
     for _ in range(repeat):
-        started = time.perf_counter()
-        result = work()
-        times.append(time.perf_counter() - started)
-    return min(times), result
+        for name, fit in fits.items():
+            started = time.perf_counter(), time.process_time()
+            found[name] = fit()
+            seconds[name].append(
+                (time.perf_counter() - started[0], time.process_time() - started[1])
+            )
+    medians = {name: np.median(pairs, axis=0) for name, pairs in seconds.items()}
+    return {name: (float(m[0]), float(m[1]), found[name]) for name, m in medians.items()}
 
 
 def main(rows: int = 1_000_000, repeat: int = 3) -> None:
@@ -87,16 +96,15 @@ def main(rows: int = 1_000_000, repeat: int = 3) -> None:
     warnings.simplefilter("ignore")
     data = design(rows)
     shown = Table(title=f"two-stage least squares, robust, {rows:,} rows × 24 columns")
-    for name in ("", "seconds", "ratio", "estimate", "robust s.e."):
+    for name in ("", "seconds", "ratio", "of the processor", "ratio", "estimate", "robust s.e."):
         shown.add_column(name)
-    first = None
-    for name, fit in (("causalign", ours), ("linearmodels", linearmodels), ("pyfixest", pyfixest)):
-        seconds, (estimate, error) = best_of(lambda f=fit: f(data), repeat)
-        first = first or seconds
-        shown.add_row(
-            name, f"{seconds:.2f}", f"{seconds / first:.1f}", f"{estimate:.10f}", f"{error:.10f}"
-        )
-    Console().print(shown)
+    fits = {fit.__name__: partial(fit, data) for fit in (ours, linearmodels, pyfixest)}
+    measured = take_turns(fits, repeat)
+    whole, own, _ = measured["ours"]
+    for name, (seconds, busy, found) in measured.items():
+        times = f"{seconds:.2f}", f"{seconds / whole:.1f}", f"{busy:.2f}", f"{busy / own:.1f}"
+        shown.add_row(name, *times, *(f"{value:.10f}" for value in found))
+    Console(width=120).print(shown)
     absorbed.main()
     double_ml.main()
     streamed.main()

@@ -13,8 +13,9 @@ from causalign.stats.block_scores import ScoreReading, Scores
 from causalign.stats.block_sums import Block, ColumnPlan, Products, columns_of, scale_of
 from causalign.stats.cluster_sums import choose_buckets
 from causalign.stats.directions import ROTATED, Turn, independent
-from causalign.stats.factor import factorise, safe_root
-from causalign.stats.least_squares import LinearFit, project, two_stage
+from causalign.stats.factor import safe_root
+from causalign.stats.least_squares import LinearFit, two_stage
+from causalign.stats.projection import project
 from causalign.stats.rounding import MARGIN, SINGLE, is_exact
 
 Floats = NDArray[np.float64]
@@ -159,7 +160,7 @@ def _solve(
     W = np.hstack([exogenous, instruments])
     place = np.r_[own : own + p, 0:own, own + p : own + p + q]
     first = project(endogenous, W, own, labels, plan.rounding[place])
-    factor = factorise(first.fitted, labels[0], rounding=first.rounding)
+    factor, _, _ = first.factorise(W, labels[0])
     if not factor.is_close or fit.kappa != 1.0:
         return _Solution(fit, first.slopes, np.eye(own + p), fit.bread)
     # Scores of orthonormal columns keep the digits that those of close ones lose.

@@ -70,18 +70,30 @@ def factorise(
     gram = X.T @ X
     if penalty is not None:
         gram[np.diag_indices_from(gram)] += penalty
+    factor = factorise_products(gram, lost)
+    if factor is not None:
+        return factor
     length = np.sqrt(np.diag(gram))
     if not (length > lost).all():
         raise NotIdentified(_nothing_left(int(np.argmin(length > lost)), length, names, reason))
     scale = 1 / length
-    root = safe_root(gram * np.outer(scale, scale), lost * scale)
-    close = root is None
-    if root is None:
-        rows = X * scale
-        if penalty is not None:
-            rows = np.vstack([rows, np.diag(np.sqrt(penalty) * scale)])
-        root = _qr_root(rows, lost * scale, names, reason)
-    return Factorisation(scale, root, close)
+    rows = X * scale
+    if penalty is not None:
+        rows = np.vstack([rows, np.diag(np.sqrt(penalty) * scale)])
+    return Factorisation(scale, _qr_root(rows, lost * scale, names, reason), is_close=True)
+
+
+def factorise_products(gram: Floats, rounding: Floats) -> Factorisation | None:
+    """Factor cross products ``(k, k)`` by Cholesky, or return None where they lack digits.
+
+    ``rounding (k,)`` is the length of each column that may be rounding.
+    """
+    length = np.sqrt(np.maximum(np.diag(gram), 0.0))
+    if not (length > rounding).all():
+        return None
+    scale = 1 / length
+    root = safe_root(gram * np.outer(scale, scale), rounding * scale)
+    return None if root is None else Factorisation(scale, root)
 
 
 def residualise(values: Floats, columns: Floats) -> Floats:

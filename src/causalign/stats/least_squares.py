@@ -16,6 +16,7 @@ from scipy import linalg
 
 from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.stats.factor import COLLINEAR, Factorisation, factorise, residualise
+from causalign.stats.projection import project
 from causalign.stats.rounding import weighted_rounding
 from causalign.stats.sandwich import Correction, Sandwich, no_freedom, sandwich
 
@@ -108,7 +109,7 @@ def ordinary(
     coefficients += factor.solve(Xw.T @ (yw - Xw @ coefficients) - shrink * coefficients)
     bread = factor.solve(np.eye(X.shape[1]))
     spent = X.shape[1] + absorbed - float(np.diag(bread) @ shrink)
-    residuals, middle = y - X @ coefficients, _outer(factor, bread, Xw)
+    residuals, middle = y - X @ coefficients, _outer(factor, bread, np.eye(len(bread)), Xw)
     errors = _covariance(bread, middle, residuals * root, clusters, kind, correction, spent)
     return _as_fit(coefficients, residuals, 0.0, bread, spent, factor, errors)
 
@@ -149,26 +150,28 @@ def two_stage(
     y, block, w = _check_arrays(y, np.hstack([endogenous, exogenous, excluded]), weights)
     root, labels = np.sqrt(w), _labels(names, m, p, excluded.shape[1])
     block_w, yw = (block, y) if weights is None else (block * root[:, None], y * root)
-    W = block_w[:, p:]
+    X, W = block_w[:, : p + m], block_w[:, p:]
     _require_order(p, excluded.shape[1])
     place = np.r_[m : m + p, 0:m, m + p : block.shape[1]]
     given = None if rounding is None else np.asarray(rounding, dtype=np.float64)[place]
     lost = weighted_rounding(block, block_w, given)
     first = project(block_w[:, :p], W, m, labels, lost)
-    fitted = first.fitted
-    factor = factorise(
-        fitted, labels[0], rounding=first.rounding, reason="once projected on the instruments"
-    )
-    Xw = fitted if kappa == 1.0 else np.hstack([W[:, :m], block_w[:, :p]])
-    k_class = _liml(yw, Xw, W, m) if kappa == "liml" else float(kappa)
-    mixed = fitted if k_class == 1.0 else (1 - k_class) * Xw + k_class * fitted
-    bread = _k_class_bread(factor, Xw, fitted, k_class)
-    coefficients = bread @ (mixed.T @ yw)
-    coefficients += bread @ (mixed.T @ (yw - block_w[:, : p + m] @ np.roll(coefficients, p)))
-    residuals = y - block[:, : p + m] @ np.roll(coefficients, p)
+    # X^ is columns times turn, and not made: its products with anything are turn' theirs.
+    factor, columns, turn = first.factorise(W, labels[0], "once projected on the instruments")
+    order = np.r_[p : p + m, 0:p]
+    k_class = _liml(yw, X[:, order], W, m) if kappa == "liml" else float(kappa)
+    bread = _k_class_bread(factor, block_w[:, :p] - first.fitted, k_class)
+    coefficients, left = np.zeros(p + m), yw
+    for _ in range(2):  # the second refines the first
+        normal = k_class * (turn.T @ (columns.T @ left))
+        if k_class != 1.0:
+            normal += (1 - k_class) * (X.T @ left)[order]
+        coefficients += bread @ normal
+        left = yw - X @ coefficients[np.argsort(order)]
+    residuals = left if weights is None else left / root
     spent = float(p + m)
-    middle = _outer(factor, bread, fitted) if k_class == 1.0 else (bread, fitted)
-    errors = _covariance(bread, middle, residuals * root, clusters, kind, correction, spent)
+    middle = _outer(factor if k_class == 1.0 else None, bread, turn, columns)
+    errors = _covariance(bread, middle, left, clusters, kind, correction, spent)
     return _as_fit(coefficients, residuals, k_class, bread, spent, factor, errors)
 
 
@@ -219,57 +222,20 @@ def _wald(effect: Floats, covariance: Floats) -> float:
     return float(scaled @ np.linalg.lstsq(covariance / np.outer(unit, unit), scaled, rcond=None)[0])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Projection:
-    """Hold the columns of X projected on W: ``fitted = W @ slopes``, and their rounding."""
+def _k_class_bread(factor: Factorisation, off: Floats, kappa: float) -> Floats:
+    """Invert ``(1 - kappa) X'X + kappa X^'X^``, well scaled by the factor of ``X^'X^``.
 
-    fitted: Floats
-    slopes: Floats
-    rounding: Floats
-
-
-def project(
-    endogenous: Floats,
-    W: Floats,
-    m: int,
-    labels: tuple[Sequence[str], Sequence[str]],
-    rounding: Floats,
-) -> Projection:
-    """Project ``[exogenous, endogenous]`` on ``W (n, m + q)``, whose first m columns are exogenous.
-
-    ``labels`` are the names of X and of W, ``rounding`` the lengths of endogenous columns and W.
-    Raises `NotIdentified` for redundant columns and instruments that move nothing.
+    ``off (n, p)`` is what W leaves of the endogenous columns, the last of X.
     """
-    p = endogenous.shape[1]
-    factor = factorise(W, labels[1], rounding=rounding[p:])
-    slopes = factor.solve(W.T @ endogenous)
-    slopes += factor.solve(W.T @ (endogenous - W @ slopes))
-    fitted = W @ slopes
-    moved = np.linalg.norm(fitted, axis=0) > COLLINEAR * np.linalg.norm(endogenous, axis=0)
-    if not moved.all():
-        raise NotIdentified(
-            f"The instruments do not move {labels[0][m + int(np.argmin(moved))]!r} at all. "
-            "Name others in `Roles(instruments=...)`."
-        )
-    lost = np.sqrt(rounding[:p] ** 2 + np.square(slopes).T @ np.square(rounding[p:]))
-    return Projection(
-        np.hstack([W[:, :m], fitted]),
-        np.hstack([np.eye(len(slopes), m), slopes]),
-        np.concatenate([rounding[p : p + m], lost]),
-    )
-
-
-def _k_class_bread(factor: Factorisation, Xw: Floats, fitted: Floats, kappa: float) -> Floats:
-    """Invert ``(1 - kappa) X'X + kappa X^'X^``, well scaled by the factor of ``X^'X^``."""
-    bread = factor.solve(np.eye(Xw.shape[1]))
+    bread = factor.solve(np.eye(len(factor.scale)))
     if kappa == 1.0:
         return bread
     # X'X = X^'X^ + off'off, so that the sum is X^'X^ + (1 - kappa) off'off, and with the factor
     # X^'X^ = S^-1 R'R S^-1 its inverse is S R^-1 (I + (1 - kappa) G)^-1 R^-T S, free of units.
     unit = linalg.solve_triangular(factor.root, np.diag(factor.scale), trans="T")  # R^-T S
-    off = (Xw - fitted) @ unit.T
+    off = off @ unit[:, -off.shape[1] :].T
     gram = off.T @ off
-    inner = np.eye(Xw.shape[1]) + (1 - kappa) * gram
+    inner = np.eye(len(bread)) + (1 - kappa) * gram
     highest = 1 + 1 / max(float(np.linalg.eigvalsh(gram)[-1]), 1e-300)
     if kappa >= highest:
         raise SettingsError(
@@ -316,15 +282,18 @@ def _as_fit(
     )
 
 
-def _outer(factor: Factorisation, bread: Floats, X: Floats) -> tuple[Floats, Floats]:
+def _outer(
+    factor: Factorisation | None, bread: Floats, turn: Floats, columns: Floats
+) -> tuple[Floats, Floats]:
     """Return the slices of bread and the columns whose scores lie between them.
 
-    Where columns are close, orthonormal ones between half inverses keep the digits.
+    ``columns @ turn`` are the regressors. Where a ``factor`` says that they are close, orthonormal
+    columns between half inverses keep the digits.
     """
-    if not factor.is_close:
-        return bread, X
-    half = factor.half_inverse()
-    return half, X @ half
+    if factor is not None and factor.is_close:
+        half = factor.half_inverse()
+        return half, columns @ (turn @ half)
+    return bread @ turn.T, columns
 
 
 def _covariance(
@@ -346,8 +315,7 @@ def _covariance(
     if kind not in ("robust", "unadjusted"):
         raise SettingsError(f"kind must be 'robust' or 'unadjusted', not {kind!r}.")
     slices, columns = middle
-    scores = columns * residuals[:, None]
-    return sandwich(scores, slices, clusters, correction=correction, spent=spent)
+    return sandwich(columns, slices, clusters, times=residuals, correction=correction, spent=spent)
 
 
 def _labels(

@@ -18,6 +18,7 @@ Groups = list[tuple[int, NDArray[np.int64] | None, int]]
 
 # Codes up to so many times the number of rows are counted, larger ones sorted.
 SPARSE = 4
+BLOCK = 4096
 # Shares of the sum of all terms: directions of less are rounding, and so are negative parts.
 EMPTY, NEGATIVE = 1e-8, 1e-6
 # The share of what one way says below which a repaired variance says nothing.
@@ -41,6 +42,7 @@ def sandwich(
     bread: Floats,
     clusters: ArrayLike | None = None,
     *,
+    times: Floats | None = None,
     correction: Correction = "none",
     spent: float = 0.0,
 ) -> Sandwich:
@@ -51,7 +53,8 @@ def sandwich(
     is not: see `combine`. Assumption: rows (clusters) are independent of each other.
 
     ``scores (n, k)`` have mean zero at the estimate, ``bread (k, k)`` turns them into units of the
-    estimate; ``clusters`` ``(n,)`` or ``(n, 2)``. ``correction``: ``none``; ``conventional``, the
+    estimate; with ``times (n,)`` they are their rows times these numbers. ``clusters`` are ``(n,)``
+    or ``(n, 2)``. ``correction``: ``none``; ``conventional``, the
     factor ``n / (n - spent)`` without clusters and ``G/(G - 1) (n - 1)/(n - spent)`` with G
     clusters, as `linearmodels` with debiased=True; ``min``, the same with the smallest G for both
     ways, as `pyfixest` does by default.
@@ -61,10 +64,25 @@ def sandwich(
     for (_, codes, count), factor in zip(
         groups, factors(groups, len(scores), correction, spent), strict=True
     ):
-        gathered = sum_groups(scores, codes, count)
-        meats.append(factor * (gathered.T @ gathered))
+        meats.append(factor * _outer_products(scores, times, codes, count))
     counts = tuple(count for _, codes, count in groups[:2] if codes is not None)
     return combine([bread @ meat @ bread.T for meat in meats], counts)
+
+
+def _outer_products(
+    scores: Floats, times: Floats | None, codes: NDArray[np.int64] | None, count: int
+) -> Floats:
+    """Sum the outer products of the sums of each group's scores."""
+    if codes is not None or times is None:
+        gathered = sum_groups(scores if times is None else scores * times[:, None], codes, count)
+        return np.asarray(gathered.T @ gathered)
+    meat = np.zeros((scores.shape[1], scores.shape[1]))
+    # Blocks of rows that stay near the processor, instead of all scores in memory.
+    for start in range(0, len(scores), BLOCK):
+        rows = slice(start, start + BLOCK)
+        block = scores[rows] * times[rows, None]
+        meat += block.T @ block
+    return meat
 
 
 def combine(terms: Sequence[Floats], counts: tuple[int, ...]) -> Sandwich:
