@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 
 FIT = """
 import sys, time
-from causalign.deconfound import TwoStageLeastSquares, fit_parquet
-from causalign.logs.roles import Roles
+from causalign.deconfound import TwoStageLeastSquares
+from causalign.logs import Roles, scan_logs
 own = tuple(f"w{i}" for i in range(20))
 roles = Roles("text", "y", confounders=("d", *own), instruments=("z0", "z1"))
 method = TwoStageLeastSquares(exogenous=own)
 started = time.perf_counter()
-effect = fit_parquet(method, sys.argv[1], roles)
+effect = method.fit(scan_logs(sys.argv[1], roles))
 at = effect.names.index("d")
 # Not ru_maxrss, which a child inherits from its parent.
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]

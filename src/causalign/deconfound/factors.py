@@ -6,7 +6,6 @@ from itertools import chain
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import BSpline
 
 from causalign.deconfound.formula import Factor
 from causalign.deconfound.terms import Categories, Slope, Term, read_categories, read_numbers
@@ -325,6 +324,8 @@ def spline_columns(values: ArrayLike, knots: ArrayLike) -> Floats:
     df=k)``; beyond them each column goes on along its tangent, because a cubic would run away.
     Reference: de Boor (1978).
     """
+    from scipy.interpolate import BSpline  # brings scipy.optimize, which nothing else here needs
+
     x, given = np.asarray(values, dtype=np.float64), np.asarray(knots, dtype=np.float64)
     low, high = given[0], given[-1]
     padded = np.concatenate([[low] * DEGREE, given, [high] * DEGREE])

@@ -110,8 +110,7 @@ class _OfLogs(Generic[B]):
 
     def add(self, logs: Logs) -> None:
         """Add some rows."""
-        block = self.read(logs)
-        if len(block.y):
+        for block in self.read(logs).cut():
             self.gathered.add(block)
 
     def merge(self, other: Self) -> None:

@@ -57,6 +57,8 @@ def read_part(part: ScanPart, names: Sequence[str], rows: int) -> Iterator[pa.Ta
                 if batch.num_rows:
                     table = settle_text(pa.Table.from_batches([batch]))
                     yield part.file.add_partitions(table)
+        # What Arrow keeps of the pages would lie beside all that is made of the rows.
+        pa.default_memory_pool().release_unused()
     except (pa.ArrowException, OSError) as damage:
         raise UnreadableFile(
             f"{str(part.file.path)!r} is damaged in row groups {part.row_groups[0]} to "

@@ -1,5 +1,6 @@
 """Blocks of rows, and the sums of their cross products, whether columns are sparse or not."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self, TypeAlias
 
@@ -12,6 +13,9 @@ from causalign.stats.rounding import DOUBLE, SINGLE, are_whole, fit_single
 
 Floats = NDArray[np.float64]
 Matrix: TypeAlias = Floats | sparse.csr_array
+
+# Sums over dense columns are made of so many rows at once.
+CUT_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +37,20 @@ class Block:
     def sizes(self) -> tuple[int, int, int]:
         """Return how many columns are exogenous, endogenous and instruments."""
         return self.exogenous.shape[1], self.endogenous.shape[1], self.instruments.shape[1]
+
+    def cut(self) -> "Iterator[Block]":
+        """Return some rows after the other: copies of dense columns then fit into the cache."""
+        step = CUT_ROWS if isinstance(self.exogenous, np.ndarray) else max(len(self.y), 1)
+        for start in range(0, len(self.y), step):
+            rows = slice(start, start + step)
+            yield Block(
+                self.y[rows],
+                self.endogenous[rows],
+                self.exogenous[rows],
+                self.instruments[rows],
+                self.weights[rows],
+                None if self.clusters is None else self.clusters[rows],
+            )
 
 
 def scale_of(block: Block) -> tuple[Floats, Floats]:
