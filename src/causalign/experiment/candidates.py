@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from causalign.errors import InputError, SettingsError
 from causalign.logs import Logs
+from causalign.logs.covariates import number_labels
 from causalign.results import Card
 from causalign.settings import require_choice, require_number
 from causalign.stats.optimal_design import improve_on_leader, pair_variance
@@ -118,7 +119,7 @@ class Candidates(Card):
         labels = self.labels
         if labels is None:
             return np.zeros(len(self.texts), dtype=np.int64)
-        return np.unique(labels, return_inverse=True)[1].ravel().astype(np.int64)
+        return number_labels(labels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,14 @@ def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.append(rank, -1)[index], tuple(levels)
 
 
+def number_labels(labels: Sequence[object]) -> np.ndarray:
+    """Return integer codes ``(n,)`` of labels, in the order of their words.
+
+    `numpy.unique` would give each label the room of the longest.
+    """
+    return codes(pa.chunked_array([[str(label) for label in labels]], pa.large_string()))[0]
+
+
 def require_complete(what: str, column: pa.ChunkedArray, noun: str = "values") -> None:
     """Raise `InputError` when the column misses values, naming the first row that does."""
     if column.null_count:

@@ -7,6 +7,7 @@ import numpy as np
 
 from causalign.errors import InputError, SettingsError
 from causalign.logs import Logs, Pairs
+from causalign.logs.covariates import number_labels
 from causalign.logs.stories import join_units, rows_together
 from causalign.recipe import Evaluation, Recipe
 from causalign.reward import Pairwise
@@ -184,6 +185,6 @@ def _choose_benchmark(pairs: Pairs, seed: int) -> Pairs | None:
 
 def _join_pairs(pairs: Pairs) -> np.ndarray:
     """Return ``(m,)`` what both halves keep apart: groups of pairs that share a text are one."""
-    texts = np.unique([*pairs.chosen, *pairs.rejected], return_inverse=True)[1].reshape(2, -1)
-    story = join_units(np.tile(pairs.group, 2), texts.ravel())
+    texts = number_labels([*pairs.chosen, *pairs.rejected])
+    story = join_units(np.tile(pairs.group, 2), texts)
     return pairs.group if story is None else story[: len(pairs)]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError, SettingsError, nearest
+from causalign.logs.covariates import number_labels
 from causalign.results import Card
 
 Array = NDArray[np.float64]
@@ -239,8 +240,9 @@ def _codes(
     labels = np.asarray(objectives)
     if labels.shape != (size,):
         raise InputError(f"objectives must have shape ({size},); the shape is {labels.shape}.")
-    names, codes = np.unique(labels.astype(str), return_inverse=True)
-    return tuple(names.tolist()), codes.astype(np.int64)
+    codes = number_labels(labels.tolist())
+    names = dict(zip(codes.tolist(), map(str, labels.tolist()), strict=True))
+    return tuple(names[code] for code in sorted(names)), codes
 
 
 def _confounders(values: ArrayLike | None, sides: NDArray[np.int64]) -> Array | None:

@@ -39,7 +39,7 @@ class LearningRows:
         logs = self.logs
         objectives = confounders = None
         if logs.roles.objective is not None:
-            labels = np.array(logs.data[logs.roles.objective].to_pylist(), dtype=str)
+            labels = np.array(logs.data[logs.roles.objective].to_pylist(), dtype=object)
             objectives = labels[self.sides[:, 0]]
         if logs.roles.confounders:
             confounders = design(logs.confounders)[0][self.sides]  # (n, s, k)
