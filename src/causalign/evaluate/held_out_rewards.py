@@ -248,10 +248,10 @@ def held_out(
 
 def _rate_highest(models: Mapping[str, Score], logs: Logs) -> pa.Table:
     """Return the texts that each reward rates highest, a column for each."""
-    favourites = {}
+    favourites, completions = {}, logs.completions
     for name, model in models.items():
-        best = np.argsort(-predict_outcome(model, logs.completions, logs.prompts), kind="stable")
-        texts = dict.fromkeys(logs.completions[row] for row in best[: 20 * SHOWN])
+        best = np.argsort(-predict_outcome(model, completions, logs.prompts), kind="stable")
+        texts = dict.fromkeys(completions[row] for row in best[: 20 * SHOWN])
         favourites[name] = list(texts)[:SHOWN]
     rows = min(map(len, favourites.values()))
     return pa.table({name: texts[:rows] for name, texts in favourites.items()})

@@ -99,7 +99,8 @@ def expect(reward: OutcomeModel, past: Logs) -> Expectation:
             "The past tests do not tell how much readers differ: give counts of trials, or a row "
             "for each reader."
         )
-    rewards = predict_outcome(reward, [past.completions[row] for row in arms.rows], None)[:, None]
+    completions = past.completions
+    rewards = predict_outcome(reward, [completions[row] for row in arms.rows], None)[:, None]
     between = between_variance(rewards, arms.outcome, arms.variance, arms.test)
     within = deviate(rewards, arms.outcome, arms.test, 1 / (arms.variance + between))
     gram, cross = within.products()
