@@ -12,12 +12,12 @@ from scipy import sparse
 from causalign.errors import ExtraNotInstalled, InputError
 from causalign.lm.words import is_emoji, parts_of, read_phrases, read_signs
 from causalign.logs import Logs
+from causalign.logs.long_texts import CHARACTERS_READ
 
 Attribute = Callable[[Sequence[str]], ArrayLike] | np.ndarray
 
-# The vocabulary is chosen on so many texts, and a text is read up to so many characters.
+# The vocabulary is chosen on so many texts.
 TEXTS_READ = 20_000
-CHARACTERS_READ = 20_000
 FEWEST_CLUSTERS = 10
 WORDS = r"(?u)\b\w+\b"
 

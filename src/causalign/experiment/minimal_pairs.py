@@ -11,6 +11,7 @@ from causalign.errors import InputError, SettingsError
 from causalign.experiment.candidates import Candidates
 from causalign.experiment.findings import edits_made
 from causalign.lm.words import is_emoji, parts_of, read_phrases, read_signs
+from causalign.logs.long_texts import CHARACTERS_READ
 from causalign.programs import Program
 from causalign.results import Finding, Result, Section
 
@@ -225,8 +226,8 @@ def make_minimal_pairs(
     insert a word or phrase in front of a text, a sign that ends sentences at the end of a text
     that has none there, an emoji at the end; they remove words, phrases and signs wherever they
     stand. All other words and signs must stay, and so must the other markers, else the edit is
-    refused. A rewriter may change other words: then the signs and the other markers must stay,
-    and the number of words within a fifth.
+    refused, as it is for texts of more than 20,000 characters. A rewriter may change other words:
+    then the signs and the other markers must stay, and the number of words within a fifth.
 
     Assumption: what a reader sees beside the marker is the same in both texts.
 
@@ -263,8 +264,10 @@ def make_minimal_pairs(
         for marker in dict.fromkeys(markers)
         for text, prompt in dict.fromkeys(zip(texts, answering, strict=True))
     ]
+    reason = f"the text has more than {CHARACTERS_READ:,} characters"
+    refused = [RefusedEdit(edit, reason) for edit in edits if len(edit.text) > CHARACTERS_READ]
+    edits = [edit for edit in edits if len(edit.text) <= CHARACTERS_READ]
     pairs: dict[MinimalPair, None] = {}
-    refused = []
     for edit, rewritten in zip(edits, _rewrite(edits, rewriter), strict=True):
         reason = rewritten.reason or _find_fault(edit, rewritten.text, markers, rewriter is None)
         if reason:
@@ -276,8 +279,8 @@ def make_minimal_pairs(
         counts = Counter(one.reason for one in refused).most_common(3)
         reasons = "; ".join(f"{reason} ({count:,})" for reason, count in counts)
         raise InputError(
-            f"None of {len(edits):,} edits changes one marker alone: {reasons or 'no texts'}. Give "
-            "other texts or markers, or a command that rewrites them."
+            f"None of {len(refused):,} edits changes one marker alone: {reasons or 'no texts'}. "
+            "Give other texts or markers, or a command that rewrites them."
         )
     return MinimalPairs(tuple(pairs), tuple(refused))
 

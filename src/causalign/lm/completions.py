@@ -17,6 +17,7 @@ from causalign.lm.plain_text import (
     find_ending,
 )
 from causalign.lm.plain_text import Ids as Ids
+from causalign.logs.long_texts import CHARACTERS_A_TOKEN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -131,9 +132,10 @@ def tokenize(
         raise SettingsError(f"max_length must be at least 4 tokens; found {max_length}.")
     asked = prompts or [None] * len(completions)
     ending = find_ending(tokenizer, chat=chat or holds_messages(asked))
-    before, typed_before = _encode_prompts(tokenizer, asked, chat=chat)
+    before, typed_before = _encode_prompts(tokenizer, asked, chat=chat, room=max_length)
     texts = [
-        _check_completion(tokenizer, text, row, ending) for row, text in enumerate(completions)
+        _cut_text(tokenizer, _check_completion(tokenizer, text, row, ending), max_length)
+        for row, text in enumerate(completions)
     ]
     plain, typed = encode_plain(tokenizer, [text + ending.text for text in texts])
     whole = [(*ids, ending.token) for ids in plain]
@@ -170,7 +172,7 @@ def read_prompts(
 
     See `Completions` for the remarks.
     """
-    whole, typed = _encode_prompts(tokenizer, prompts, chat=chat)
+    whole, typed = _encode_prompts(tokenizer, prompts, chat=chat, room=room)
     fitting = shorten_prompts(tokenizer, whole, [room] * len(whole))
     return fitting, {"shortened": _differ(whole, fitting), "typed": typed}
 
@@ -209,33 +211,37 @@ def holds_messages(prompts: Sequence[Prompt]) -> bool:
 
 
 def _encode_prompts(
-    tokenizer: "Tokenizer", prompts: Sequence[Prompt], *, chat: bool
+    tokenizer: "Tokenizer", prompts: Sequence[Prompt], *, chat: bool, room: int | None = None
 ) -> tuple[list[Ids], Bools]:
-    """Return the ids of each prompt, and which of them name a control token ``(n,)``."""
+    """Return the ids of each prompt, and which of them name a control token ``(n,)``.
+
+    Of a text that is far longer than its ``room``, in tokens, the end.
+    """
     controls, opening = control_tokens(tokenizer), _opening(tokenizer)
     texts = list(dict.fromkeys(prompt for prompt in prompts if isinstance(prompt, str)))
     known: dict[str | None, tuple[Ids, bool]] = {None: (opening or _start(tokenizer), False)}
+    read = texts if room is None else [_cut_text(tokenizer, t, room, keep_end=True) for t in texts]
     if chat:
-        for text in texts:
-            message = {"role": "user", "content": text}
+        for text, end in zip(texts, read, strict=True):
+            message = {"role": "user", "content": end}
             known[text] = encode_conversation(tokenizer, [message], controls)
     else:
         start = tokenizer.bos_token if tokenizer.bos_token_id in opening else None
-        plain, typed = encode_plain(tokenizer, [text.removeprefix(start or "") for text in texts])
+        plain, typed = encode_plain(tokenizer, [end.removeprefix(start or "") for end in read])
         for text, ids, named in zip(texts, plain, typed, strict=True):
             known[text] = (opening + ids or _start(tokenizer), bool(named))
-    read = []
+    encoded = []
     for row, prompt in enumerate(prompts):
         if prompt is None or isinstance(prompt, str):
-            read.append(known[prompt])
+            encoded.append(known[prompt])
         elif all(isinstance(turn, Mapping) and {"role", "content"} <= set(turn) for turn in prompt):
-            read.append(encode_conversation(tokenizer, prompt, controls))
+            encoded.append(encode_conversation(tokenizer, prompt, controls))
         else:
             raise InputError(
                 f"The prompt in row {row} is {str(prompt)[:60]!r}. A prompt is a text, or a list "
                 "of messages that each have 'role' and 'content'."
             )
-    return [ids for ids, _ in read], np.array([named for _, named in read], dtype=bool)
+    return [ids for ids, _ in encoded], np.array([named for _, named in encoded], dtype=bool)
 
 
 def _opening(tokenizer: "Tokenizer") -> Ids:
@@ -270,6 +276,17 @@ def _check_completion(tokenizer: "Tokenizer", text: object, row: int, ending: En
             "or fill it in."
         )
     return words.strip() if ending.strips else words
+
+
+def _cut_text(tokenizer: "Tokenizer", text: str, tokens: int, *, keep_end: bool = False) -> str:
+    """Return so much of a text that it still has more tokens than are read, or the text."""
+    size = CHARACTERS_A_TOKEN * tokens
+    while size < len(text):
+        part = text[-size:] if keep_end else text[:size]
+        if len(encode_plain(tokenizer, [part])[0][0]) > tokens:
+            return part
+        size *= 4
+    return text
 
 
 def _rooms_for_prompts(

@@ -16,6 +16,7 @@ from causalign.errors import ArtifactError, InputError
 from causalign.files import read_format, write_json
 from causalign.lm.encoder import check_texts
 from causalign.lm.vector_block import VectorBlock
+from causalign.logs.long_texts import find_long, read_beginnings
 
 _FILE = "style.json"
 _FORMAT = "causalign-style"
@@ -68,7 +69,8 @@ class StyleEncoder:
 
     ``m_j`` and ``s_j`` are mean and standard deviation over the training texts; a count that does
     not vary there is 0. Nothing that names a topic is counted, so that beside a sentence encoder
-    these columns say *how* a text is written. Make one with :func:`fit_style`.
+    these columns say *how* a text is written. Of a text its first 20,000 characters are read. Make
+    one with :func:`fit_style`.
 
     Parameters
     ----------
@@ -112,8 +114,12 @@ class StyleEncoder:
         """Return the vectors, most of whose counts are zero, less what centres them."""
         scale = np.array(self.deviation)
         inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale > 0)
-        counts = _count(check_texts(texts), self.words) * inverse
+        counts = _count(read_beginnings(check_texts(texts)), self.words) * inverse
         return VectorBlock(sparse.csr_array(counts), np.array(self.mean) * inverse)
+
+    def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return, ``(n,)``, whether the end of a text is not read."""
+        return find_long(texts)
 
     def save(self, folder: Path) -> None:
         """Write the words and the scales as JSON."""
@@ -132,8 +138,9 @@ def fit_style(texts: Sequence[str]) -> StyleEncoder:
     """
     if not len(check_texts(texts)):
         raise InputError("There are no texts to learn a style from.")
-    words = _function_words(texts)
-    counts = _count(texts, words).toarray()
+    read = read_beginnings(texts)
+    words = _function_words(read)
+    counts = _count(read, words).toarray()
     mean, deviation = counts.mean(axis=0), counts.std(axis=0)
     deviation[deviation < _ROUNDING * mean] = 0.0  # the count is the same in every text
     return StyleEncoder(words, tuple(mean.tolist()), tuple(deviation.tolist()))

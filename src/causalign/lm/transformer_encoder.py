@@ -31,6 +31,7 @@ from causalign.lm.mpnet import mpnet_folder
 from causalign.lm.progress import show_progress
 from causalign.lm.sentence_modules import Layer, SentenceModules, read_sentence_modules
 from causalign.lm.smollm2 import smollm2_folder
+from causalign.logs.long_texts import CHARACTERS_A_TOKEN
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,7 +103,12 @@ class TransformerEncoder:
         if not len(texts):
             return np.zeros(0, dtype=bool)
         tokens = self._tokens(list(texts), truncation=False)
-        return np.array([len(t) > self.max_tokens for t in tokens])
+        return np.array(
+            [
+                len(read) > self.max_tokens or len(text) > self._most_characters
+                for text, read in zip(texts, tokens, strict=True)
+            ]
+        )
 
     def tokens(self, texts: list[str]) -> list[list[int]]:
         """Return the tokens of each text that are read."""
@@ -110,10 +116,13 @@ class TransformerEncoder:
 
     def _tokens(self, texts: list[str], **options: int) -> list[list[int]]:
         # A control token that somebody typed is characters; what is added is the tokenizer's own.
-        whole = [self.before + text for text in texts]
         how = {"padding": False, "verbose": False, "split_special_tokens": True}
-        tokens = self.tokenizer(whole, **how, **options)
-        return list(tokens["input_ids"])
+        read = [(self.before + text)[: self._most_characters] for text in texts]
+        return list(self.tokenizer(read, **how, **options)["input_ids"])
+
+    @property
+    def _most_characters(self) -> int:
+        return CHARACTERS_A_TOKEN * self.max_tokens
 
     def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
         """Return the vectors of texts that have the same number of tokens."""

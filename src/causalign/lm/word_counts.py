@@ -15,6 +15,7 @@ from causalign.errors import ArtifactError, InputError
 from causalign.files import read_format, write_whole
 from causalign.lm.encoder import check_texts
 from causalign.lm.vector_block import VectorBlock
+from causalign.logs.long_texts import find_long, read_beginnings
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
@@ -33,7 +34,7 @@ class TfidfEncoder:
 
     ``idf_j = 1 + ln((1 + n) / (1 + texts with j))`` over the n training texts. Texts without any
     known word get the zero vector. Only the vocabulary and the weights are learnt, never an
-    outcome. Make one with :func:`fit_tfidf`.
+    outcome. Of a text its first 20,000 characters are read. Make one with :func:`fit_tfidf`.
     """
 
     vocabulary: tuple[str, ...]
@@ -68,6 +69,10 @@ class TfidfEncoder:
         counter.idf_ = np.array(self.idf)
         return _count(counter, texts, self.dimension)
 
+    def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return, ``(n,)``, whether the end of a text is not read."""
+        return find_long(texts)
+
     def save(self, folder: Path) -> None:
         """Write the vocabulary and its weights as JSON."""
         with write_whole(folder / _FILE) as partial:
@@ -88,7 +93,8 @@ class HashingEncoder:
     """Count words and pairs of words in columns chosen by their hash; vectors have length one.
 
     Nothing is learnt, so a log of any size can be encoded. Words that share a column are not told
-    apart; their signs alternate, so that the errors cancel on average.
+    apart; their signs alternate, so that the errors cancel on average. Of a text its first 20,000
+    characters are read.
     """
 
     dimension: int = _COLUMNS
@@ -113,6 +119,10 @@ class HashingEncoder:
         counter = HashingVectorizer(**_WORDS, n_features=self.dimension)
         return _count(counter, texts, self.dimension)
 
+    def too_long(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Return, ``(n,)``, whether the end of a text is not read."""
+        return find_long(texts)
+
 
 def fit_tfidf(texts: Sequence[str], columns: int = _COLUMNS) -> TfidfEncoder:
     """Learn the ``columns`` most frequent words and pairs of words, and how rare they are.
@@ -123,7 +133,7 @@ def fit_tfidf(texts: Sequence[str], columns: int = _COLUMNS) -> TfidfEncoder:
 
     counter = TfidfVectorizer(**_WORDS, sublinear_tf=True, max_features=columns)
     try:
-        counter.fit(check_texts(texts))
+        counter.fit(read_beginnings(check_texts(texts)))
     except ValueError as empty:
         raise InputError(f"The {len(texts):,} texts hold no words to count: {empty}.") from empty
     return TfidfEncoder(
@@ -149,7 +159,7 @@ def _count(
     counter: "HashingVectorizer | TfidfVectorizer", texts: Sequence[str], dimension: int
 ) -> VectorBlock:
     if len(check_texts(texts)):
-        values = sparse.csr_array(counter.transform(texts))
+        values = sparse.csr_array(counter.transform(read_beginnings(texts)))
     else:
         values = sparse.csr_array((0, dimension), dtype=np.float32)
     return VectorBlock(values, np.zeros(dimension))

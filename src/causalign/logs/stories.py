@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from causalign.logs.long_texts import read_beginnings
 from causalign.logs.table import Logs
 from causalign.results import Card
 
@@ -135,7 +136,8 @@ def number_texts(texts: Sequence[str]) -> tuple[Codes, str]:
     Two texts are nearly equal when |A ∩ B| / |A ∪ B| is at least `ALIKE`, A and B their words and
     pairs of neighbouring words, in lower case. The share is estimated by 128 MinHash values, within
     about .04; pairs at `ALIKE` are met with probability .99 (Broder 1997; Leskovec, Rajaraman and
-    Ullman 2014, chapter 3). Of more than `MOST_TEXTS` different texts only equal ones are joined.
+    Ullman 2014, chapter 3). Of a text its first 20,000 characters count. Of more than `MOST_TEXTS`
+    different texts only equal ones are joined.
 
     Parameters
     ----------
@@ -154,7 +156,7 @@ def number_texts(texts: Sequence[str]) -> tuple[Codes, str]:
         return row, (
             f"there are more than {MOST_TEXTS:,} different texts, so only equal ones are sought"
         )
-    first, second = _alike_pairs(_sign(list(place)))
+    first, second = _alike_pairs(_sign(read_beginnings(list(place))))
     graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(place), len(place)))
     return np.asarray(connected_components(graph, directed=False)[1][row], dtype=np.int64), ""
 
