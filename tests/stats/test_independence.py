@@ -100,3 +100,15 @@ def test_a_constant_depends_on_nothing_and_bad_input_is_refused():
         independence_test([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
     with pytest.raises(SettingsError):
         independence_test(np.arange(9.0), np.arange(9.0), permutations=5)
+
+
+def test_a_category_of_many_levels_needs_no_indicators():
+    """Two rows of each of 20,000 levels: dense indicators would take 6 GB."""
+    level = np.repeat(np.arange(20_000), 2)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=20_000)[level] + 0.1 * rng.normal(size=40_000)
+    found = independence_test(x, level, categorical=True, permutations=19)
+    assert found.correlation_p_value == found.hsic_p_value == 0.05
+    # The correlation ratio by its definition: the means of the levels.
+    mean = np.bincount(level, x) / 2
+    assert found.correlation == pytest.approx(np.sqrt(np.var(mean) / np.var(x)))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from causalign.errors import InputError, SettingsError
 
@@ -45,7 +46,7 @@ def hsic(first: ArrayLike, second: ArrayLike, *, categorical: bool = False) -> f
     Measuring statistical dependence with Hilbert-Schmidt norms.
     """
     x, y = _check_arrays(first, second)
-    return _hsic(_features(x), _one_hot(y) if categorical else _features(y))
+    return _hsic(_features(x), _indicators(y) if categorical else _features(y))
 
 
 def independence_test(
@@ -78,8 +79,8 @@ def independence_test(
         x, y = x[rows], y[rows]
     if len(x) < 4:
         raise InputError(f"A test of independence needs at least 4 clusters or rows, not {len(x)}.")
-    left, right = _features(x), _one_hot(y) if categorical else _features(y)
-    line = _indicator_basis(y) if categorical else _unit(y)[:, None]
+    left, right = _features(x), _indicators(y) if categorical else _features(y)
+    line = _scale_levels(right) if categorical else _unit(y)[:, None]
     u = _unit(x)
     observed = np.array([np.linalg.norm(line.T @ u), _hsic(left, right)])
     beaten = np.zeros(2)
@@ -92,8 +93,8 @@ def independence_test(
     return IndependenceTest(float(signed), float(p[0]), float(observed[1]), float(p[1]), len(x))
 
 
-def _hsic(left: Array, right: Array) -> float:
-    """Return tr(K H L H)/n² for centred features of K ``(n, p)`` and L ``(n, q)``."""
+def _hsic(left: Array, right: Array | sparse.csr_array) -> float:
+    """Return tr(K H L H)/n² for features of K ``(n, p)``, which sum to 0, and of L ``(n, q)``."""
     return float(np.sum((left.T @ right) ** 2)) / len(left) ** 2
 
 
@@ -122,17 +123,17 @@ def _median_distance(x: Array) -> float:
     return float(np.median(apart)) if len(apart) else 1.0
 
 
-def _one_hot(codes: Array) -> Array:
+def _indicators(codes: Array) -> sparse.csr_array:
+    """Return which level ``(n, levels)`` each row has; with many levels only ones take memory."""
     levels, member = np.unique(codes, return_inverse=True)
-    indicator = (member[:, None] == np.arange(len(levels))).astype(np.float64)
-    return np.asarray(indicator - indicator.mean(axis=0))
+    rows, shape = np.arange(len(codes)), (len(codes), len(levels))
+    return sparse.csr_array((np.ones(len(codes)), (rows, member.ravel())), shape=shape)
 
 
-def _indicator_basis(codes: Array) -> Array:
-    """Return an orthonormal basis ``(n, levels - 1)`` of what a category explains beyond a mean."""
-    centred = _one_hot(codes)
-    left, size, _ = np.linalg.svd(centred, full_matrices=False)
-    return np.asarray(left[:, size > 1e-9 * max(size[0], 1e-300)])
+def _scale_levels(indicators: sparse.csr_array) -> sparse.csr_array:
+    """Return the indicators at length one: of what sums to 0 they take what a category explains."""
+    sizes = np.asarray(indicators.sum(axis=0)).ravel()
+    return sparse.csr_array(indicators @ sparse.diags_array(1 / np.sqrt(sizes)))
 
 
 def _unit(x: Array) -> Array:
