@@ -353,3 +353,17 @@ def test_linear_rewards_and_saved_networks_work_without_torch(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "pip install 'causalign[lm]'" in done.stdout
+
+
+def test_a_perceptron_makes_no_columns_of_confounders(monkeypatch):
+    monkeypatch.setattr("causalign.reward.from_logs.design", None)
+    table = columns()
+    table["user"] = [f"u{i}" for i in range(ROWS)]
+    fits = [
+        choose({"method": "perceptron", **LEARNING}).fit(
+            Logs.of(pa.table(table), Roles("text", "y", confounders=names)), "hashing"
+        )
+        for names in ((), ("user", "price"))
+    ]
+    first, second = (fit.model.predict(table["text"]) for fit in fits)
+    np.testing.assert_array_equal(first, second)

@@ -34,15 +34,15 @@ class LearningRows:
         """Return the vectors ``(n, d)`` of each side, out of those of all rows of the logs."""
         return [vectors[side].astype(np.float64) for side in self.sides.T]
 
-    def examples(self, vectors: Vectors) -> Examples:
+    def examples(self, vectors: Vectors, *, confounders: bool = True) -> Examples:
         """Return the examples of a network, with objectives and confounders of the logs."""
         logs = self.logs
-        objectives = confounders = None
+        objectives = columns = None
         if logs.roles.objective is not None:
             labels = np.array(logs.data[logs.roles.objective].to_pylist(), dtype=object)
             objectives = labels[self.sides[:, 0]]
-        if logs.roles.confounders:
-            confounders = design(logs.confounders)[0][self.sides]  # (n, s, k)
+        if confounders and logs.roles.confounders:
+            columns = design(logs.confounders)[0][self.sides]  # (n, s, k)
         make = partial(Examples.of_outcomes, vectors, logs.outcome)
         if self.sides.shape[1] == 2:
             make = partial(Examples.of_pairs, vectors, *self.sides.T)
@@ -50,7 +50,7 @@ class LearningRows:
             weights=self.weights,
             groups=self.groups,
             objectives=objectives,
-            confounders=confounders,
+            confounders=columns,
         )
 
     def texts(self, column: Sequence[str], side: int = 0) -> list[str]:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -50,8 +51,12 @@ class RewardNetwork(Architecture):
 
     __slots__ = ()
 
+    # False: no columns are made of the confounders, which may have thousands of levels.
+    reads_confounders: ClassVar[bool] = True
+
     def _fit_logs(self, logs: Logs, vectors: Vectors) -> NetworkFit:
-        return self.fit_examples(learning_rows(logs, pairs=self.compares).examples(vectors))
+        rows = learning_rows(logs, pairs=self.compares)
+        return self.fit_examples(rows.examples(vectors, confounders=self.reads_confounders))
 
     def fit_examples(
         self,

@@ -41,6 +41,7 @@ class Perceptron(RewardNetwork):
     )
 
     name: ClassVar[str] = "perceptron"
+    reads_confounders: ClassVar[bool] = False
 
     def check(self, examples: Examples) -> None:
         """Raise ``InputError`` or ``SettingsError`` if the network cannot learn from these."""
