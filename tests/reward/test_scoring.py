@@ -180,7 +180,7 @@ def test_bad_input_is_refused_before_the_work(model, logs, tmp_path, change, err
 
 
 def test_a_full_disk_is_told(model, logs, tmp_path, monkeypatch):
-    def full(table, target):
+    def full(table, target, **how):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(scoring.pq, "write_table", full)

@@ -86,7 +86,7 @@ def save_table(
     """Write the table as Parquet and, beside it, what its columns mean."""
     place = Path(folder)
     with write_whole(place / "logs.parquet") as partial:
-        pq.write_table(table, partial)
+        pq.write_table(table, partial, write_page_checksum=True)
     write_json(place / "logs.json", {"roles": roles, "history": history})
 
 

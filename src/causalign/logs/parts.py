@@ -21,7 +21,7 @@ from causalign.logs.storage import open_column
 # So many rows make a part that one worker reads.
 PART_ROWS = 262_144
 # Reads each column through a small window instead of a whole row group at once.
-BUFFER_BYTES = 1 << 16
+READING = {"pre_buffer": False, "buffer_size": 1 << 16, "page_checksum_verification": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class WrittenColumn:
 def read_part(part: ScanPart, names: Sequence[str], rows: int) -> Iterator[pa.Table]:
     """Read columns of a part; one thread and no read-ahead keep memory at one batch."""
     try:
-        with pq.ParquetFile(part.file.path, pre_buffer=False, buffer_size=BUFFER_BYTES) as reader:
+        with pq.ParquetFile(part.file.path, **READING) as reader:
             inside = [name for name in names if name in reader.schema_arrow.names]
             groups = list(part.row_groups)
             for batch in reader.iter_batches(rows, groups, columns=inside, use_threads=False):
@@ -80,6 +80,12 @@ def open_written(table: pa.Table, name: str) -> Column:
 def kind_of(values: pa.Array) -> Kind:
     """Return the kind of a covariate from the type that it was settled in."""
     return covariate("", pa.chunked_array([values.slice(0, 0)])).kind
+
+
+def read_schema(file: LogFile, roles: Roles) -> pa.Schema:
+    """Return the types of a file's columns that have a role."""
+    played = roles.columns()
+    return pa.schema(field for field in pq.read_schema(file.path) if field.name in played)
 
 
 def cut_parts(file: LogFile, needed: Mapping[str, str]) -> Iterator[ScanPart]:

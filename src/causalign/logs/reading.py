@@ -1,6 +1,7 @@
 """Files into Arrow tables: csv, tsv, jsonl, parquet, compressed, a folder or a glob of them."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -47,14 +48,9 @@ def read_with_notes(path: Source) -> tuple[pa.Table, Notes]:
         notes = tuple(dict.fromkeys(note for _, assumed in read for note in assumed))
         if len(tables) == 1:
             return tables[0], notes
-        _require_same_columns([file.path for file in files], tables)
-        try:
-            return pa.concat_tables(tables, promote_options="permissive"), notes
-        except pa.ArrowException as error:
-            raise InputError(
-                f"The {len(files)} files matching {str(place)!r} hold different types in the same "
-                f"column: {_first_line(error)}. Make the column of one type in all files."
-            ) from error
+        schema = require_one_schema([f.path for f in files], [t.schema for t in tables])
+        tables = [_decode(table, schema) for table in tables]
+        return pa.concat_tables(tables, promote_options="permissive"), notes
 
 
 def read_column(path: Source, name: str, role: str = "prompt") -> pa.ChunkedArray:
@@ -168,7 +164,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 def _read_parquet(file: Path, compression: str | None) -> pa.Table:
     if compression is None:
-        return pq.ParquetFile(file).read()
+        return pq.ParquetFile(file, page_checksum_verification=True).read()
     with pa.input_stream(str(file), compression=compression) as stream:
         return pq.ParquetFile(pa.BufferReader(stream.read())).read()
 
@@ -195,10 +191,15 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _require_same_columns(files: Sequence[Path], tables: list[pa.Table]) -> None:
-    expected = set(tables[0].column_names)
-    for file, table in zip(files[1:], tables[1:], strict=True):
-        names = set(table.column_names)
+def require_one_schema(files: Sequence[Path], schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """Return the columns that files share, in the types that hold all their values.
+
+    Raises `InputError` naming the first file of other columns, or of types that do not go together.
+    Categories go with what they are categories of.
+    """
+    expected, joint = set(schemas[0].names), _plain(schemas[0])
+    for file, schema in zip(files, schemas, strict=True):
+        names = set(schema.names)
         if names != expected:
             shared = "no column" if not (names & expected) else f"only {sorted(names & expected)}"
             raise InputError(
@@ -206,3 +207,38 @@ def _require_same_columns(files: Sequence[Path], tables: list[pa.Table]) -> None
                 f"{sorted(expected - names)}, new there: {sorted(names - expected)}. "
                 "Files read together must have the same columns."
             )
+        twice = [name for name, count in Counter(schema.names).items() if count > 1]
+        if twice:
+            raise InputError(f"{str(file)!r} has the column {twice[0]!r} twice. Rename one.")
+        try:
+            joint = pa.unify_schemas([joint, _plain(schema)], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise InputError(
+                f"{str(file)!r} holds a column in another type than the files before it: "
+                f"{_first_line(error)}. Make the column of one type in all files."
+            ) from error
+    dictionaries = [
+        {f.name for f in schema if pa.types.is_dictionary(f.type)} for schema in schemas
+    ]
+    return pa.schema(
+        schemas[0].field(f.name) if all(f.name in names for names in dictionaries) else f
+        for f in joint
+    )
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Return the schema with categories as what they are categories of."""
+    fields = [
+        f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in schema
+    ]
+    return pa.schema(fields)
+
+
+def _decode(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Write categories out where other files hold the column without."""
+    for place, field in enumerate(table.schema):
+        mixed = not pa.types.is_dictionary(schema.field(field.name).type)
+        if mixed and pa.types.is_dictionary(field.type):
+            plain = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.with_type(field.type.value_type), plain)
+    return table

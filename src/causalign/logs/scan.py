@@ -24,8 +24,10 @@ from causalign.logs.parts import (
     kind_of,
     open_written,
     read_part,
+    read_schema,
     read_written,
 )
+from causalign.logs.reading import require_one_schema
 from causalign.logs.roles import Roles
 from causalign.logs.row_hash import hash_units
 from causalign.logs.table import Logs
@@ -323,6 +325,7 @@ def scan_logs(
     files = list_files(path, ("parquet",))
     needed = roles.columns() | dict.fromkeys(keep, "keep")
     parts = tuple(part for file in files for part in cut_parts(file, needed))
+    require_one_schema([file.path for file in files], [read_schema(file, roles) for file in files])
     rows = sum(part.rows for part in parts)
     if rows < 2:
         raise InputError(f"{str(path)!r} holds {'one row' if rows else 'no rows'}; logs need two.")

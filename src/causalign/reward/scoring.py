@@ -27,7 +27,7 @@ from causalign.lm.processes import set_threads, thread_count
 from causalign.lm.progress import show_progress
 from causalign.logs.database import write_table
 from causalign.logs.listing import LogFile, list_files
-from causalign.logs.reading import settle_text
+from causalign.logs.reading import require_one_schema, settle_text
 from causalign.logs.remote import open_locally
 from causalign.logs.workers import Engine, map_on_workers, require_engine
 from causalign.results import Finding, Result, Section
@@ -164,8 +164,8 @@ def score_logs(
     names = _Columns(completion, prompt if scorer.reads_prompt else None, column)
     with open_locally(logs) as place:
         sources = list_files(place, ("parquet",))
-        for source in sources:
-            _check_columns(source, names)
+        schemas = [_check_columns(source, names) for source in sources]
+        require_one_schema([source.path for source in sources], schemas)
         artifacts.require_apart(Path(out), place)
         _require_own(Path(out))
         folder = artifacts.open_run(Path(out))
@@ -264,12 +264,12 @@ def _texts(table: pa.Table, name: str, part: _Part) -> list[str | None]:
 
 def _write(table: pa.Table, target: Path) -> None:
     with write_whole(target) as partial:
-        pq.write_table(table, partial)
+        pq.write_table(table, partial, write_page_checksum=True)
 
 
 def _open(source: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(source)
+        return pq.ParquetFile(source, page_checksum_verification=True)
     except FileNotFoundError:
         raise UnreadableFile(f"There is no file {str(source)!r}. Check the path.") from None
     except (OSError, pa.ArrowException) as damage:
@@ -279,7 +279,8 @@ def _open(source: Path) -> pq.ParquetFile:
         ) from damage
 
 
-def _check_columns(file: LogFile, names: _Columns) -> None:
+def _check_columns(file: LogFile, names: _Columns) -> pa.Schema:
+    """Return the columns that a file gives each of its parts; raise where one cannot be used."""
     source = file.path
     # Of the partitions that names of folders write, the columns that a part will have.
     schema = file.add_partitions(_open(source).schema_arrow.empty_table()).schema
@@ -298,6 +299,7 @@ def _check_columns(file: LogFile, names: _Columns) -> None:
             f"{str(source)!r} already has a column {names.reward!r}. Choose another name "
             "for the new column."
         )
+    return schema
 
 
 def _parts(sources: Sequence[LogFile], folder: Path, size: int) -> list[_Part]:
@@ -323,33 +325,39 @@ def _require_own(folder: Path) -> None:
 def _agree_on_plan(
     folder: Path, model: Path, sources: Sequence[LogFile], names: _Columns, size: int
 ) -> None:
-    """Record what the parts are made of; refuse a folder whose parts are made of other things."""
+    """Record what the parts are made of; refuse a folder whose parts are made of other things.
+
+    A file of which no part was scored may have changed: it was damaged, and is written again.
+    """
     described = hash_file(model / "reward_model.json")
     # Statistics and sizes may agree where texts differ: only the content tells files apart.
-    inputs = [
-        (
+    files = [
+        artifacts.fingerprint(
             file.path.name,
             hash_file(file.path),
             *((name, str(value)) for name, value in file.partitions),
         )
         for file in sources
     ]
-    plan = {"fingerprint": artifacts.fingerprint(described, inputs, names, size)}
-    stored = folder / _PLAN
-    if not stored.exists():
-        write_json(stored, plan)
-    elif read_json(stored) != plan:
-        raise ArtifactError(
-            f"{str(folder)!r} holds the scores of another model or of other logs. Choose another "
-            "output folder."
-        )
+    plan = {"fingerprint": artifacts.fingerprint(described, names, size), "files": files}
+    if (folder / _PLAN).exists():
+        stored = read_json(folder / _PLAN)
+        before = stored.get("files", ())
+        changed = [i for i, pair in enumerate(zip(before, files, strict=False)) if len({*pair}) > 1]
+        is_same = stored.get("fingerprint") == plan["fingerprint"] and len(before) == len(files)
+        if not is_same or any(any(folder.glob(f"part-{i:05d}-*")) for i in changed):
+            raise ArtifactError(
+                f"{str(folder)!r} holds the scores of another model or of other logs. Choose "
+                "another output folder."
+            )
+    write_json(folder / _PLAN, plan)
 
 
 def _summary(folder: Path, parts: list[_Part], names: _Columns) -> ScoredLogs:
     rows = missing = truncated = 0
     for part in parts:
         try:
-            with pq.ParquetFile(part.target) as file:
+            with pq.ParquetFile(part.target, page_checksum_verification=True) as file:
                 rows += file.metadata.num_rows
                 truncated += int((file.schema_arrow.metadata or {}).get(_TRUNCATED, b"0"))
                 missing += file.read(columns=[names.reward])[names.reward].null_count
