@@ -9,6 +9,7 @@ from causalign.config import Settings
 from causalign.errors import SettingsError
 from causalign.logs.roles import Roles
 from causalign.logs.scales import Scale
+from causalign.logs.workers import Engine, require_engine
 from causalign.report.gains import Money
 from causalign.settings import require_number
 
@@ -40,6 +41,10 @@ class Data:
     held_out : float
         The share of stories that only judge: groups that share a text, equal or nearly so, are
         one story (`causalign.logs.find_stories`).
+    engine : {"batches", "ray"}, optional
+        Read Parquet of any size batch by batch, here or on Ray's workers; without it all rows are
+        read into memory. Units that share a cluster, group or text are then held out by their hash,
+        and what needs rows at once, a policy or a judge, is given 100,000 of them.
     """
 
     path: str | None = None
@@ -50,10 +55,18 @@ class Data:
     drop_incomplete: bool = False
     one_per_group: bool = False
     held_out: float = 0.3
+    engine: Engine | None = None
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.uri is None) or (self.uri is None) != (self.query is None):
             raise SettingsError("give either a path, or the uri of a database and a query.")
+        if self.engine is not None:
+            require_engine(self.engine)
+            if self.path is None or self.scale != "identity" or self.one_per_group:
+                raise SettingsError(
+                    "engine reads Parquet files below a path, batch by batch: with it there is no "
+                    "query, the scale is identity, and one_per_group is false."
+                )
 
 
 @dataclass(frozen=True, slots=True)

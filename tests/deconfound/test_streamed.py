@@ -3,7 +3,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from causalign import Logs, Roles
+from causalign import Logs, Roles, artifacts
+from causalign.cli import main
 from causalign.deconfound import (
     METHODS,
     Additive,
@@ -13,7 +14,7 @@ from causalign.deconfound import (
 from causalign.deconfound.method import FittedOnLogs
 from causalign.errors import ColumnNotFound, InputError, SettingsError, UnreadableFile
 from causalign.lm.word_counts import HashingEncoder
-from causalign.logs import scan_logs
+from causalign.logs import scan_logs, scan_saved
 from causalign.stats import block_scores, cluster_sums
 
 ON_SCANS = [
@@ -221,3 +222,58 @@ def test_what_needs_all_rows_says_what_to_do(texts):
     scan = scan_logs(texts, Roles("text", "y", confounders=("price",)))
     with pytest.raises(SettingsError, match="sample"):
         METHODS["double-ml"]().fit(scan, "hashing")
+
+
+def test_a_scan_is_adjusted_saved_and_read_back(texts, tmp_path):
+    named = Roles("text", "y", confounders=("week", "price"), categorical=("week",))
+    logs, scan = Logs.read(texts, named), scan_logs(texts, named, batch_rows=900)
+    effect = Additive().fit(scan, HashingEncoder(100))
+    adjusted, whole = effect.adjust(scan), effect.adjust(logs)
+    assert adjusted.roles == whole.roles
+    outcome = np.concatenate([batch.outcome for batch in adjusted.batches()])
+    np.testing.assert_allclose(outcome, whole.outcome, atol=1e-9)
+    adjusted.save(tmp_path / "kept")
+    kept = scan_saved(tmp_path / "kept")
+    assert kept.history == adjusted.history
+    assert len(kept) == len(logs)
+    again = Logs.load(tmp_path / "kept")
+    np.testing.assert_allclose(again.outcome, whole.outcome, atol=1e-9)
+    assert again.completions == logs.completions
+
+
+def test_an_effect_estimated_on_some_rows_adjusts_all(texts):
+    named = Roles("text", "y", confounders=("price",))
+    scan = scan_logs(texts, named)
+    effect = METHODS["double-ml"]().fit(scan.sample(2000), HashingEncoder(100))
+    adjusted = effect.adjust(scan)
+    first = next(adjusted.batches())
+    np.testing.assert_allclose(
+        first.outcome, effect.adjust(next(scan.batches())).outcome, atol=1e-12
+    )
+
+
+def run(words):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    return ended.value.code
+
+
+def test_the_command_line_reads_batches(texts, tmp_path, capsys):
+    words = [*("--completion", "text", "--outcome", "y", "--confounder", "week")]
+    words += [*("--confounder", "price", "--categorical", "week", "--encoder", "style")]
+    for engine in ((), ("--engine", "batches")):
+        out = tmp_path / f"out{len(engine)}"
+        assert run(["deconfound", str(texts), *words, *engine, "--out", str(out)]) == 0
+    effects = [
+        artifacts.read_stage(tmp_path / out).tables["effects"].to_pydict()
+        for out in ("out0", "out2")
+    ]
+    at = [table["name"].index("price") for table in effects]
+    estimates = [table["estimate"][i] for table, i in zip(effects, at, strict=True)]
+    assert estimates[0] == pytest.approx(estimates[1], rel=1e-4)
+    capsys.readouterr()
+    assert run(["deconfound", str(texts), *words, "--engine", "spark", "--out", "x"]) == 2
+    assert "engine must be" in capsys.readouterr().err
+    assert run(["deconfound", str(texts), *words, "--engine", "batches", "--method", "double-ml",
+                 "--out", str(tmp_path / "no")]) == 2  # fmt: skip
+    assert "all rows" in capsys.readouterr().err

@@ -43,6 +43,7 @@ def command(
     time: given.Time = None,
     scale: given.ScaleOption = "identity",
     drop_incomplete: given.DropIncomplete = False,
+    engine: given.Engine = None,
     encoder: given.Encoder = None,
     markers: Markers = True,
     attribute: Attributes = None,
@@ -73,7 +74,7 @@ def command(
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # an audit is not continued
         section = ca.audit.audit_with_markers(
-            given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete),
+            given.scan_or_read(logs, roles, engine, scale, drop_incomplete),
             encoder,
             markers=markers,
             attributes=attribute or (),

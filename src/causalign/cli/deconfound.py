@@ -35,6 +35,7 @@ def command(
     cluster: given.Cluster = None,
     scale: given.ScaleOption = "identity",
     drop_incomplete: given.DropIncomplete = False,
+    engine: given.Engine = None,
     encoder: given.Encoder = None,
     query: given.Query = None,
     to: given.To = None,
@@ -50,14 +51,13 @@ def command(
     --confounder weekday --out runs/adjusted`
     """
     deconfounder = _choose(method, settings, formula, instrument_formula)
-    columns = {"trials": trials, "weight": weight, "group": group}
+    columns = {"trials": trials, "weight": weight, "group": group, "cluster": cluster}
     roles = given.declare_roles(
         completion,
         outcome,
         confounders=confounder,
         instruments=instrument,
         categorical=categorical,
-        cluster=cluster,
         **columns,
     )
     deconfounder.check_roles(roles)
@@ -67,7 +67,7 @@ def command(
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
         del place  # an estimate is not continued
-        read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
+        read = given.scan_or_read(logs, roles, engine, scale, drop_incomplete)
         adjusted, section = ca.deconfound.adjust_logs(deconfounder, read, encoder)
         return section, adjusted.save
 

@@ -96,6 +96,14 @@ InstrumentFormula = Annotated[
 ScaleOption = Annotated[
     str, typer.Option("--scale", help="Scale on which effects add up: identity, log, logit.")
 ]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="Read Parquet of any size batch by batch: `batches` in this process, `ray` on Ray's "
+        "workers. Without it all rows are in memory.",
+    ),
+]
 DropIncomplete = Annotated[
     bool, typer.Option("--drop-incomplete", help="Leave out rows that miss a value.")
 ]
@@ -219,6 +227,18 @@ def write_back(to: str | None, table: str | None, write: Callable[[str, str], ob
         write(to, table)
         say(f"table: {table}")
         give(table=table)
+
+
+def scan_or_read(
+    path: str, roles: ca.Roles, engine: str | None, scale: str, drop_incomplete: bool
+) -> ca.Logs | ca.logs.LogScan:
+    """Read logs into memory, or, with an engine, open them to be read batch by batch."""
+    if engine is None:
+        return read_logs(path, roles, scale=scale, drop_incomplete=drop_incomplete)
+    if scale != "identity":
+        raise ca.errors.SettingsError("With --engine the scale is identity: rescale a column.")
+    how = cast("ca.logs.Engine", engine)  # an unknown one is refused there
+    return ca.logs.scan_logs(path, roles, drop_incomplete=drop_incomplete, engine=how)
 
 
 def read_logs(

@@ -69,6 +69,7 @@ def fit(
     cluster: given.Cluster = None,
     scale: given.ScaleOption = "identity",
     drop_incomplete: given.DropIncomplete = False,
+    engine: given.Engine = None,
     encoder: given.Encoder = None,
     experiments: given.Experiments = None,
     experiments_outcome: given.ExperimentsOutcome = None,
@@ -87,26 +88,24 @@ def fit(
     --outcome minutes_adjusted --out runs/reward`
     """
     chosen = _choose(method, settings, encoder, experiments, group)
+    columns = {"prompt": prompt, "trials": trials, "objective": objective, "weight": weight}
     roles = given.declare_roles(
         completion,
         outcome,
-        prompt=prompt,
-        trials=trials,
         confounders=confounder,
         categorical=categorical,
-        objective=objective,
-        weight=weight,
         group=None if experiments else group,  # it is a column of the tests
         cluster=cluster,
+        **columns,
     )
     chosen.check_roles(roles)
     given.require_writable(out, logs, *([experiments] if experiments else []))
     logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
-        read = given.read_logs(logs, roles, scale=scale, drop_incomplete=drop_incomplete)
-        columns = (experiments_outcome, experiments_trials, group)
-        more = _read_tests(experiments, roles, columns, drop_incomplete)
+        read = given.scan_or_read(logs, roles, engine, scale, drop_incomplete)
+        names = (experiments_outcome, experiments_trials, group)
+        more = _read_tests(experiments, roles, names, drop_incomplete)
         fit = chosen.fit(read, encoder, out=place, progress=given.shows_progress(), **more)
         return fit.section(), fit.save
 

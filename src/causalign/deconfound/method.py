@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike
 from causalign.errors import InputError, RoleNotDeclared, SettingsError
 from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.encoder import Encoder
-from causalign.logs import Logs, LogScan
+from causalign.logs import Logs, LogScan, require_memory
 from causalign.logs.covariates import LARGEST, design, require_variation
 from causalign.logs.roles import Roles
 from causalign.results import Result
 from causalign.stats.rounding import roundoff
 
-L = TypeVar("L", Logs, LogScan)
+L = TypeVar("L", bound=Logs | LogScan)
 
 
 class Adjustment(Result):
@@ -44,9 +44,9 @@ class Adjustment(Result):
 def change_logs(logs: L, change: Callable[[Logs], Logs]) -> L:
     """Return changed logs; those on disk are changed when a batch of them is read."""
     if isinstance(logs, Logs):
-        return change(logs)
+        return cast(L, change(logs))
     first = change(next(logs.batches()))
-    return logs.change(change, first.roles, first.history[-1])
+    return cast(L, logs.change(change, first.roles, first.history[-1]))
 
 
 class Deconfounder(Protocol):
@@ -150,11 +150,12 @@ class FittedOnLogs(ABC, Generic[A]):
     def check_logs(self, logs: Logs | LogScan) -> None:
         """Raise before anything costly runs when the method cannot be fitted on these logs."""
         self.check_roles(logs.roles)
-        if isinstance(logs, LogScan):
-            return None if self.reads_scans else logs.refuse(f"The method {self.name}")
-        for covariate in logs.confounders:
+        if isinstance(logs, LogScan) and self.reads_scans:
+            return
+        rows = require_memory(logs, f"The method {self.name}")
+        for covariate in rows.confounders:
             require_variation("confounder", covariate)
-        self._check_rows(logs)
+        self._check_rows(rows)
 
     def _check_rows(self, logs: Logs) -> None:
         """Raise `InputError` for logs of too few rows or clusters."""

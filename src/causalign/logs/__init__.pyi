@@ -20,7 +20,9 @@ from .row_hash import hash_units as hash_units
 from .scales import Scale as Scale
 from .scales import rescale as rescale
 from .scan import LogScan as LogScan
+from .scan import require_memory as require_memory
 from .scan import scan_logs as scan_logs
+from .scan import scan_saved as scan_saved
 from .splits import draw_held_out as draw_held_out
 from .splits import draw_one_per_group as draw_one_per_group
 from .stories import Stories as Stories

@@ -65,19 +65,32 @@ def settle_table(
 
 def load_table(folder: str | os.PathLike[str]) -> tuple[pa.Table, Roles, tuple[str, ...]]:
     """Read what `save_table` wrote; raise `ArtifactError` when it is missing or damaged."""
-    place = Path(folder)
-    if not (place / "logs.json").exists():
-        raise ArtifactError(f"The folder {str(place)!r} holds no logs that were saved.")
-    stored = read_json(place / "logs.json")
+    roles, history = load_roles(folder)
+    try:
+        table = pq.read_table(Path(folder) / "logs.parquet")
+        check_columns(table, roles)
+        return table, roles, history
+    except (LookupError, ValueError, OSError) as damage:
+        raise _damaged(folder, damage) from damage
+
+
+def load_roles(folder: str | os.PathLike[str]) -> tuple[Roles, tuple[str, ...]]:
+    """Read roles and history of saved logs; raise `ArtifactError` when they are not there."""
+    place = Path(folder) / "logs.json"
+    if not place.exists():
+        raise ArtifactError(f"The folder {str(folder)!r} holds no logs that were saved.")
+    stored = read_json(place)
     try:
         roles = Roles(**{name: names for name, names in stored["roles"].items() if name != "type"})
-        table = pq.read_table(place / "logs.parquet")
-        check_columns(table, roles)
-        return table, roles, tuple(stored["history"])
-    except (LookupError, TypeError, ValueError, AttributeError, OSError) as damage:
-        raise ArtifactError(
-            f"The logs in {str(place)!r} are damaged ({damage}). Delete them and run again."
-        ) from damage
+        return roles, tuple(stored["history"])
+    except (LookupError, TypeError, ValueError, AttributeError) as damage:
+        raise _damaged(folder, damage) from damage
+
+
+def _damaged(folder: str | os.PathLike[str], damage: Exception) -> ArtifactError:
+    return ArtifactError(
+        f"The logs in {str(folder)!r} are damaged ({damage}). Delete them and run again."
+    )
 
 
 def save_table(

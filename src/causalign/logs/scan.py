@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,7 @@ from causalign.errors import InputError, SettingsError
 from causalign.files import write_json, write_whole
 from causalign.logs.columns import require_usable, require_whole, settle_column
 from causalign.logs.covariates import Kind
-from causalign.logs.intake import read_outcome, require_varying
+from causalign.logs.intake import load_roles, read_outcome, require_varying
 from causalign.logs.listing import list_files
 from causalign.logs.parts import (
     ScanPart,
@@ -96,14 +95,7 @@ class LogScan:
         """Say what to do where something asks for what only logs in memory have."""
         if name.startswith("_") or not hasattr(Logs, name):
             raise AttributeError(f"'LogScan' has no attribute {name!r}")
-        self.refuse(f"What asks for their {name}")
-
-    def refuse(self, what: str) -> NoReturn:
-        """Raise `SettingsError` for what cannot be done batch by batch, saying what can."""
-        raise SettingsError(
-            f"These logs are read batch by batch. {what} needs all rows at once: give it some of "
-            "them, `logs.sample(100_000)`; what was estimated on these can adjust all."
-        )
+        return require_memory(self, f"What asks for their {name}")
 
     def __repr__(self) -> str:
         size = f"{self.rows:,} rows in {len(self.parts):,} parts, {self.batch_rows:,} at a time"
@@ -262,6 +254,23 @@ class LogScan:
             )
 
 
+def require_memory(logs: Logs | LogScan, what: str) -> Logs:
+    """Return logs that are in memory; raise `SettingsError` for others, saying what can be done.
+
+    Parameters
+    ----------
+    logs : Logs or LogScan
+    what : str
+        What needs all rows at once.
+    """
+    if isinstance(logs, Logs):
+        return logs
+    raise SettingsError(
+        f"These logs are read batch by batch. {what} needs all rows at once: give it some of "
+        "them, `logs.sample(100_000)`; what was estimated on these can adjust all."
+    )
+
+
 def plain_columns(table: pa.Table) -> pa.Table:
     """Return a table whose categories are their names, whichever others there are."""
     for place, field in enumerate(table.schema):
@@ -283,6 +292,25 @@ class Between:
         """Return the logs of these rows."""
         hashed = hash_units(logs, self.seed)
         return logs.take((hashed >= self.lower) & (hashed < self.upper), "by hash")
+
+
+def scan_saved(folder: str | os.PathLike[str], *, engine: Engine = "batches") -> LogScan:
+    """Open logs that `save` wrote, to be read batch by batch.
+
+    Parameters
+    ----------
+    folder : path
+    engine : {"batches", "ray"}
+        As in `scan_logs`.
+
+    Raises
+    ------
+    ArtifactError
+        When they are missing or damaged.
+    """
+    roles, history = load_roles(folder)
+    scan = scan_logs(Path(folder) / "logs.parquet", roles, engine=engine)
+    return replace(scan, history=history)
 
 
 def scan_logs(

@@ -12,11 +12,11 @@ import numpy as np
 from causalign import artifacts, config, deconfound, policy, reward
 from causalign.deconfound.method import Deconfounder
 from causalign.errors import CausalignError, RoleNotDeclared, SettingsError
-from causalign.files import hash_content
+from causalign.files import hash_content, hash_file
 from causalign.lm.encoder import Encoder, JoinsBlocks
 from causalign.lm.encoders import load_encoder
 from causalign.lm.language_model import check_model_name
-from causalign.logs import Logs, Pairs, Roles
+from causalign.logs import Logs, LogScan, Pairs, Roles, scan_logs
 from causalign.logs.scales import rescale
 from causalign.logs.splits import draw_held_out, draw_one_per_group
 from causalign.pipeline.held_out_pairs import JudgingPairs, choose_pairs
@@ -28,13 +28,16 @@ if TYPE_CHECKING:  # a run that tunes nothing needs no torch
     from causalign.policy.sft import SFT
 
 logger = logging.getLogger(__name__)
+# Of logs that are read batch by batch, what needs rows at once is given so many.
+ROWS_IN_MEMORY = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Hold what every stage of a run reads.
 
-    ``train`` are the rows that everything is fitted on, ``test`` those held out. ``pairs``
+    ``whole`` are the rows that everything is fitted on, ``test`` those held out. With an engine
+    ``whole`` is a scan, and ``train`` and ``test`` are some of the rows, in memory. ``pairs``
     are those that fit the experimental reward and those that judge, ``tests`` the experiments that
     a reward reads beside the log, None where there are none. ``policy`` is None in a run that tunes
     nothing, ``start`` where no fine-tuning comes before it. ``key`` is the hash of what was read
@@ -42,6 +45,7 @@ class Plan:
     """
 
     recipe: Recipe
+    whole: Logs | LogScan
     train: Logs
     test: Logs
     pairs: JudgingPairs
@@ -58,7 +62,7 @@ class Plan:
         """Return in a line what was read."""
         judging = "no" if self.pairs.test is None else f"{len(self.pairs.test):,}"
         return (
-            f"{len(self.train):,} rows to learn from, {len(self.test):,} held out, "
+            f"{len(self.whole):,} rows to learn from, {len(self.test):,} held out, "
             f"{judging} pairs that judge; encoder {self.encoder.name}"
         )
 
@@ -71,6 +75,50 @@ def make_plan(recipe: Recipe) -> Plan:
     _check_roles(recipe.data.roles, deconfounder, fitter, tuner)
     if not 0 < recipe.data.held_out < 1:
         raise SettingsError("Setting 'data.held_out' must lie between 0 and 1.")
+    read = _cut_logs(recipe) if recipe.data.engine is None else _cut_scan(recipe)
+    whole, train = read.whole, read.train
+    for where, method in (("deconfound", deconfounder), ("reward", fitter)):
+        with _name_setting(where):
+            method.check_logs(whole)
+    if tuner is not None:
+        tuner.check(train)
+    encoder = load_encoder(recipe.encoder, training_texts=train.texts)
+    judging = [some for some in (read.pairs.experiment, read.pairs.test) if some is not None]
+    tests = _read_tests(recipe, fitter, read.pairs.test)
+    return Plan(
+        recipe=recipe,
+        whole=whole,
+        train=train,
+        test=read.test,
+        pairs=read.pairs,
+        tests=tests,
+        encoder=encoder,
+        deconfounder=deconfounder,
+        reward=fitter,
+        policy=tuner,
+        start=_choose_start(tuner, recipe.start),
+        key=_hash_inputs(recipe, read.content, judging, tests, encoder),
+        data=read.data,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadRows:
+    """Hold the rows of a run, cut into those that teach and those that judge.
+
+    ``content`` is the hash of all columns that a run reads, ``data`` of those with a role.
+    """
+
+    whole: Logs | LogScan
+    train: Logs
+    test: Logs
+    pairs: JudgingPairs
+    content: str
+    data: str
+
+
+def _cut_logs(recipe: Recipe) -> _ReadRows:
+    """Read logs into memory and cut them by story."""
     read = _read_logs(recipe)
     for note in read.history:
         logger.info("the log: %s", note)
@@ -86,28 +134,38 @@ def make_plan(recipe: Recipe) -> Plan:
                 "'data.one_per_group' needs the column of the groups: 'data.roles.group'."
             )
         train = draw_one_per_group(train, recipe.seed)
-    for where, method in (("deconfound", deconfounder), ("reward", fitter)):
-        with _name_setting(where):
-            method.check_logs(train)
-    if tuner is not None:
-        tuner.check(train)
-    encoder = load_encoder(recipe.encoder, training_texts=train.texts)
-    judging = [some for some in (pairs.experiment, pairs.test) if some is not None]
-    tests = _read_tests(recipe, fitter, pairs.test)
-    return Plan(
-        recipe=recipe,
-        train=train,
-        test=logs.take(held_out, "held out"),
-        pairs=pairs,
-        tests=tests,
-        encoder=encoder,
-        deconfounder=deconfounder,
-        reward=fitter,
-        policy=tuner,
-        start=_choose_start(tuner, recipe.start),
-        key=_hash_inputs(recipe, read, judging, tests, encoder),
-        data=_hash_roles(read),
+    columns = dict.fromkeys([*read.roles.columns(), *_name_more(recipe)])
+    content = artifacts.hash_table(read.data.select(list(columns)))
+    test = logs.take(held_out, "held out")
+    return _ReadRows(train, train, test, pairs, content, _hash_roles(read))
+
+
+def _cut_scan(recipe: Recipe) -> _ReadRows:
+    """Open logs on disk and cut them by a hash of their units."""
+    asked = recipe.data
+    scan = scan_logs(
+        asked.path or "",
+        asked.roles,
+        drop_incomplete=asked.drop_incomplete,
+        engine=asked.engine or "batches",
+        keep=_name_more(recipe),
     )
+    for note in scan.history:
+        logger.info("the log: %s", note)
+    whole, held = scan.hold_out(asked.held_out, recipe.seed)
+    test = held.sample(ROWS_IN_MEMORY, recipe.seed)
+    if recipe.evaluate.truth is not None:
+        test.numbers(recipe.evaluate.truth)
+    pairs = choose_pairs(test, np.ones(len(test), dtype=bool), recipe)
+    train = whole.sample(ROWS_IN_MEMORY, recipe.seed)
+    content = artifacts.fingerprint([hash_file(part.file.path) for part in scan.parts])
+    return _ReadRows(whole, train, test, pairs, content, content)
+
+
+def _name_more(recipe: Recipe) -> tuple[str, ...]:
+    """Return the columns that say which rows make a pair, and what is true."""
+    named = [*recipe.evaluate.pairs_by, *filter(None, (recipe.evaluate.truth,))]
+    return tuple(name for name in dict.fromkeys(named) if name not in recipe.data.roles.columns())
 
 
 def list_inputs(recipe: Recipe) -> tuple[str, ...]:
@@ -163,22 +221,22 @@ def _read_tests(recipe: Recipe, fitter: RewardMethod, test_pairs: Pairs | None) 
 
 def _hash_inputs(
     recipe: Recipe,
-    read: Logs,
+    content: str,
     pairs: Sequence[Pairs],
     tests: Logs | None,
     encoder: Encoder,
 ) -> str:
     """Return a hash of the content of what is read: not of where it lies, nor of its size or time.
 
-    The columns are those with a role, and those that say which rows make a pair and what is true.
+    An engine changes no number, so it does not count.
     """
-    named = [*recipe.evaluate.pairs_by, *filter(None, (recipe.evaluate.truth,))]
-    columns = dict.fromkeys([*read.roles.columns(), *named])
     return artifacts.fingerprint(
-        replace(recipe.data, path="", uri=None, query=None),
+        replace(
+            recipe.data, path="", uri=None, query=None, engine=recipe.data.engine and "batches"
+        ),
         recipe.seed,
         (_name_of(encoder), encoder.revision),
-        artifacts.hash_table(read.data.select(list(columns))),
+        content,
         [replace(some, rows=None) for some in pairs],
         None if tests is None else [tests.roles, _hash_roles(tests)],
         artifacts.versions()["causalign"],

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from causalign import audit, deconfound, evaluate, reward
 from causalign.errors import InputError
 from causalign.lm.cache import EmbeddingCache
-from causalign.logs import Logs, Roles
-from causalign.pipeline.plan import Plan
+from causalign.logs import Logs, LogScan, Roles, scan_saved
+from causalign.pipeline.plan import ROWS_IN_MEMORY, Plan
 from causalign.results import Result, Section
 
 Payload = Callable[[Path], object] | None
@@ -33,10 +33,10 @@ class Place:
 def audit_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     """Ask what the logs support, and which markers travel with confounders."""
     section = audit.audit_with_markers(
-        plan.train, plan.encoder, seed=plan.recipe.seed, progress=place.progress
+        plan.whole, plan.encoder, seed=plan.recipe.seed, progress=place.progress
     )
     log = {
-        "rows": len(plan.train),
+        "rows": len(plan.whole),
         "rows held out": len(plan.test),
         "hash": plan.data,
         "unit of effects": _name_effect(plan),
@@ -55,6 +55,8 @@ def _name_effect(plan: Plan) -> str:
 def _find_dates(plan: Plan) -> dict[str, str]:
     """Return the first and the last day of the whole log, where a column of it holds dates."""
     roles = plan.train.roles
+    if not isinstance(plan.whole, Logs):
+        return {}  # some of the rows do not tell the first day of all
     for name in filter(None, (roles.time, *roles.confounders)):
         days = [part.data[name] for part in (plan.train, plan.test)]
         if pa.types.is_timestamp(days[0].type) or pa.types.is_date(days[0].type):
@@ -67,18 +69,18 @@ def _find_dates(plan: Plan) -> dict[str, str]:
 def deconfound_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     """Estimate the confounders' effect and store the logs without it."""
     del place
-    adjusted, section = deconfound.adjust_logs(plan.deconfounder, plan.train, plan.encoder)
+    adjusted, section = deconfound.adjust_logs(plan.deconfounder, plan.whole, plan.encoder)
     return section, adjusted.save
 
 
 def reward_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     """Fit the same reward twice, on the outcome as logged and deconfounded, and on experiments."""
-    logs = {"naive": plan.train, "deconfounded": load_adjusted(place)}
+    logs = {"naive": plan.whole, "deconfounded": load_adjusted(plan, place)}
     fits = {name: fit_reward(plan, read, place, name) for name, read in logs.items()}
     diagnostics = {
         name: reward.diagnose(
             fit.out_of_fold,
-            logs[name].outcome,
+            rows.outcome,
             confounders=plan.train.confounders,
             clusters=plan.train.clusters,
             seed=plan.recipe.seed,
@@ -86,6 +88,8 @@ def reward_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
         for name, fit in fits.items()
         # Beside experiments, what is predicted out of fold are their arms, not rows of the log.
         if fit.out_of_fold is not None and not plan.reward.compares and plan.tests is None
+        # Of a scan no row is kept.
+        if isinstance(rows := logs[name], Logs)
     }
     if plan.pairs.experiment is not None:
         fits["experimental"] = reward.Pairwise(seed=plan.recipe.seed).fit_pairs(
@@ -100,7 +104,7 @@ def reward_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     return reward.add_diagnostics(reward.compare(fits), diagnostics), payload
 
 
-def fit_reward(plan: Plan, logs: Logs, place: Place, name: str) -> reward.RewardFit:
+def fit_reward(plan: Plan, logs: Logs | LogScan, place: Place, name: str) -> reward.RewardFit:
     """Fit the run's reward method, with the run's encoder if it reads vectors."""
     work = place.unfinished / name
     encoder = plan.encoder if plan.reward.reads_vectors else None
@@ -142,7 +146,7 @@ def worth_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
 
     def measure(tests: Logs) -> Result:
         progress, seed = place.progress, plan.recipe.seed
-        log = load_adjusted(place)
+        log = load_adjusted_rows(plan, place)
         return evaluate.worth(
             log, tests, plan.encoder, naive=plan.train, seed=seed, progress=progress
         )
@@ -155,7 +159,7 @@ def bias_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
 
     def measure(tests: Logs) -> Result:
         progress, seed = place.progress, plan.recipe.seed
-        log = load_adjusted(place)
+        log = load_adjusted_rows(plan, place)
         return evaluate.bias_of_log(log, tests, plan.encoder, seed=seed, progress=progress)
 
     return _ask_tests(plan, evaluate.BiasOfLog.question, measure)
@@ -174,9 +178,18 @@ def _ask_tests(
         return Section("evaluate", question, str(refusal)), None
 
 
-def load_adjusted(place: Place) -> Logs:
-    """Read the logs that the second stage stored."""
-    return Logs.load(place.run / "2-deconfound")
+def load_adjusted(plan: Plan, place: Place) -> Logs | LogScan:
+    """Return the logs that the second stage stored: in memory, or as a scan, as they came."""
+    folder = place.run / "2-deconfound"
+    if isinstance(plan.whole, Logs):
+        return Logs.load(folder)
+    return scan_saved(folder, engine=plan.whole.engine)
+
+
+def load_adjusted_rows(plan: Plan, place: Place) -> Logs:
+    """Return those of a run without an engine, and as many of a scan as memory holds."""
+    logs = load_adjusted(plan, place)
+    return logs if isinstance(logs, Logs) else logs.sample(ROWS_IN_MEMORY, plan.recipe.seed)
 
 
 def load_rewards(plan: Plan, place: Place) -> dict[str, reward.RewardModel]:

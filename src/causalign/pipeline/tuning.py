@@ -18,7 +18,7 @@ from causalign.lm.generate import room_for_prompts, sample
 from causalign.lm.language_model import LanguageModel
 from causalign.pipeline.generations import POLICIES, Generated, HeldOutJudge, compare_policies
 from causalign.pipeline.plan import Plan
-from causalign.pipeline.stages import Payload, Place, fit_reward, load_adjusted, load_reward
+from causalign.pipeline.stages import Payload, Place, fit_reward, load_adjusted_rows, load_reward
 from causalign.policy.method import PolicyMethod, load_start
 from causalign.results import Section
 
@@ -44,7 +44,7 @@ def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     judge = _choose_judge(plan, place)
     fits, method = _fit_start(plan, plan.policy, place)
     for name in POLICIES[1:]:
-        logs = plan.train if name == "naive" else load_adjusted(place)
+        logs = plan.train if name == "naive" else load_adjusted_rows(plan, place)
         fits[name] = policy.tune(
             method,
             logs,

@@ -12,7 +12,7 @@ from causalign.lm.embedded_logs import embed_texts
 from causalign.lm.embeddings import Embeddings
 from causalign.lm.encoder import Encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
-from causalign.logs import Logs, Roles
+from causalign.logs import Logs, LogScan, Roles, require_memory
 from causalign.logs.covariates import design
 from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.from_logs import Vectors, learning_rows, require_confounder
@@ -52,10 +52,10 @@ class ConfounderInText(VectorMethod):
         """Raise ``RoleNotDeclared`` if there is no confounder."""
         require_confounder(self.name, roles)
 
-    def check_logs(self, logs: Logs) -> None:
+    def check_logs(self, logs: Logs | LogScan) -> None:
         """Raise before anything costly runs when the method cannot learn from these logs."""
         self.check_roles(logs.roles)
-        self._require_numbers(logs)
+        self._require_numbers(require_memory(logs, f"The method {self.name!r}"))
         Ridge().check_logs(logs)
 
     def _require_numbers(self, logs: Logs) -> None:

@@ -19,7 +19,7 @@ from causalign.lm.language_model import LanguageModel, Lora, add_lora, load_lang
 from causalign.lm.score_head import add_score_head, check_states, remove_score_head
 from causalign.lm.trainer import TrainingRun, train
 from causalign.lm.training import Training
-from causalign.logs import Logs, Roles
+from causalign.logs import Logs, LogScan, Roles, require_memory
 from causalign.logs.pairs import join_prompts
 from causalign.reward.estimates import TRAINING, LanguageModelFit
 from causalign.reward.examples import UNITS, Examples, check_loss
@@ -96,15 +96,16 @@ class LanguageModelReward:
         if self.compares:
             require_group(f"The method {self.name!r} with loss='bradley-terry'", roles)
 
-    def check_logs(self, logs: Logs) -> None:
+    def check_logs(self, logs: Logs | LogScan) -> None:
         """Raise before anything costly runs when the method cannot learn from these logs."""
         self.check_roles(logs.roles)
+        logs = require_memory(logs, f"The method {self.name!r}")
         rows = learning_rows(logs, pairs=self.compares)
         group_folds(rows.groups, round(1 / self.validation_share), self.training.seed)
 
     def fit(
         self,
-        logs: Logs,
+        logs: Logs | LogScan,
         encoder: str | Encoder | None = None,
         *,
         out: str | Path | None = None,
@@ -124,6 +125,7 @@ class LanguageModelReward:
         if out is None:
             raise SettingsError(f"The method {self.name!r} needs `out`, a folder for checkpoints.")
         self.check_roles(logs.roles)
+        logs = require_memory(logs, f"The method {self.name!r}")
         rows = learning_rows(logs, pairs=self.compares)
         texts, prompts = logs.completions, logs.prompts
         asked = None if prompts is None else rows.texts(prompts)

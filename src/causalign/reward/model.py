@@ -19,7 +19,7 @@ from causalign.files import to_json
 from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import load_encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
-from causalign.logs import CrossFitted, Logs, Roles
+from causalign.logs import CrossFitted, Logs, LogScan, Roles
 from causalign.logs.stories import rows_together
 from causalign.results import Card, Finding, Result, Section
 from causalign.reward import CHOICES, METHODS
@@ -54,13 +54,13 @@ class RewardMethod(Protocol):
         """Raise ``RoleNotDeclared`` or ``SettingsError`` for roles that the method cannot use."""
         ...
 
-    def check_logs(self, logs: Logs) -> None:
+    def check_logs(self, logs: Logs | LogScan) -> None:
         """Raise before anything costly runs when the method cannot learn from these logs."""
         ...
 
     def fit(
         self,
-        logs: Logs,
+        logs: Logs | LogScan,
         encoder: str | Encoder | None = None,
         *,
         out: str | Path | None = None,
@@ -70,8 +70,9 @@ class RewardMethod(Protocol):
 
         Parameters
         ----------
-        logs : Logs
-            Their outcome is learned as it is: deconfound first.
+        logs : Logs or LogScan
+            Their outcome is learned as it is: deconfound first. Ridge reads a scan; the others
+            raise ``SettingsError``.
         encoder : str or Encoder, optional
             What turns texts into vectors; "minilm+style" unless given.
         out : path, optional

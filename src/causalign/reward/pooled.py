@@ -12,7 +12,7 @@ from causalign.errors import InputError
 from causalign.lm.embedded_logs import embed_texts
 from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import load_encoder
-from causalign.logs import Logs
+from causalign.logs import Logs, LogScan, require_memory
 from causalign.logs.arms import Arms, SharedRows, match_log, read_arms
 from causalign.logs.stories import rows_together
 from causalign.reward.estimates import LinearHeadFit
@@ -88,7 +88,7 @@ class Pooled(LinearMethod):
 
     def fit(
         self,
-        logs: Logs,
+        logs: Logs | LogScan,
         encoder: str | Encoder | None = None,
         *,
         experiments: Logs | None = None,
@@ -116,6 +116,7 @@ class Pooled(LinearMethod):
         InputError
             If no test has two different texts, or the two are on different scales.
         """
+        logs = require_memory(logs, "The method 'pooled'")
         if encoder is None or isinstance(encoder, str):
             encoder = load_encoder(encoder, training_texts=logs.texts)
         if experiments is None:

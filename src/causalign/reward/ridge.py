@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from causalign.errors import InputError, RoleNotDeclared
 from causalign.lm.embedded_logs import learn_encoder
 from causalign.lm.encoder import Encoder
-from causalign.logs import Logs, LogScan, Roles
+from causalign.logs import Logs, LogScan, Roles, require_memory
 from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.findings import no_signal, penalty_at_edge
 from causalign.reward.from_logs import Vectors, environment_codes, learning_rows
@@ -108,7 +108,7 @@ class Ridge(LinearMethod):
             return
         self.check_roles(logs.roles)
         if self.choose == "ranking":
-            logs.refuse("choose='ranking'")
+            require_memory(logs, "choose='ranking'")
 
     def _fit_scan(self, scan: LogScan, encoder: str | Encoder | None) -> RewardFit:
         """Fit from sums over batches, twice over the rows."""

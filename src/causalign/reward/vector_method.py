@@ -15,7 +15,7 @@ from causalign.errors import SettingsError
 from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.embeddings import Embeddings
 from causalign.lm.encoder import Encoder
-from causalign.logs import Logs, Roles
+from causalign.logs import Logs, LogScan, Roles, require_memory
 from causalign.reward.estimates import LinearHeadFit, NetworkFit
 from causalign.reward.from_logs import Vectors, learning_rows, require_group
 from causalign.reward.model import RewardFit
@@ -45,17 +45,18 @@ class VectorMethod(ABC):
         if self.compares:
             require_group(f"The method {self.name!r}", roles)
 
-    def check_logs(self, logs: Logs) -> None:
+    def check_logs(self, logs: Logs | LogScan) -> None:
         """Raise before anything costly runs when the method cannot learn from these logs."""
         self.check_roles(logs.roles)
-        self._check_groups(learning_rows(logs, pairs=self.compares).groups)
+        rows = require_memory(logs, f"The method {self.name!r}")
+        self._check_groups(learning_rows(rows, pairs=self.compares).groups)
 
     def _check_groups(self, groups: NDArray[np.int64]) -> None:  # noqa: B027
         """Raise ``InputError`` if folds or validation need more groups than there are."""
 
     def fit(
         self,
-        logs: Logs,
+        logs: Logs | LogScan,
         encoder: str | Encoder | None = None,
         *,
         out: str | Path | None = None,  # noqa: ARG002
@@ -69,6 +70,7 @@ class VectorMethod(ABC):
         :meth:`causalign.reward.RewardMethod.fit`.
         """
         self.check_roles(logs.roles)
+        logs = require_memory(logs, f"The method {self.name!r}")
         embeddings, scorer = self._embed(logs, encoder, progress)
         logger.info("%s on %d rows of %s", self, len(logs), logs.roles.outcome)
         return RewardFit.of(
