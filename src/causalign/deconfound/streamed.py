@@ -16,9 +16,11 @@ from causalign.deconfound.method import BlockPlan
 from causalign.deconfound.standard_errors import check_standard_errors
 from causalign.deconfound.terms import Categories, LinearTerms, Slope, Term, combine_terms
 from causalign.errors import InputError, RoleNotDeclared, SettingsError
+from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embedded_logs import learn_encoder
+from causalign.lm.embeddings import embed_block
 from causalign.lm.encoder import Encoder
-from causalign.lm.vector_block import EncodesSparsely, encode_block
+from causalign.lm.vector_block import is_sparse
 from causalign.logs import Logs, LogScan, hash_column
 from causalign.logs.covariates import require_variation
 from causalign.logs.totals import gather
@@ -87,13 +89,13 @@ class _TextColumns:
     @property
     def is_sparse(self) -> bool:
         """Return whether most numbers are zero."""
-        return isinstance(self.encoder, EncodesSparsely)
+        return self.encoder is not None and is_sparse(self.encoder)
 
     def read(self, logs: Logs) -> Matrix:
         """Return the features ``(b, p)``; a shift of all rows is the intercept's."""
         if self.encoder is None:
             return np.hstack([logs.covariate(name).columns()[0] for name in self.columns])
-        values = encode_block(self.encoder, logs.texts).values
+        values = embed_block(logs.texts, self.encoder, EmbeddingCache()).values
         kind = sparse.csr_array if sparse.issparse(values) else np.asarray
         return kind(values, dtype=np.float64)
 

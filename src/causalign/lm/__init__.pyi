@@ -4,6 +4,7 @@ from .embedded_logs import embed_logs as embed_logs
 from .embedded_logs import learn_encoder as learn_encoder
 from .embeddings import Embeddings as Embeddings
 from .embeddings import embed as embed
+from .embeddings import embed_block as embed_block
 from .encoder import Encoder as Encoder
 from .encoder_name import parse_encoder_name as parse_encoder_name
 from .encoder_name import split_blocks as split_blocks

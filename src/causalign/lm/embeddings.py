@@ -10,7 +10,7 @@ from causalign.errors import ArtifactError
 from causalign.lm.cache import EmbeddingCache, Stored, text_keys
 from causalign.lm.encoder import Encoder, JoinsBlocks, NoticesLongTexts, check_texts
 from causalign.lm.progress import show_progress
-from causalign.lm.vector_block import encode_block
+from causalign.lm.vector_block import VectorBlock, encode_block, is_sparse
 from causalign.results import card
 
 # What a killed process loses at most, and how often the bar moves.
@@ -118,6 +118,26 @@ def embed(
         encoder,
         problem,
     )
+
+
+def embed_block(
+    texts: Sequence[str], encoder: Encoder, cache: EmbeddingCache | None = None
+) -> VectorBlock:
+    """Turn a batch of many into vectors: sparse ones anew each time, others by way of the cache.
+
+    Parameters
+    ----------
+    texts, encoder, cache
+        As in `embed`, which says what is raised.
+
+    Returns
+    -------
+    VectorBlock
+    """
+    if is_sparse(encoder):
+        return encode_block(encoder, texts)
+    read = embed(texts, encoder, cache)
+    return VectorBlock(read.vectors, np.zeros(encoder.dimension), read.truncated)
 
 
 def _join(vectors: NDArray[np.float32], encoder: Encoder, parts: list[Embeddings]) -> Embeddings:

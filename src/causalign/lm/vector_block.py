@@ -1,7 +1,7 @@
 """Vectors of some texts, sparse where an encoder counts words."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from causalign.errors import SettingsError
-from causalign.lm.encoder import Encoder, check_texts
+from causalign.lm.encoder import Encoder, JoinsBlocks, NoticesLongTexts, check_texts
 
 Floats = NDArray[np.float64]
 
@@ -25,10 +25,13 @@ class VectorBlock:
     ----------
     values : (n, d) array
     shift : (d,) array
+    truncated : int
+        Texts whose end was not read.
     """
 
     values: sparse.csr_array | NDArray[np.float32]
     shift: Floats
+    truncated: int = 0
 
     def dense(self) -> NDArray[np.float32]:
         """Return the vectors ``(n, d)``."""
@@ -46,6 +49,17 @@ class EncodesSparsely(Protocol):
     def encode_sparse(self, texts: Sequence[str]) -> VectorBlock:
         """Turn texts into vectors, as ``encode`` does."""
         ...
+
+
+def is_sparse(encoder: Encoder) -> bool:
+    """Return whether most numbers of an encoder's vectors are zero, all its blocks' if it has some.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    """
+    blocks = encoder.blocks if isinstance(encoder, JoinsBlocks) else ()
+    return all(map(is_sparse, blocks)) if blocks else isinstance(encoder, EncodesSparsely)
 
 
 def encode_block(encoder: Encoder, texts: Sequence[str]) -> VectorBlock:
@@ -79,4 +93,6 @@ def encode_block(encoder: Encoder, texts: Sequence[str]) -> VectorBlock:
             f"numbers; it returned shape {block.values.shape}"
             f"{'' if np.isfinite(numbers).all() else ' with values that are not finite'}."
         )
+    if isinstance(encoder, NoticesLongTexts):
+        return replace(block, truncated=int(encoder.too_long(texts).sum()))
     return block

@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from causalign.errors import InputError
-from causalign.lm.encoder import Encoder, NoticesLongTexts
-from causalign.lm.vector_block import VectorBlock, encode_block
+from causalign.lm.cache import EmbeddingCache
+from causalign.lm.embeddings import embed_block
+from causalign.lm.encoder import Encoder
+from causalign.lm.vector_block import VectorBlock
 from causalign.logs import Logs, LogScan, gather, hash_folds, hash_units
 from causalign.stats.block_sums import Matrix
 from causalign.stats.cluster_sums import FEWEST_BUCKETS, Buckets
@@ -79,7 +81,7 @@ class FoldSums:
 
     def add(self, logs: Logs) -> None:
         """Add some rows."""
-        block, weights = encode_block(self.encoder, logs.texts), _weights(logs)
+        block, weights = embed_block(logs.texts, self.encoder, EmbeddingCache()), _weights(logs)
         rows = _stack(block, logs.outcome - self.level)
         fold = hash_folds(logs, self.folds, self.seed)
         for number in range(self.folds):
@@ -88,8 +90,7 @@ class FoldSums:
             self.products[number] += _dense(some.T @ _scale(some, weights[held]))
         self.shift = block.shift
         self.rows += len(logs)
-        if isinstance(self.encoder, NoticesLongTexts):
-            self.truncated += int(self.encoder.too_long(logs.texts).sum())
+        self.truncated += block.truncated
 
     def merge(self, other: Self) -> None:
         """Add what was gathered over later rows."""
@@ -111,7 +112,7 @@ class ScoreSums:
 
     def add(self, logs: Logs) -> None:
         """Add some rows."""
-        block, rows = encode_block(self.encoder, logs.texts), np.arange(len(logs))
+        block, rows = embed_block(logs.texts, self.encoder, EmbeddingCache()), np.arange(len(logs))
         slopes = self.path.fold_coefficients[:, self.index]  # (folds, d)
         levels = self.path.fold_intercepts[:, self.index] - slopes @ block.shift
         fold = hash_folds(logs, self.folds, self.seed)
