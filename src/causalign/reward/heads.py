@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtr, softmax
 
 from causalign.errors import ArtifactError, InputError, SettingsError, nearest
+from causalign.lm.vector_block import VectorBlock
 from causalign.results import Card, file_stem
 
 Array = NDArray[np.float64]
@@ -120,6 +121,13 @@ class LinearHead(Card):
         """Return the scores ``(n,)`` of features ``(n, d)``, in the units of the outcome."""
         X = _check_features(features, self.dimension)
         return np.asarray(X @ self.coefficients + self.intercept)
+
+    def score_block(self, block: VectorBlock) -> Array:
+        """Return the rewards ``(n,)`` of vectors that may be sparse."""
+        if isinstance(block.values, np.ndarray) or block.values.shape[1] != self.dimension:
+            return self(block.dense())
+        level = self.intercept - block.shift @ self.coefficients
+        return np.asarray(block.values @ self.coefficients + level, dtype=np.float64)
 
     def covariance_factor(self, features: ArrayLike) -> Array:
         """Return ``F = (1, X) L`` ``(n, k)``: ``F_i'F_j`` is the covariance of two scores.

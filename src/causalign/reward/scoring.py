@@ -209,7 +209,7 @@ def _score_part(model: RewardModel, part: _Part, names: _Columns) -> int:
         for i, text in enumerate(texts)
         if text is not None and (prompts is None or prompts[i] is not None)
     ]
-    rewards, read = model.score(
+    rewards, truncated = model.score(
         [texts[i] for i in known],  # type: ignore[misc]
         None if prompts is None else [prompts[i] for i in known],  # type: ignore[misc]
     )
@@ -218,7 +218,7 @@ def _score_part(model: RewardModel, part: _Part, names: _Columns) -> int:
     missing = np.ones(len(texts), dtype=bool)
     missing[known] = False
     scored = table.append_column(names.reward, pa.array(scores, mask=missing))
-    metadata = dict(table.schema.metadata or {}) | {_TRUNCATED: str(read.truncated).encode()}
+    metadata = dict(table.schema.metadata or {}) | {_TRUNCATED: str(truncated).encode()}
     _write(scored.replace_schema_metadata(metadata), Path(part.target))
     return len(texts)
 

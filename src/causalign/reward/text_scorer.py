@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from causalign.errors import InputError, SettingsError
 from causalign.lm.cache import EmbeddingCache
-from causalign.lm.embeddings import Embeddings, embed
+from causalign.lm.embeddings import Embeddings, embed, embed_block
 from causalign.logs.pairs import join_prompts
 from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.heads import LinearHead
@@ -46,10 +46,16 @@ class TextScorer(SavedModel):
 
     def score(
         self, completions: Texts, prompts: Texts | None = None, cache: EmbeddingCache | None = None
-    ) -> tuple[NDArray[np.float64], Embeddings]:
-        """Return the rewards ``(n,)`` and how the texts were read; see :meth:`__call__`."""
-        embeddings = self._embed(completions, prompts, cache)
-        return self.head(embeddings.vectors), embeddings
+    ) -> tuple[NDArray[np.float64], int]:
+        """Return the rewards ``(n,)``, and of how many texts the end was not read.
+
+        See :meth:`__call__`.
+        """
+        texts = self._join(completions, prompts)
+        block = embed_block(texts, self.load_encoder(), cache or self.cache)
+        if isinstance(self.head, LinearHead):
+            return self.head.score_block(block), block.truncated
+        return self.head(block.dense()), block.truncated
 
     def expected_outcome(
         self, completions: Texts, prompts: Texts | None = None
@@ -170,10 +176,13 @@ class TextScorer(SavedModel):
     def _embed(
         self, completions: Texts, prompts: Texts | None, cache: EmbeddingCache | None = None
     ) -> Embeddings:
+        return embed(self._join(completions, prompts), self.load_encoder(), cache or self.cache)
+
+    def _join(self, completions: Texts, prompts: Texts | None) -> list[str]:
+        """Return the texts below their prompts, where the model reads these."""
         if self.reads_prompt and prompts is None:
             raise InputError("This reward model reads prompts; give one for each completion.")
-        texts = join_prompts(completions, prompts if self.reads_prompt else None)
-        return embed(texts, self.load_encoder(), cache or self.cache)
+        return join_prompts(completions, prompts if self.reads_prompt else None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
