@@ -31,8 +31,11 @@ from causalign import Logs, Roles
 from causalign.audit import audit_markers
 from causalign.audit.vocabulary import text_markers
 from causalign.cli import main
+from causalign.stats.confounder_part import confounder_part
+from causalign.stats.estimates import q_values
+from causalign.stats.fold_ridge import FoldRidge
 from causalign.stats.folds import group_folds
-from causalign.stats.marker_effects import confounder_part, marker_effects, q_values
+from causalign.stats.marker_effects import marker_effects
 
 FILES = {
     "hacker_news": ("title", lambda t: np.log1p(t["num_points"].to_numpy().astype(float))),
@@ -99,15 +102,15 @@ def draw(
     changed = np.diff(sparse.csc_array(abs(planted - plain) > 1e-9).indptr) > 0
     texts = np.diff(columns.indptr)
     kept = np.flatnonzero((texts >= RARE) & ((texts <= n - RARE) | (texts == n)))
-    X, innocent = columns[:, kept].toarray(), ~changed[kept]
+    X, innocent = columns[:, kept], ~changed[kept]
     greeting = int(np.flatnonzero(np.array(names)[kept] == "happy monday")[0])
     features = np.where(greeted[:, None], vectors[n:], vectors[:n])
-    folds = group_folds(n, 5, seed)
+    text = FoldRidge.of(features, group_folds(n, 5, seed))
     basis = (day[:, None] == np.arange(7)) * 1.0
     found = []
     for strength in strengths:
         outcome = base + strength * (day == 0)
-        part = confounder_part(outcome, basis, features=features, folds=folds)
+        part = confounder_part(outcome, basis, text=text)
         effects = marker_effects(X, outcome, part)
         called = q_values(effects.distance.p_value) <= LEVEL
         naive = q_values(effects.naive.p_value) <= LEVEL

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy import stats
+from scipy import sparse, stats
 
 from causalign import Logs, Roles, artifacts, errors
 from causalign.audit import add_markers, audit_logs, audit_markers
@@ -15,13 +15,13 @@ from causalign.audit.vocabulary import text_markers
 from causalign.cli import main
 from causalign.results import Verdict
 from causalign.simulate import Newsletter
+from causalign.stats.confounder_part import confounder_part
+from causalign.stats.estimates import q_values
+from causalign.stats.fold_ridge import FoldRidge
 from causalign.stats.folds import group_folds
-from causalign.stats.marker_effects import (
-    confounder_part,
-    leading_components,
-    marker_effects,
-    q_values,
-)
+from causalign.stats.marker_alone import marker_alone
+from causalign.stats.marker_effects import marker_effects
+from causalign.stats.row_blocks import leading_components
 
 WORDS = np.array([f"w{i}" for i in range(60)])
 
@@ -112,7 +112,8 @@ def test_one_marker_equals_least_squares_of_statsmodels():
     rest = sm.OLS(y - C @ h.params[1:], sm.add_constant(x)).fit()
     assert effects.deconfounded.estimate[0] == pytest.approx(rest.params[1], abs=1e-10)
     # γ's own error is HC0, as influence functions give it.
-    robust = part.influence.T @ part.influence
+    influence = part.influence.read(slice(0, 400))
+    robust = influence.T @ influence
     np.testing.assert_allclose(robust, h.get_robustcov_results("HC0").cov_params()[1:, 1:], 1e-8)
 
 
@@ -127,8 +128,8 @@ def test_a_marker_alone_equals_double_machine_learning():
     c = T[:, 1] + generator.normal(size=300)
     y = x + T @ [1.0, 0.5, 0.0] + c + generator.normal(size=300)
     folds = group_folds(300, 3)
-    part = confounder_part(y, c[:, None], features=T, folds=folds)
-    found = marker_effects(x[:, None], y, part, features=T, folds=folds)
+    part = confounder_part(y, c[:, None], text=FoldRidge.of(T, folds))
+    found, _ = marker_alone(sparse.csr_array(x[:, None]), part)
     from causalign.stats.cross_fit import ridge_cross_fit
 
     centred = np.column_stack([y - y.mean(), c - c.mean(), x - x.mean()])
@@ -138,8 +139,8 @@ def test_a_marker_alone_equals_double_machine_learning():
     model = dml.DoubleMLPLR(data, RidgeCV(), RidgeCV(), n_folds=2)
     zero = {"d": {"ml_l": np.zeros((300, 1)), "ml_m": np.zeros((300, 1))}}
     model.fit(external_predictions=zero)
-    assert found.alone.estimate[0] == pytest.approx(model.coef[0], abs=1e-8)
-    assert found.alone.stderr[0] == pytest.approx(model.se[0], rel=0.02)
+    assert found.estimate[0] == pytest.approx(model.coef[0], abs=1e-8)
+    assert found.stderr[0] == pytest.approx(model.se[0], rel=0.02)
 
 
 def test_the_error_of_the_distance_is_its_spread_over_draws():
@@ -359,9 +360,10 @@ def test_leading_components_are_those_of_scikit_learn(rows):
     decomposition = pytest.importorskip("sklearn.decomposition")
     X = np.random.default_rng(0).normal(size=(rows, 60)) * np.linspace(3, 0.1, 60)
     theirs = decomposition.PCA(5, svd_solver="full").fit_transform(X)
-    ours = leading_components(X, 5)[:, ::-1]
+    everything = slice(0, len(X))
+    ours = leading_components(X, 5).read(everything)[:, ::-1]
     np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-8)
-    np.testing.assert_array_equal(leading_components(X, 60), X)
+    np.testing.assert_array_equal(leading_components(X, 60).read(everything), X)
 
 
 def test_q_values_equal_statsmodels():

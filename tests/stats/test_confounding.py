@@ -8,6 +8,8 @@ from causalign.audit.basis import expand_curves
 from causalign.checks.confounding import judge
 from causalign.logs.covariates import Covariate
 from causalign.stats.confounding import confounding_tests, holm, outcome_scales
+from causalign.stats.fold_ridge import FoldRidge
+from causalign.stats.folds import group_folds
 
 NOISE = {
     "normal": lambda g, n: g.normal(size=n),
@@ -24,10 +26,16 @@ def draw(seed, noise, in_text=1.0, on_outcome=1.0, size=500):
     return texts, season, y
 
 
+def ready(texts, groups):
+    if texts is None:
+        return None
+    return FoldRidge.of(texts, group_folds(groups, 5, 0))
+
+
 def judged(texts, confounder, y, groups=None):
     basis = expand_curves([Covariate("c", "numeric", confounder)], rows_for_a_level=2)
     groups = np.arange(len(y)) if groups is None else groups
-    (one,) = judge(["c"], confounding_tests([basis], y, groups, features=texts))
+    (one,) = judge(["c"], confounding_tests([basis], y, groups, text=ready(texts, groups)))
     return one
 
 
@@ -74,7 +82,8 @@ def test_two_columns_that_say_the_same_hide_neither():
         expand_curves([Covariate(n, "numeric", v)], rows_for_a_level=2)
         for n, v in (("a", season), ("b", 3 * season + 1))
     ]
-    found = judge(["a", "b"], confounding_tests(bases, y, np.arange(len(y)), features=texts))
+    groups = np.arange(len(y))
+    found = judge(["a", "b"], confounding_tests(bases, y, groups, text=ready(texts, groups)))
     assert [one.confounds for one in found] == [True, True]
 
 

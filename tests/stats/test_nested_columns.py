@@ -15,10 +15,10 @@ def columns(seed=0, size=200):
     return np.column_stack([a, b, both]).astype(float), generator
 
 
-@pytest.mark.parametrize("dense", [0.0, 1.0])
+@pytest.mark.parametrize("at_once", [1, 10**9])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_it_is_the_coefficient_of_least_squares(dense, weighted, monkeypatch):
-    monkeypatch.setattr(nested_columns, "DENSE", dense)
+def test_it_is_the_coefficient_of_least_squares(at_once, weighted, monkeypatch):
+    monkeypatch.setattr(nested_columns, "PRODUCTS_AT_ONCE", at_once)
     X, generator = columns()
     y = X @ [1.0, -0.5, 2.0] + generator.normal(size=len(X))
     w = generator.uniform(0.5, 2, len(X)) if weighted else np.ones(len(X))

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from causalign.audit.basis import WIDEST
-from causalign.audit.confounders import audit_logs
+from causalign.audit.audited_rows import SAMPLE, AuditedRows
+from causalign.audit.basis import encode_features, read_text_features
+from causalign.audit.confounders import judge_logs
+from causalign.audit.judging import judge_confounders
 from causalign.audit.marker_audit import add_markers
-from causalign.audit.spurious_markers import audit_markers
-from causalign.lm.embedded_logs import embed_logs
+from causalign.audit.spurious_markers import MarkerSettings, find_spurious
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs
 from causalign.results import Section
-from causalign.stats.marker_effects import leading_components
 
 
 def audit_with_markers(
@@ -23,6 +21,7 @@ def audit_with_markers(
     attributes: Sequence[str] = (),
     sentiment: bool = False,
     seed: int = 0,
+    sample: int = SAMPLE,
     progress: bool = False,
 ) -> Section:
     """Audit the confounders and, where there are any, the markers; as command line and recipe do.
@@ -41,7 +40,9 @@ def audit_with_markers(
     sentiment : bool
         Test the sentiment of the texts too; needs the extra of that name.
     seed : int
-        Of the folds.
+        Of the folds and the samples.
+    sample : int
+        Of logs with more rows, what is said of confounders is judged by about so many.
     progress : bool
         Whether a bar shows how far it is.
 
@@ -50,20 +51,13 @@ def audit_with_markers(
     Section
         Both parts in one.
     """
-    features = logs.features
-    if encoder is not None or features is None:
-        embeddings = embed_logs(logs, encoder, progress=progress)
-        # Reduced once for both parts, which read no more than so many columns.
-        features = leading_components(embeddings.vectors.astype(np.float64), WIDEST)
+    features = read_text_features(logs, encoder, None, progress)
+    if features is None:
+        features = encode_features(logs, progress=progress)
+    rows = AuditedRows(logs, features, seed=seed)
+    drawn = rows.draw(sample)
     if not (markers and logs.roles.confounders):
-        return audit_logs(logs, text_features=features, seed=seed).section()
-    audited = audit_markers(
-        logs,
-        text_features=features,
-        attributes=attributes,
-        sentiment=sentiment,
-        seed=seed,
-        progress=progress,
-    )
-    audit = audit_logs(logs, text_features=features, seed=seed, judged=audited.judged)
-    return add_markers(audit.section(), audited)
+        return judge_logs(logs, drawn, judge_confounders(drawn)).section()
+    settings = MarkerSettings(attributes, sentiment, progress=progress)
+    audited = find_spurious(rows, drawn, settings)
+    return add_markers(judge_logs(logs, drawn, audited.judged).section(), audited)

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from causalign.audit.basis import merge_rare_levels, read_text_features
-from causalign.audit.judging import independent_groups, judge_confounders
+from causalign.audit.audited_rows import FOLDS, SAMPLE, AuditedRows
+from causalign.audit.basis import indicators, merge_rare_levels, read_text_features
+from causalign.audit.judging import judge_confounders
 from causalign.audit.over_time import time_findings
 from causalign.checks import confounding, data
 from causalign.checks.advice import Advice, advise
@@ -20,11 +21,8 @@ from causalign.logs import Logs
 from causalign.logs.covariates import Covariate
 from causalign.results import Finding, Result, Section
 from causalign.stats.counterparts import Overlap, condition_overlap, number_overlap
-from causalign.stats.predictability import (
-    Predictability,
-    cross_fit_predictions,
-    score_predictions,
-)
+from causalign.stats.predictability import Predictability, score_predictions
+from causalign.stats.row_blocks import RowBlocks
 from causalign.stats.strata import quantile_strata
 
 CLASSES = 4
@@ -77,6 +75,8 @@ class Audit(Result):
     ----------
     rows : int
         The rows of the log.
+    rows_judged : int
+        The rows from which confounders were judged: all, or a sample of them.
     confounders : tuple of ConfounderAudit
         What was seen of each confounder.
     findings : tuple of Finding
@@ -86,6 +86,7 @@ class Audit(Result):
     """
 
     rows: int
+    rows_judged: int
     confounders: tuple[ConfounderAudit, ...]
     findings: tuple[Finding, ...]
     advice: tuple[Advice, ...] = ()
@@ -161,7 +162,7 @@ class Audit(Result):
                 "Only recorded confounders can be seen, and the text features hold what the text "
                 "does. Scores are cross-fitted: ridge regressions on text embeddings and on "
                 "splines or indicators of the confounders, each row predicted by a fit that never "
-                "saw it."
+                f"saw it.{self._say_sample()}"
             ),
             numbers={
                 "rows": self.rows,
@@ -170,6 +171,15 @@ class Audit(Result):
             tables=self._tables(),
             figures=draw_figures(self.drawing()),
             findings=self.findings,
+        )
+
+    def _say_sample(self) -> str:
+        """Return on how many rows confounders were judged, where these were not all."""
+        if self.rows_judged == self.rows:
+            return ""
+        return (
+            f" Confounders and time were judged on {self.rows_judged:,} rows, drawn by a hash of "
+            "what belongs together; rows, texts and clusters were counted in all."
         )
 
     def _say_by(self) -> str | None:
@@ -194,8 +204,9 @@ def audit_logs(
     encoder: str | Encoder | None = None,
     *,
     text_features: ArrayLike | None = None,
-    folds: int = 5,
+    folds: int = FOLDS,
     seed: int = 0,
+    sample: int = SAMPLE,
     judged: Sequence[Judged] | None = None,
 ) -> Audit:
     """Check a log before anything is fitted on it.
@@ -215,6 +226,9 @@ def audit_logs(
         the confounders' share of the outcome is measured.
     folds, seed : int
         How rows are cut for cross-fitting.
+    sample : int
+        About so many rows are drawn, whole clusters or texts, of logs with more: for all that is
+        said of confounders and of the time. The table and clusters are checked on all rows.
     judged : sequence of Judged, optional
         Which confounders confound, as `audit_markers` found; found here when it is not given.
 
@@ -223,23 +237,26 @@ def audit_logs(
     Audit
         One row for each confounder, findings, and which estimators to use.
     """
-    features = read_text_features(logs, encoder, text_features)
-    groups = independent_groups(logs)
-    if judged is None:
-        judged = judge_confounders(logs, features, folds=folds, seed=seed)
-    varying = [c for c in logs.confounders if np.ptp(c.values) > 0]
-    from_text = _predict_from_text(varying, features, groups, folds, seed)
-    seen = tuple(map(_describe, varying, judged, from_text))
+    rows = AuditedRows(logs, read_text_features(logs, encoder, text_features), folds, seed)
+    drawn = rows.draw(sample)
+    return judge_logs(logs, drawn, judge_confounders(drawn) if judged is None else judged)
+
+
+def judge_logs(logs: Logs, drawn: AuditedRows, judged: Sequence[Judged]) -> Audit:
+    """Return the audit of all rows from what was drawn of them, and judged by that."""
+    varying = [c for c in drawn.logs.confounders if np.ptp(c.values) > 0]
+    seen = tuple(map(_describe, varying, judged, _predict_from_text(varying, drawn)))
+    with_text = drawn.features is not None
     checks = (
         *_check_table(logs),
         *(c.finding for c in seen),
-        *_overlap_findings(seen, features is not None, len(logs)),
+        *_overlap_findings(seen, with_text, len(drawn.logs)),
         *cluster_findings(logs),
-        *time_findings(logs, features, groups, folds=folds, seed=seed),
+        *time_findings(drawn),
         *([] if logs.roles.confounders else [confounding.no_confounders()]),
     )
-    audit = Audit(len(logs), seen, checks)
-    return replace(audit, advice=advise(logs, audit.confounded_by, features is not None))
+    audit = Audit(len(logs), len(drawn.logs), seen, checks)
+    return replace(audit, advice=advise(logs, audit.confounded_by, with_text))
 
 
 def _check_table(logs: Logs) -> tuple[Finding, ...]:
@@ -305,41 +322,35 @@ class _FromText:
 
 
 def _predict_from_text(
-    covariates: Sequence[Covariate],
-    features: np.ndarray | None,
-    groups: np.ndarray,
-    folds: int,
-    seed: int,
+    covariates: Sequence[Covariate], drawn: AuditedRows
 ) -> tuple[_FromText | None, ...]:
-    """Predict every covariate from text features ``(n, d)``, rows of a group in one fold.
+    """Predict every covariate from the text, rows of a group in one fold.
 
     Categories and truth values are predicted level by level (the rare ones share a level), numbers
-    as they are and, for the overlap, cut at their quartiles. Ridge takes the cross products of the
-    features once for all targets. None for a covariate none of whose values occurs twice,
-    and without features.
+    as they are and, for the overlap, cut at their quartiles. None for a covariate none of whose
+    values occurs twice, and without features.
     """
-    if features is None or not covariates:
+    if drawn.text is None:
         return (None,) * len(covariates)
-    codes = [merge_rare_levels(c) if c.is_categorical else _classes(c) for c in covariates]
-    parts = []
-    for c, code in zip(covariates, codes, strict=True):
-        parts.append((code[:, None] == np.arange(code.max() + 1)).astype(np.float64))
-        if _is_number(c):
-            parts.append(c.values[:, None].astype(np.float64))
-    predicted = cross_fit_predictions(features, np.hstack(parts), groups, folds=folds, seed=seed)
-    start = 0
+    groups = drawn.groups
     results: list[_FromText | None] = []
-    for c, code in zip(covariates, codes, strict=True):
-        stop = start + int(code.max()) + 1
-        scores, start = predicted[:, start:stop], stop
+    for c in covariates:
+        code = merge_rare_levels(c) if c.is_categorical else _classes(c)
+        count = int(code.max()) + 1
+        targets = indicators(code, np.arange(count))
         if _is_number(c):
-            own, start = predicted[:, stop], stop + 1
+            number = RowBlocks.of(c.values[:, None].astype(np.float64))
+            targets = RowBlocks.side_by_side(targets, number)
+        predicted = drawn.text.fit(targets).predicted.whole()
+        scores = predicted[:, :count]
+        if _is_number(c):
+            own = predicted[:, count]
             overlap = number_overlap(own, c.values, scores, code, groups)
             results.append(_FromText(score_predictions(own[:, None], c.values, groups), overlap))
-        elif code.max() == 0:
+        elif count == 1:
             results.append(None)
         else:
-            score = score_predictions(scores, code, groups, classes=int(code.max()) + 1)
+            score = score_predictions(scores, code, groups, classes=count)
             results.append(_FromText(score, condition_overlap(scores, code, groups)))
     return tuple(results)
 

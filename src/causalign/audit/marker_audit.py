@@ -12,7 +12,8 @@ from causalign.audit.vocabulary import TextMarkers
 from causalign.checks.confounding import Judged, write_alike
 from causalign.figures import Drawing, draw_figures, forest, printable
 from causalign.results import Finding, Result, Section
-from causalign.stats.marker_effects import Estimates, MarkerContrasts, q_values
+from causalign.stats.estimates import Estimates, q_values
+from causalign.stats.marker_effects import MarkerContrasts
 
 SHOWN = 300
 DRAWN = 12

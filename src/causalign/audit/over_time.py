@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
+from causalign.audit.audited_rows import AuditedRows
 from causalign.audit.basis import expand_curves
 from causalign.checks import drift
 from causalign.checks.confounding import Judged, judge
@@ -11,8 +12,8 @@ from causalign.logs import Logs
 from causalign.logs.columns import holds_dates
 from causalign.logs.covariates import Covariate, covariate
 from causalign.results import Finding
+from causalign.stats.confounder_part import confounder_part
 from causalign.stats.confounding import confounding_tests
-from causalign.stats.marker_effects import confounder_part
 
 # A month is a season, and not the trend, only if the log saw some months twice.
 DAYS_FOR_MONTHS = 400
@@ -21,15 +22,14 @@ DAYS_FOR_HOURS = 2
 SECOND = 1 / 86_400
 
 
-def time_findings(
-    logs: Logs, features: np.ndarray | None, groups: np.ndarray, *, folds: int = 5, seed: int = 0
-) -> tuple[Finding, ...]:
-    """Return TM101 to TM103, or what hinders them; ``features`` ``(n, d)`` describe the texts.
+def time_findings(rows: AuditedRows) -> tuple[Finding, ...]:
+    """Return TM101 to TM103, or what hinders them.
 
     The sides of time are its trend and, of dates, weekday, hour and month. Whether a side confounds
     what the confounders (for the last three, the trend too) leave of the outcome, the rule decides
     that judges the confounders themselves. Rows of a group stay in one fold.
     """
+    logs = rows.logs
     time = _read_time(logs)
     if not isinstance(time, Covariate) or np.ptp(time.values) == 0:
         return _say_why(logs, time)
@@ -40,7 +40,8 @@ def time_findings(
 
     def judged(sides: list[Covariate], outcome: np.ndarray) -> tuple[Judged, ...]:
         bases = [expand_curves([side], rows_for_a_level=2) for side in sides]
-        tests = confounding_tests(bases, outcome, groups, features=features, folds=folds, seed=seed)
+        cut = {"folds": rows.folds, "seed": rows.seed}
+        tests = confounding_tests(bases, outcome, rows.groups, text=rows.text, **cut)
         return judge([side.name for side in sides], tests)
 
     first, last = _mean_at_ends(logs.outcome, time.values)

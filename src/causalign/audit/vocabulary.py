@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -66,10 +66,6 @@ class TextMarkers:
         """In how many texts each marker is not zero, ``(m,)``."""
         return np.asarray(np.diff(self.columns.indptr), dtype=np.int64)
 
-    def dense(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Return some columns as an array ``(n, stop - start)``."""
-        return np.asarray(self.columns[:, start:stop].toarray(), dtype=np.float64)
-
     def in_enough_clusters(self, ways: np.ndarray | None) -> "TextMarkers":
         """Leave out markers that fewer than ten clusters use: their errors cannot be known."""
         if ways is None:
@@ -80,6 +76,10 @@ class TextMarkers:
             used = sparse.csc_array((picker @ abs(self.columns)) > 0)
             enough &= np.diff(used.indptr) >= min(FEWEST_CLUSTERS, picker.shape[0])
         return self.take(np.flatnonzero(enough))
+
+    def in_rows(self, rows: NDArray[np.int64]) -> "TextMarkers":
+        """Return the markers of some texts."""
+        return replace(self, columns=sparse.csc_array(sparse.csr_array(self.columns)[rows]))
 
     def take(self, places: Sequence[int] | NDArray[np.int64]) -> "TextMarkers":
         """Return the markers at the places."""

@@ -7,12 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from causalign.stats.confounder_part import invert
+from causalign.stats.fold_ridge import FoldRidge
 from causalign.stats.predictability import (
     Groups,
     Predictability,
     cross_fit_predictions,
     score_predictions,
 )
+from causalign.stats.row_blocks import RowBlocks
 
 Floats = NDArray[np.float64]
 
@@ -83,11 +86,11 @@ class ConfoundingTest:
 
 
 def confounding_tests(
-    bases: Sequence[Floats],
+    bases: Sequence[RowBlocks],
     outcome: Floats,
     groups: Groups,
     *,
-    features: Floats | None = None,
+    text: FoldRidge | None = None,
     folds: int = 5,
     seed: int = 0,
 ) -> tuple[ConfoundingTest, ...]:
@@ -96,7 +99,7 @@ def confounding_tests(
     In ``s(y) = g(T) + h(C) + e`` the text's part is taken out of both sides by cross-fitted ridge
     (Robinson 1988): ``u = s(y) - E[s(y) | T]``, ``V = B - E[B | T]``. The column moves the outcome
     when V predicts u on rows that the fit did not see; the text shows what it does when it
-    predicts ``ĥ = B γ``, γ by least squares of u on V. Without features u and V are centred only,
+    predicts ``ĥ = B γ``, γ by least squares of u on V. Without a text u and V are centred only,
     and so where the text leaves less than a tenth of a column: nothing can be seen beside it then.
     Each column is tested alone, so that of two that say the same neither hides the other. ``s`` is
     the identity and the normal scores of the ranks; if y is independent of C given T, it is so on
@@ -107,36 +110,51 @@ def confounding_tests(
     if not bases:
         return ()
     Y = outcome_scales(outcome)
-    centred = np.hstack([Y, *bases])
-    centred = centred - centred.mean(axis=0)
-    left, scales = centred, Y.shape[1]
-    if features is not None:
-        left = centred - cross_fit_predictions(features, centred, groups, folds=folds, seed=seed)
-    starts = np.cumsum([scales, *(basis.shape[1] for basis in bases)])
-    predicted, effects, beside = [], [], []
-    for basis, start, stop in zip(bases, starts, starts[1:], strict=False):
-        beside.append(_varies_beside_text(centred, left, slice(start, stop)))
-        both = left if beside[-1] else centred
-        V, u = both[:, start:stop], both[:, :scales]
-        predicted.append(cross_fit_predictions(V, u, groups, folds=folds, seed=seed))
-        effects.append(basis @ np.linalg.lstsq(V, u, rcond=1e-9)[0])
+    Y, cut = Y - Y.mean(axis=0), {"folds": folds, "seed": seed}
+    seen, fits = [], []
+    for basis in bases:
+        one = _OneColumn.of(basis, Y, text)
+        fits.append(cross_fit_predictions(one.columns, one.outcome, groups, **cut))
+        seen.append((one.outcome, one.effect, one.beside_text))
     shown = None
-    if features is not None:
-        shown = cross_fit_predictions(features, np.hstack(effects), groups, folds=folds, seed=seed)
-    tests = []
-    for j, (fit, effect) in enumerate(zip(predicted, effects, strict=True)):
-        target = (left if beside[j] else centred)[:, :scales]
+    if text is not None:
+        shown = text.fit(
+            RowBlocks.of(np.hstack([effect for _, effect, _ in seen]))
+        ).predicted.whole()
+    tests, scales = [], Y.shape[1]
+    for j, ((u, effect, beside), fit) in enumerate(zip(seen, fits, strict=True)):
         own = None if shown is None else shown[:, j * scales : (j + 1) * scales]
-        each = [_on_one_scale(s, fit, target, own, effect, groups) for s in range(scales)]
-        tests.append(ConfoundingTest(tuple(each), beside[j]))
+        each = [_on_one_scale(s, fit, u, own, effect, groups) for s in range(scales)]
+        tests.append(ConfoundingTest(tuple(each), beside))
     return tuple(tests)
 
 
-def _varies_beside_text(centred: Floats, left: Floats, columns: slice) -> bool:
-    """Return whether the text leaves enough of what the columns do to the outcome by themselves."""
-    slopes = np.linalg.lstsq(centred[:, columns], centred[:, 0], rcond=1e-9)[0]
-    remains, whole = (np.sum((part[:, columns] @ slopes) ** 2) for part in (left, centred))
-    return bool(remains >= LITTLE_LEFT * whole)
+@dataclass(frozen=True, slots=True, eq=False)
+class _OneColumn:
+    """What is tested of one column: V and u, and what the column does, ``effect (n, scales)``."""
+
+    columns: RowBlocks
+    outcome: Floats
+    effect: Floats
+    beside_text: bool
+
+    @staticmethod
+    def of(basis: RowBlocks, Y: Floats, text: FoldRidge | None) -> "_OneColumn":
+        scales, ones = Y.shape[1], np.ones(len(Y))
+        centred = RowBlocks.side_by_side(RowBlocks.of(Y), basis.shift(basis.mean(ones)))
+        used, cross, beside = centred, centred.gram(ones), True
+        if text is not None:
+            rest = text.rest(centred).hold()
+            remains = rest.gram(ones)
+            slopes = invert(cross[scales:, scales:]) @ cross[scales:, 0]
+            left, whole = (slopes @ part[scales:, scales:] @ slopes for part in (remains, cross))
+            # Whether the text leaves enough of what the column does to the outcome by itself.
+            beside = bool(left >= LITTLE_LEFT * whole)
+            if beside:
+                used, cross = rest, remains
+        slopes = invert(cross[scales:, scales:]) @ cross[scales:, :scales]
+        u = used.columns(slice(0, scales)).whole()
+        return _OneColumn(used.columns(slice(scales, None)), u, basis.times(slopes), beside)
 
 
 def _on_one_scale(

@@ -40,9 +40,11 @@ def calibrated(scores: Floats, member: Codes) -> Floats:
 
     Assumption: the scores of a row come from fits that did not see it.
     """
-    odds = [_logistic(scores[:, k], member == k) for k in range(scores.shape[1])]
-    probability = np.column_stack(odds)
-    return np.asarray(probability / probability.sum(axis=1, keepdims=True))
+    probability = np.empty(scores.shape)
+    for k in range(scores.shape[1]):
+        probability[:, k] = _logistic(scores[:, k], member == k)
+    probability /= probability.sum(axis=1, keepdims=True)
+    return probability
 
 
 def condition_overlap(scores: Floats, member: Codes, groups: Codes) -> Overlap | None:
@@ -64,13 +66,15 @@ def condition_overlap(scores: Floats, member: Codes, groups: Codes) -> Overlap |
     if common.sum() < 2:
         return None
     probability = calibrated(scores, member)
-    own = member[:, None] == np.arange(count)
-    rare = (probability < FLOOR * share) & ~own
     weight = share * common
-    other = weight.sum() - weight[member]
-    error = float(((own - probability) ** 2).mean(axis=0) @ common)
+    missing, error = np.zeros(len(member)), 0.0
+    for k in np.flatnonzero(common):
+        own, p = member == k, probability[:, k]
+        missing += weight[k] * ((p < FLOOR * share[k]) & ~own)
+        error += float(np.mean((own - p) ** 2))
     left = error / float((share * (1.0 - share)) @ common)
-    return Overlap(float(((rare @ weight) / other).mean()), min(left, 1.0))
+    other = weight.sum() - weight[member]
+    return Overlap(float((missing / other).mean()), min(left, 1.0))
 
 
 def number_overlap(

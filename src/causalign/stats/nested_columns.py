@@ -1,6 +1,7 @@
 """What a column holds beyond those that it is nested in: its residual on them, as a transform."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +9,8 @@ from scipy import sparse
 
 Floats = NDArray[np.float64]
 
-# Beyond this share of entries that are not zero, dense products are faster.
-DENSE = 0.05
-ROWS_AT_ONCE = 4096
+# So many products of entries are made at once, before those of one pair are added up.
+PRODUCTS_AT_ONCE = 20_000_000
 
 
 def beyond_parts(
@@ -26,32 +26,74 @@ def beyond_parts(
     n, m = columns.shape
     w = np.full(n, 1.0 / n) if weights is None else weights / weights.sum()
     nested = [j for j in range(m) if len(parts[j])]
-    used = np.unique([*nested, *(i for j in nested for i in parts[j])]).astype(np.int64)
-    place = {int(j): k for k, j in enumerate(used)}
-    covariance = _covariance(columns[:, used], w)
+    covariance = _Covariance.of(columns, [(j, *parts[j]) for j in nested], w)
     left, rows, places, values = np.ones(m), [], [], []
     for j in nested:
-        own, at = place[j], [place[i] for i in parts[j]]
-        with_parts = covariance[at, own]
-        slopes = np.linalg.lstsq(covariance[np.ix_(at, at)], with_parts, rcond=1e-9)[0]
-        variance = covariance[own, own]
-        left[j] = 1.0 - float(slopes @ with_parts) / variance if variance > 0 else 0.0
+        own = covariance.among([j, *parts[j]])
+        slopes = np.linalg.lstsq(own[1:, 1:], own[1:, 0], rcond=1e-9)[0]
+        left[j] = 1.0 - float(slopes @ own[1:, 0]) / own[0, 0] if own[0, 0] > 0 else 0.0
         rows += list(parts[j])
-        places += [j] * len(at)
+        places += [j] * len(parts[j])
         values += list(-slopes)
     beyond = sparse.csc_array((values, (rows, places)), shape=(m, m)) if rows else None
     unit = sparse.eye_array(m, format="csc")
     return sparse.csc_array(unit if beyond is None else unit + beyond), left
 
 
-def _covariance(columns: sparse.csc_array, w: Floats) -> Floats:
-    n, m = columns.shape
-    mean = columns.T @ w
-    if columns.nnz <= DENSE * n * m:
-        cross = np.asarray((columns.T @ columns.multiply(w[:, None])).todense())
-        return np.asarray(cross - np.outer(mean, mean))
-    by_row, cross = sparse.csr_array(columns), np.zeros((m, m))
-    for start in range(0, n, ROWS_AT_ONCE):
-        block = by_row[start : start + ROWS_AT_ONCE].toarray()
-        cross += block.T @ (block * w[start : start + ROWS_AT_ONCE, None])
-    return np.asarray(cross - np.outer(mean, mean))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Covariance:
+    """Covariances of pairs of columns, ``keys`` ascending, and no others: those that are asked."""
+
+    keys: NDArray[np.int64]
+    values: Floats
+    count: int
+
+    @staticmethod
+    def of(
+        columns: sparse.csc_array, families: Sequence[Sequence[int]], w: Floats
+    ) -> "_Covariance":
+        """Take the covariances within each of some families of columns."""
+        count, pairs = columns.shape[1], [np.zeros(0, dtype=np.int64)]
+        for family in families:
+            at = np.array(family, dtype=np.int64)
+            pairs.append((at[:, None] * count + at).ravel())
+        keys = np.unique(np.concatenate(pairs))
+        mean = columns.T @ w
+        cross = _cross_products(columns, keys, w)
+        return _Covariance(keys, cross - mean[keys // count] * mean[keys % count], count)
+
+    def among(self, family: Sequence[int]) -> Floats:
+        """Return the covariance matrix of one of the families."""
+        at = np.array(family, dtype=np.int64)
+        places = np.searchsorted(self.keys, at[:, None] * self.count + at)
+        return np.asarray(self.values[places])
+
+
+def _cross_products(columns: sparse.csc_array, keys: NDArray[np.int64], w: Floats) -> Floats:
+    """Return weighted cross products of pairs ``first · m + second``, some first ones at a time."""
+    m, cross = columns.shape[1], np.zeros(len(keys))
+    if not len(keys):
+        return cross
+    by_row = sparse.csr_array(columns.multiply(w[:, None]))
+    firsts, starts = np.unique(keys // m, return_index=True)
+    # So many products each of them makes: the entries of all rows that hold it.
+    pattern = sparse.csc_array(
+        (np.ones(columns.nnz), columns.indices, columns.indptr), columns.shape
+    )
+    work = np.cumsum((pattern.T @ np.diff(by_row.indptr))[firsts])
+    for some in np.split(np.arange(len(firsts)), _cuts(work)):
+        product = sparse.csr_array(columns[:, firsts[some]].T @ by_row)
+        product.sort_indices()
+        rows = np.repeat(firsts[some], np.diff(product.indptr))
+        known = rows * m + product.indices
+        stop = starts[some[-1] + 1] if some[-1] + 1 < len(starts) else len(keys)
+        asked = keys[starts[some[0]] : stop]
+        place = np.minimum(np.searchsorted(known, asked), max(len(known) - 1, 0))
+        if len(known):
+            is_known = known[place] == asked
+            cross[starts[some[0]] : stop] = np.where(is_known, product.data[place], 0.0)
+    return cross
+
+
+def _cuts(work: Floats) -> NDArray[np.int64]:
+    return np.flatnonzero(np.diff(work // PRODUCTS_AT_ONCE)) + 1

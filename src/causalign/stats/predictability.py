@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from causalign.stats.cross_fit import ridge_cross_fit
+from causalign.stats.fold_ridge import FoldRidge
 from causalign.stats.folds import group_folds
+from causalign.stats.row_blocks import RowBlocks
 
 Array = NDArray[np.float64]
 Groups = NDArray[np.generic]
@@ -29,7 +30,7 @@ class Predictability:
 
 
 def cross_fit_predictions(
-    features: Array, targets: Array, groups: Groups, *, folds: int = 5, seed: int = 0
+    features: Array | RowBlocks, targets: Array, groups: Groups, *, folds: int = 5, seed: int = 0
 ) -> Array:
     """Predict each fold of ``targets`` ``(n, m)`` by ridge fitted on the others.
 
@@ -38,7 +39,8 @@ def cross_fit_predictions(
     levels. At least three folds are cut; raises `InputError` with fewer than three groups.
     """
     count = max(3, min(folds, len(np.unique(groups))))
-    return ridge_cross_fit(features, targets, folds=group_folds(groups, count, seed)).predicted
+    ridge = FoldRidge.of(features, group_folds(groups, count, seed))
+    return ridge.fit(RowBlocks.of(targets)).predicted.whole()
 
 
 def predictability(
@@ -77,50 +79,52 @@ def score_predictions(
     if classes is None:
         residual, spread = np.mean((target - predicted[:, 0]) ** 2), np.var(target)
         score = 1.0 - float(residual / spread) if spread > 0 else 0.0
-        return Predictability("R²", score, _p_value(predicted, target[:, None], codes))
-    indicator = (target[:, None] == np.arange(classes)).astype(np.float64)
-    share = indicator.mean(axis=0)
-    scores = [auc(predicted[:, k], indicator[:, k]) for k in range(classes)]
+        return Predictability("R²", score, _p_value(predicted, target, codes))
+    share = np.bincount(target.astype(np.int64), minlength=classes) / len(target)
+    scores = [auc(predicted[:, k], target == k) for k in range(classes)]
     score = float(np.average(scores, weights=share))
-    return Predictability("AUC", score, _p_value(predicted, indicator, codes))
+    return Predictability("AUC", score, _p_value(predicted, target, codes, classes))
 
 
-def auc(score: Array, label: Array) -> float:
+def auc(score: Array, label: NDArray[np.generic]) -> float:
     """Return P(score of a 1 > score of a 0), ties counting half; .5 when a class is absent."""
-    # Here, because all of scipy.stats takes a while to import and one function is needed.
-    from scipy.stats import rankdata
-
-    positive = label > 0.5
+    positive = np.asarray(label) > 0.5
     m, n = int(positive.sum()), int((~positive).sum())
     if m == 0 or n == 0:
         return 0.5
-    return float((rankdata(score)[positive].sum() - m * (m + 1) / 2) / (m * n))
+    ordered, own = np.sort(score), score[positive]
+    # Ranks from 1, ties sharing their mean rank.
+    ranks = (np.searchsorted(ordered, own) + np.searchsorted(ordered, own, side="right") + 1) / 2
+    return float((ranks.sum() - m * (m + 1) / 2) / (m * n))
 
 
-def _p_value(predicted: Array, target: Array, codes: NDArray[np.int64]) -> float:
-    """Return the one-sided p-value of no relation between two arrays ``(n, k)``."""
-    P, T = predicted - predicted.mean(axis=0), target - target.mean(axis=0)
-    count = int(codes.max()) + 1
-    if not (np.ptp(predicted, axis=0) > 0).any() or not T.any() or count < 2:
+def _p_value(
+    predicted: Array, target: Array, codes: NDArray[np.int64], classes: int | None = None
+) -> float:
+    """Return the one-sided p-value of no relation between two arrays ``(n, k)``.
+
+    ``target (n,)`` holds numbers, or codes of classes, which have a column each.
+    """
+    n, k = predicted.shape
+    sizes = np.bincount(codes).astype(np.float64)
+    added, products = np.zeros(len(sizes)), np.zeros(4)
+    varies = False
+    for column in range(k):
+        p = predicted[:, column]
+        t = target if classes is None else (target == column).astype(np.float64)
+        varies = varies or bool(np.ptp(p) > 0)
+        p, t = p - p.mean(), t - t.mean()
+        added += np.bincount(codes, weights=p * t)
+        sums_p, sums_t = np.bincount(codes, weights=p), np.bincount(codes, weights=t)
+        products += p @ p, t @ t, sums_p @ sums_p, sums_t @ sums_t
+    of_p, of_t, together_p, together_t = products.tolist()
+    if not varies or of_t == 0 or len(sizes) < 2:
         return 1.0
-    added = np.bincount(codes, weights=np.einsum("ij,ij->i", P, T))
     robust = float(added @ added)
     # Columns that are classes add up to one, so that they are k - 1 in truth.
-    columns = max(T.shape[1] - 1, 1)
-    spread = float(np.mean(T**2)) * T.shape[1] / columns
-    together = np.column_stack([np.bincount(codes, weights=column) for column in P.T])
-    alike = _alike(T, codes)
-    independent = spread * ((1 - alike) * float(np.sum(P**2)) + alike * float(np.sum(together**2)))
-    error = np.sqrt(max(robust, independent))
-    return float(stdtr(count - 1, -float(added.sum()) / error)) if error > 0 else 1.0
-
-
-def _alike(T: Array, codes: NDArray[np.int64]) -> float:
-    """Return the correlation, from 0 to 1, of two rows of one group."""
-    sizes = np.bincount(codes)
+    spread = of_t / n / max(k - 1, 1)
     pairs = float(sizes @ (sizes - 1.0))
-    if pairs == 0:
-        return 0.0
-    sums = np.column_stack([np.bincount(codes, weights=column) for column in T.T])
-    within = float(np.sum(sums**2) - np.sum(T**2)) / pairs
-    return min(max(within / (float(np.sum(T**2)) / len(T)), 0.0), 1.0)
+    # The correlation of two rows of one group.
+    alike = min(max((together_t - of_t) / pairs / (of_t / n), 0.0), 1.0) if pairs else 0.0
+    error = np.sqrt(max(robust, spread * ((1 - alike) * of_p + alike * together_p)))
+    return float(stdtr(len(sizes) - 1, -float(added.sum()) / error)) if error > 0 else 1.0
