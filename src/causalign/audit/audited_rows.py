@@ -1,11 +1,13 @@
 """The rows that the audit judges by: all, or a sample where there are very many."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from causalign.logs import Logs
+from causalign.lm.embedded_logs import learn_encoder
+from causalign.lm.encoder import Encoder
+from causalign.logs import Logs, LogScan
 from causalign.logs.row_hash import hash_units
 from causalign.stats.fold_ridge import FoldRidge
 from causalign.stats.folds import group_folds
@@ -21,11 +23,13 @@ SAMPLE = 100_000
 class AuditedRows:
     """Logs with the features of their texts, and how they are cut for cross-fitting.
 
-    ``places`` are those of a sample in the whole log, None where it is the whole.
+    ``rows`` counts those of the whole log, and ``places`` are those of a sample in it, None where
+    it is the whole or the others were not read.
     """
 
     logs: Logs
     features: RowBlocks | None
+    rows: int
     folds: int = FOLDS
     seed: int = 0
     places: np.ndarray | None = None
@@ -40,7 +44,7 @@ class AuditedRows:
         features = self.features
         if features is not None:
             features = RowBlocks.of(features.take(places).astype(np.float32))
-        return AuditedRows(drawn, features, self.folds, self.seed, places)
+        return replace(self, logs=drawn, features=features, places=places)
 
     @cached_property
     def groups(self) -> np.ndarray:
@@ -61,6 +65,23 @@ class AuditedRows:
         if self.features is None:
             return None
         return FoldRidge.of(self.features, cut_folds(self.groups, self.folds, self.seed), weights)
+
+
+def hold_logs(
+    logs: Logs | LogScan,
+    encoder: str | Encoder | None,
+    rows: int | None = None,
+    seed: int = 0,
+) -> tuple[Logs, str | Encoder | None]:
+    """Return logs in memory, about so many rows of a scan or all, and the encoder.
+
+    What a named encoder learns it learns from the same texts, however many rows are held.
+    """
+    if isinstance(logs, Logs):
+        return logs, encoder
+    if isinstance(encoder, str):
+        encoder = learn_encoder(logs, encoder)
+    return logs.sample(len(logs) if rows is None else rows, seed), encoder
 
 
 def independent_groups(logs: Logs) -> np.ndarray:

@@ -7,9 +7,8 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 
 from causalign.errors import InputError
-from causalign.lm.embedded_logs import embed_texts
+from causalign.lm.embedded_logs import embed_texts, learn_encoder
 from causalign.lm.encoder import Encoder
-from causalign.lm.encoders import load_encoder
 from causalign.lm.progress import show_progress
 from causalign.lm.vector_block import EncodesSparsely, encode_block
 from causalign.logs import Logs
@@ -50,9 +49,7 @@ def encode_features(
     logs: Logs, encoder: str | Encoder | None = None, progress: bool = False
 ) -> RowBlocks:
     """Return the leading components of the texts' vectors, by the default encoder unless named."""
-    texts = logs.texts
-    if encoder is None or isinstance(encoder, str):
-        encoder = load_encoder(encoder, training_texts=texts)
+    texts, encoder = logs.texts, learn_encoder(logs, encoder)
     first = encode_block(encoder, texts[:1]) if isinstance(encoder, EncodesSparsely) else None
     if first is None or isinstance(first.values, np.ndarray):
         return leading_components(embed_texts(texts, encoder, progress=progress).vectors, WIDEST)

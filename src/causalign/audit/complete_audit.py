@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-from causalign.audit.audited_rows import SAMPLE, AuditedRows
+from causalign.audit.audited_rows import SAMPLE, AuditedRows, hold_logs
 from causalign.audit.basis import encode_features, read_text_features
 from causalign.audit.confounders import judge_logs
 from causalign.audit.judging import judge_confounders
 from causalign.audit.marker_audit import add_markers
 from causalign.audit.spurious_markers import MarkerSettings, find_spurious
 from causalign.lm.encoder import Encoder
-from causalign.logs import Logs
+from causalign.logs import Logs, LogScan
 from causalign.results import Section
 
 
 def audit_with_markers(
-    logs: Logs,
+    logs: Logs | LogScan,
     encoder: str | Encoder | None = None,
     *,
     markers: bool = True,
@@ -28,8 +28,8 @@ def audit_with_markers(
 
     Parameters
     ----------
-    logs : Logs
-        The log.
+    logs : Logs or LogScan
+        The log. Of a scan the whole is read for markers, else a sample.
     encoder : str or Encoder, optional
         What turns texts into features; without one the columns of the role ``features`` are read,
         and "minilm+style" where there are none.
@@ -51,13 +51,15 @@ def audit_with_markers(
     Section
         Both parts in one.
     """
+    markers, rows = markers and bool(logs.roles.confounders), len(logs)
+    logs, encoder = hold_logs(logs, encoder, None if markers else sample, seed)
     features = read_text_features(logs, encoder, None, progress)
     if features is None:
         features = encode_features(logs, progress=progress)
-    rows = AuditedRows(logs, features, seed=seed)
-    drawn = rows.draw(sample)
-    if not (markers and logs.roles.confounders):
+    held = AuditedRows(logs, features, rows, seed=seed)
+    drawn = held.draw(sample)
+    if not markers:
         return judge_logs(logs, drawn, judge_confounders(drawn)).section()
     settings = MarkerSettings(attributes, sentiment, progress=progress)
-    audited = find_spurious(rows, drawn, settings)
+    audited = find_spurious(held, drawn, settings)
     return add_markers(judge_logs(logs, drawn, audited.judged).section(), audited)

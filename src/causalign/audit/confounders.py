@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from causalign.audit.audited_rows import FOLDS, SAMPLE, AuditedRows
+from causalign.audit.audited_rows import FOLDS, SAMPLE, AuditedRows, hold_logs
 from causalign.audit.basis import indicators, merge_rare_levels, read_text_features
 from causalign.audit.judging import judge_confounders
 from causalign.audit.over_time import time_findings
@@ -17,7 +17,7 @@ from causalign.checks.clusters import cluster_findings
 from causalign.checks.confounding import Judged, capital
 from causalign.figures import Drawing, bars, draw_figures
 from causalign.lm.encoder import Encoder
-from causalign.logs import Logs
+from causalign.logs import Logs, LogScan
 from causalign.logs.covariates import Covariate
 from causalign.results import Finding, Result, Section
 from causalign.stats.counterparts import Overlap, condition_overlap, number_overlap
@@ -178,8 +178,8 @@ class Audit(Result):
         if self.rows_judged == self.rows:
             return ""
         return (
-            f" Confounders and time were judged on {self.rows_judged:,} rows, drawn by a hash of "
-            "what belongs together; rows, texts and clusters were counted in all."
+            f" Confounders and time were judged on {self.rows_judged:,} rows of {self.rows:,}, "
+            "drawn by a hash of what belongs together."
         )
 
     def _say_by(self) -> str | None:
@@ -200,7 +200,7 @@ class Audit(Result):
 
 
 def audit_logs(
-    logs: Logs,
+    logs: Logs | LogScan,
     encoder: str | Encoder | None = None,
     *,
     text_features: ArrayLike | None = None,
@@ -215,8 +215,8 @@ def audit_logs(
 
     Parameters
     ----------
-    logs : Logs
-        The log.
+    logs : Logs or LogScan
+        The log. Of a scan all is said of a sample.
     encoder : str or Encoder, optional
         What turns texts into features, such as ``"minilm"``: they serve to ask how well the text
         predicts each confounder, and the time.
@@ -228,7 +228,8 @@ def audit_logs(
         How rows are cut for cross-fitting.
     sample : int
         About so many rows are drawn, whole clusters or texts, of logs with more: for all that is
-        said of confounders and of the time. The table and clusters are checked on all rows.
+        said of confounders and of the time. The table and clusters are checked on all rows that
+        are in memory.
     judged : sequence of Judged, optional
         Which confounders confound, as `audit_markers` found; found here when it is not given.
 
@@ -237,13 +238,15 @@ def audit_logs(
     Audit
         One row for each confounder, findings, and which estimators to use.
     """
-    rows = AuditedRows(logs, read_text_features(logs, encoder, text_features), folds, seed)
-    drawn = rows.draw(sample)
+    rows = len(logs)
+    logs, encoder = hold_logs(logs, encoder, sample, seed)
+    features = read_text_features(logs, encoder, text_features)
+    drawn = AuditedRows(logs, features, rows, folds, seed).draw(sample)
     return judge_logs(logs, drawn, judge_confounders(drawn) if judged is None else judged)
 
 
 def judge_logs(logs: Logs, drawn: AuditedRows, judged: Sequence[Judged]) -> Audit:
-    """Return the audit of all rows from what was drawn of them, and judged by that."""
+    """Return the audit of what is held of a log, from what was drawn of it and judged by that."""
     varying = [c for c in drawn.logs.confounders if np.ptp(c.values) > 0]
     seen = tuple(map(_describe, varying, judged, _predict_from_text(varying, drawn)))
     with_text = drawn.features is not None
@@ -255,7 +258,7 @@ def judge_logs(logs: Logs, drawn: AuditedRows, judged: Sequence[Judged]) -> Audi
         *time_findings(drawn),
         *([] if logs.roles.confounders else [confounding.no_confounders()]),
     )
-    audit = Audit(len(logs), len(drawn.logs), seen, checks)
+    audit = Audit(drawn.rows, len(drawn.logs), seen, checks)
     return replace(audit, advice=advise(logs, audit.confounded_by, with_text))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from causalign.audit.audited_rows import SAMPLE, AuditedRows
+from causalign.audit.audited_rows import SAMPLE, AuditedRows, hold_logs
 from causalign.audit.basis import expand_curves, read_text_features
 from causalign.audit.judging import in_blocks, judge_confounders
 from causalign.audit.marker_audit import SHOWN, MarkerAudit
@@ -19,7 +19,7 @@ from causalign.errors import SettingsError
 from causalign.figures import printable
 from causalign.lm.encoder import Encoder
 from causalign.lm.progress import show_progress
-from causalign.logs import Logs
+from causalign.logs import Logs, LogScan
 from causalign.results import Finding
 from causalign.stats.confounder_part import ConfounderPart, confounder_part
 from causalign.stats.estimates import Estimates, q_values
@@ -32,7 +32,7 @@ SAME_STORY = 0.5
 
 
 def audit_markers(
-    logs: Logs,
+    logs: Logs | LogScan,
     encoder: str | Encoder | None = None,
     *,
     text_features: ArrayLike | None = None,
@@ -49,8 +49,9 @@ def audit_markers(
 
     Parameters
     ----------
-    logs : Logs
-        Logs with confounders; else `RoleNotDeclared` is raised.
+    logs : Logs or LogScan
+        Logs with confounders; else `RoleNotDeclared` is raised. A scan is read into memory, where
+        markers take a few hundred bytes a row, since only those that are in a text are held.
     encoder : str or Encoder, optional
         What turns texts into features, such as ``"minilm"``.
     text_features : (n, p) array, optional
@@ -72,8 +73,10 @@ def audit_markers(
     progress : bool
         Whether a bar shows how far it is.
     """
+    logs, encoder = hold_logs(logs, encoder)
     logs.require("confounders")
-    rows = AuditedRows(logs, read_text_features(logs, encoder, text_features, progress), seed=seed)
+    features = read_text_features(logs, encoder, text_features, progress)
+    rows = AuditedRows(logs, features, len(logs), seed=seed)
     settings = MarkerSettings(attributes, sentiment, rare, most, level, progress)
     return find_spurious(rows, rows.draw(sample), settings)
 
