@@ -150,6 +150,10 @@ class DownloadError(CausalignError, OSError):
     """Say that a publisher's file could not be fetched, or is not the one that was promised."""
 
 
+class WorkerDied(CausalignError, RuntimeError):
+    """Say that the processes which were to do a job died of it, one after the other."""
+
+
 class ExtraNotInstalled(CausalignError, ImportError):
     """Say which optional dependency is missing and how to install it."""
 

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
@@ -12,7 +13,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import CausalignError, ExtraNotInstalled, SettingsError
+from causalign.errors import CausalignError, ExtraNotInstalled, SettingsError, WorkerDied
 
 Job = TypeVar("Job")
 T = TypeVar("T")
@@ -20,6 +21,8 @@ Engine = Literal["batches", "ray"]
 ENGINES = ("batches", "ray")
 # What limits the threads of the libraries that multiply matrices.
 _THREADS = "OMP_NUM_THREADS"
+# Ray itself would go on for ever.
+_ATTEMPTS = 4
 
 
 def require_engine(engine: str) -> None:
@@ -34,10 +37,12 @@ def map_on_workers(
     """Let workers of Ray do jobs; yield what each returns, in the order of the jobs.
 
     ``make`` is called once by each worker and returns what does a job. A job is done again where a
-    worker dies. Each worker computes on so many threads, by default as many as
-    ``$OMP_NUM_THREADS`` says, or one. Where there are GPUs, each worker has one.
+    worker dies, four times in all: one that always takes too much memory must end. Each worker
+    computes on so many threads, by default as many as ``$OMP_NUM_THREADS`` says, or one. Where
+    there are GPUs, each worker has one.
 
-    Raises `ExtraNotInstalled` without Ray; what a job raises as a `CausalignError` is raised here.
+    Raises `ExtraNotInstalled` without Ray and `WorkerDied` when a job kills its workers; what a job
+    raises as a `CausalignError` is raised here.
     """
     try:
         import ray
@@ -78,15 +83,18 @@ def _spread(
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
 
+    attempt = _count_attempts(ray)
+
     class Worker:
         def __init__(self) -> None:
             os.environ[_THREADS] = str(threads)
             self.do = make()
 
         def __call__(self, batch: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.object_]]:
-            done = np.empty(1, dtype=object)
+            done, number = np.empty(1, dtype=object), int(batch["job"][0])
             try:
-                done[0] = True, self.do(jobs[int(batch["job"][0])])
+                _require_alive(attempt(number), jobs[number])
+                done[0] = True, self.do(jobs[number])
             except CausalignError as refusal:  # its own words, not those of Ray about a task
                 done[0] = False, refusal
             return {"done": done}
@@ -107,3 +115,28 @@ def _spread(
         if not fine:
             raise result
         yield result
+
+
+def _count_attempts(ray: ModuleType) -> Callable[[int], int]:
+    """Return what counts the attempts at each job, whichever worker makes them."""
+
+    class Attempts:
+        def __init__(self) -> None:
+            self.made = Counter[int]()
+
+        def count(self, job: int) -> int:
+            self.made[job] += 1
+            return self.made[job]
+
+    attempts = ray.remote(num_cpus=0)(Attempts).remote()
+    return lambda job: int(ray.get(attempts.count.remote(job)))
+
+
+def _require_alive(attempt: int, job: object) -> None:
+    """Raise where a job killed so many workers that it will kill the next."""
+    if attempt > _ATTEMPTS:
+        raise WorkerDied(
+            f"{_ATTEMPTS} workers died one after the other of one job, perhaps for want of memory. "
+            "Give them more memory or fewer rows at a time, and run again: what is done is kept. "
+            f"The job is {str(job)[:300]}"
+        )
