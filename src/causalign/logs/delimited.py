@@ -242,7 +242,7 @@ def _places(rows: memoryview, sign: str) -> Places:
 
 def _lines_fit(rows: memoryview, delimiters: Places, newlines: Places, width: int) -> bool:
     """Return whether each line, whatever its quotes, has as many cells as there are columns."""
-    ends = np.unique(np.append(newlines, len(rows)))
+    ends = np.append(newlines, len(rows))
     counts = np.diff(np.searchsorted(delimiters, ends), prepend=0)
     lengths = np.diff(ends, prepend=-1)
     return bool((counts[lengths > 2] == width - 1).all())  # others are blank
