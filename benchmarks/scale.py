@@ -3,9 +3,8 @@
 python benchmarks/scale.py [100000 1000000 10000000] [--markers-up-to 1000000] [--folder FOLDER]
 python benchmarks/scale.py --ray 1000000
 
-Short texts in Parquet, 1,000 weeks and a price as confounders, read batch by batch; hashed words and
-style as features. Each size in a process of its own, each stage with the peak of its own; the
-longest process stands for the machine, since all sizes run one after the other.
+Short texts in Parquet, 1,000 weeks and a price as confounders, read batch by batch; hashed words
+and style as features. Each size runs in a process of its own, and each stage has its own peak.
 """
 
 import argparse

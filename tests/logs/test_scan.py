@@ -64,8 +64,8 @@ def test_logs_in_memory_are_cut_in_the_same_way(folder):
 
 def test_units_stay_together_whatever_the_batches(folder):
     scan, logs = scan_logs(folder, ROLES, batch_rows=17), Logs.read(folder, ROLES)
-    hashed = np.concatenate([hash_units(b, 3) for b in scan.batches()])
-    np.testing.assert_array_equal(hashed, hash_units(logs, 3))
+    hashed = np.concatenate([hash_units(b, 3, "test") for b in scan.batches()])
+    np.testing.assert_array_equal(hashed, hash_units(logs, 3, "test"))
     assert all(len(np.unique(hashed[logs.clusters == c])) == 1 for c in np.unique(logs.clusters))
     kept, held = scan.hold_out(0.3, seed=1)
     sides = [{u for b in s.batches() for u in b.data["user"].to_pylist()} for s in (kept, held)]
@@ -82,7 +82,7 @@ def test_the_hash_is_uniform():
     logs = Logs.of(
         {"text": [f"text {i}" for i in range(rows)], "y": np.arange(rows)}, Roles("text", "y")
     )
-    hashed = np.column_stack([hash_units(logs, seed) for seed in range(3)])
+    hashed = np.column_stack([hash_units(logs, seed, "test") for seed in range(3)])
     counts = np.stack([np.histogram(h, 20, (0, 1))[0] for h in hashed.T])
     chi = ((counts - rows / 20) ** 2 / (rows / 20)).sum(axis=1)
     assert (chi < 45).all()  # 19 degrees of freedom: p = .0007

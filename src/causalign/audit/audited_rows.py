@@ -39,7 +39,7 @@ class AuditedRows:
         if len(self.logs) <= sample:
             return self
         share = sample / len(self.logs)
-        places = np.flatnonzero(hash_units(self.logs, self.seed) < share)
+        places = np.flatnonzero(hash_units(self.logs, self.seed, "sample") < share)
         drawn = self.logs.take(places, f"drew {len(places)} of {len(self.logs)} rows")
         features = self.features
         if features is not None:

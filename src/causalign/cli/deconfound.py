@@ -51,13 +51,14 @@ def command(
     --confounder weekday --out runs/adjusted`
     """
     deconfounder = _choose(method, settings, formula, instrument_formula)
-    columns = {"trials": trials, "weight": weight, "group": group, "cluster": cluster}
+    columns = {"trials": trials, "weight": weight, "group": group}
     roles = given.declare_roles(
         completion,
         outcome,
         confounders=confounder,
         instruments=instrument,
         categorical=categorical,
+        cluster=cluster,
         **columns,
     )
     deconfounder.check_roles(roles)
@@ -65,8 +66,7 @@ def command(
     given.require_target(to, table)
     logs = given.fetch(context, logs, query)
 
-    def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
-        del place  # an estimate is not continued
+    def work(_place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
         read = given.scan_or_read(logs, roles, engine, scale, drop_incomplete)
         adjusted, section = ca.deconfound.adjust_logs(deconfounder, read, encoder)
         return section, adjusted.save

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from causalign.errors import InputError, RoleNotDeclared, SettingsError
 from causalign.lm.embedded_logs import embed_logs
 from causalign.lm.encoder import Encoder
-from causalign.logs import Logs, LogScan, require_memory
+from causalign.logs import Logs, LogScan, hold_workers, require_memory
 from causalign.logs.covariates import LARGEST, design, require_variation
 from causalign.logs.roles import Roles
 from causalign.results import Result
@@ -197,7 +197,8 @@ class FittedOnLogs(ABC, Generic[A]):
         """
         if isinstance(logs, LogScan):
             self.check_logs(logs)
-            return self._estimate_scan(logs, encoder)
+            with hold_workers(logs.engine):
+                return self._estimate_scan(logs, encoder)
         logs.require(*self.needs)
         self.check_roles(logs.roles)
         features = TextFeatures(np.zeros((len(logs), 0)), (), np.zeros(0))

@@ -193,7 +193,9 @@ class _Reader:
             exogenous=_join(own, len(logs), wide=self.is_sparse),
             instruments=self._stack(logs, self.plan.instruments),
             weights=weights,
-            clusters=None if self.cluster is None else hash_column(logs.data[self.cluster], 0),
+            clusters=None
+            if self.cluster is None
+            else hash_column(logs.data[self.cluster], 0, "clusters"),
         )
 
     def _used(self, name: str) -> np.ndarray:

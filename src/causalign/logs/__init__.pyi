@@ -30,3 +30,4 @@ from .stories import find_stories as find_stories
 from .table import Logs as Logs
 from .totals import gather as gather
 from .workers import Engine as Engine
+from .workers import hold_workers as hold_workers

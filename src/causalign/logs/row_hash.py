@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from causalign.logs.table import Logs
 
 
-def hash_units(logs: Logs, seed: int) -> NDArray[np.float64]:
+def hash_units(logs: Logs, seed: int, purpose: str) -> NDArray[np.float64]:
     """Return a number in [0, 1) for each row ``(n,)``, one for all rows of a unit.
 
     A unit is a cluster, else a group, else a text. The number depends on the unit and the seed
@@ -19,8 +19,11 @@ def hash_units(logs: Logs, seed: int) -> NDArray[np.float64]:
     ----------
     logs : Logs
     seed : int
+    purpose : str
+        Numbers drawn for different purposes have nothing to do with each other: what is held out
+        must not decide which fold the others are in.
     """
-    return hash_column(logs.data[name_unit(logs)], seed)
+    return hash_column(logs.data[name_unit(logs)], seed, purpose)
 
 
 def hash_folds(logs: Logs, folds: int, seed: int) -> NDArray[np.int64]:
@@ -36,7 +39,7 @@ def hash_folds(logs: Logs, folds: int, seed: int) -> NDArray[np.int64]:
     (n,) integers
         The fold of each row, from 0.
     """
-    return np.asarray(hash_units(logs, seed) * folds, dtype=np.int64)
+    return np.asarray(hash_units(logs, seed, "folds") * folds, dtype=np.int64)
 
 
 def name_unit(logs: Logs) -> str:
@@ -45,16 +48,17 @@ def name_unit(logs: Logs) -> str:
     return next(iter(roles.cluster_columns()), None) or roles.group or roles.completion
 
 
-def hash_column(column: pa.ChunkedArray, seed: int) -> NDArray[np.float64]:
+def hash_column(column: pa.ChunkedArray, seed: int, purpose: str) -> NDArray[np.float64]:
     """Return a number in [0, 1) for each value ``(n,)`` of a column, equal for equal values.
 
     Parameters
     ----------
     column : pyarrow.ChunkedArray
-    seed : int
+    seed, purpose
+        As in `hash_units`.
     """
     written = column.cast(pa.large_string()).combine_chunks().dictionary_encode()
-    keyed = hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "little"))
+    keyed = hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "little"), person=purpose.encode())
     digests = []
     for value in written.dictionary.to_pylist():
         one = keyed.copy()

@@ -107,7 +107,8 @@ class LogScan:
         Parameters
         ----------
         texts : bool
-            Whether texts and prompts are read; they are missing otherwise.
+            Whether texts and prompts are read; they are missing otherwise, where no change of the
+            batches could ask for them.
 
         Raises
         ------
@@ -116,13 +117,13 @@ class LogScan:
         InputError
             For a cell that cannot be used in its role.
         """
-        wanted = self.read_roles.columns()
+        wanted, texts = self.read_roles.columns(), texts or bool(self.changes)
         names = [name for name, role in wanted.items() if texts or role not in TEXTS]
         for part in self.parts:
             for table in read_part(part, (*names, *self.keep), self.batch_rows):
                 logs = self._settle(table, names)
                 for change in self.changes:
-                    logs = change(logs)
+                    logs = change(logs) if len(logs) else logs
                 if len(logs):
                     yield logs
 
@@ -161,11 +162,11 @@ class LogScan:
         InputError
             When one side would be empty.
         """
-        held = Between(1 - share, 1.0, seed)
+        held = Between(1 - share, 1.0, seed, "held out")
         rows = sum(len(held(logs)) for logs in self.batches())
         if rows in (0, self.rows):
             raise InputError(f"Holding out {share:.0%} leaves one side empty. Name a finer group.")
-        left = Between(0.0, 1 - share, seed)
+        left = Between(0.0, 1 - share, seed, "held out")
         return (
             self.change(left, self.roles, f"set aside {rows} rows", self.rows - rows),
             self.change(held, self.roles, "held out", rows),
@@ -181,7 +182,7 @@ class LogScan:
         seed : int
         """
         share = min(1.0, rows / max(self.rows, 1))
-        drawn = [Between(0.0, share, seed)(logs).data for logs in self.batches()]
+        drawn = [Between(0.0, share, seed, "sample")(logs).data for logs in self.batches()]
         table = pa.concat_tables(drawn) if drawn else None
         if table is None or table.num_rows < 2:
             raise InputError(f"A sample of {rows} of {self.rows} rows is empty. Draw more rows.")
@@ -287,10 +288,11 @@ class Between:
     lower: float
     upper: float
     seed: int
+    purpose: str
 
     def __call__(self, logs: Logs) -> Logs:
         """Return the logs of these rows."""
-        hashed = hash_units(logs, self.seed)
+        hashed = hash_units(logs, self.seed, self.purpose)
         return logs.take((hashed >= self.lower) & (hashed < self.upper), "by hash")
 
 

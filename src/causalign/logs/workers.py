@@ -44,6 +44,28 @@ def map_on_workers(
     Raises `ExtraNotInstalled` without Ray and `WorkerDied` when a job kills its workers; what a job
     raises as a `CausalignError` is raised here.
     """
+    ray = _import_ray()
+    if jobs:
+        with _running_ray(ray):
+            yield from _spread(ray, make, jobs, threads or int(os.environ.get(_THREADS, "1")))
+
+
+@contextmanager
+def hold_workers(engine: Engine) -> Iterator[None]:
+    """Keep Ray running for the whole block, where it is the engine: to start it takes seconds.
+
+    Parameters
+    ----------
+    engine : {"batches", "ray"}
+    """
+    if engine == "batches":
+        yield
+        return
+    with _running_ray(_import_ray()):
+        yield
+
+
+def _import_ray() -> ModuleType:
     try:
         import ray
     except ImportError:
@@ -51,9 +73,7 @@ def map_on_workers(
             "The engine 'ray' needs ray, which is not installed: `pip install 'causalign[ray]'`; "
             "or use 'batches'."
         ) from None
-    if jobs:
-        with _running_ray(ray):
-            yield from _spread(ray, make, jobs, threads or int(os.environ.get(_THREADS, "1")))
+    return ray  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 from causalign import artifacts, config, pipeline, report
 from causalign.errors import ArtifactError, show_as_written
 from causalign.files import read_json, write_json
+from causalign.logs import hold_workers
 from causalign.pipeline import stages
 from causalign.pipeline.plan import (
     Plan,
@@ -119,7 +120,7 @@ def run(
     with show_as_written(replacements(recipe)):
         plan = _read_and_check(recipe, Path(folder), say)
         target = artifacts.open_run(folder)
-        with artifacts.lock(target):
+        with artifacts.lock(target), hold_workers(recipe.data.engine or "batches"):
             for stage, key in _list_stages(recipe, plan.key):
                 place = Place(target, target / f"{stage.name}.unfinished" / key, progress)
                 _do_stage(stage, plan, place, key, replace, say)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from causalign.errors import InputError, RoleNotDeclared
 from causalign.lm.embedded_logs import learn_encoder
 from causalign.lm.encoder import Encoder
-from causalign.logs import Logs, LogScan, Roles, require_memory
+from causalign.logs import Logs, LogScan, Roles, hold_workers, require_memory
 from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.findings import no_signal, penalty_at_edge
 from causalign.reward.from_logs import Vectors, environment_codes, learning_rows
@@ -97,7 +97,8 @@ class Ridge(LinearMethod):
         """
         if isinstance(logs, LogScan):
             self.check_logs(logs)
-            return self._fit_scan(logs, encoder)
+            with hold_workers(logs.engine):
+                return self._fit_scan(logs, encoder)
         # Spelled out, since `super()` does not know a class with slots.
         return LinearMethod.fit(self, logs, encoder, out=out, progress=progress)
 

@@ -20,9 +20,6 @@ from causalign.stats.ridge_path import Origin, RidgeMoments, RidgePath, fit_mome
 
 Array = NDArray[np.float64]
 
-# Folds and sums of scores are drawn by hashes that have nothing to do with each other.
-SCORES_APART = 1 << 32
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScannedPath:
@@ -117,7 +114,7 @@ class ScoreSums:
         levels = self.path.fold_intercepts[:, self.index] - slopes @ block.shift
         fold = hash_folds(logs, self.folds, self.seed)
         error = logs.outcome - (np.asarray(block.values @ slopes.T) + levels)[rows, fold]
-        place = Buckets(FEWEST_BUCKETS, None).place(hash_units(logs, self.seed + SCORES_APART))
+        place = Buckets(FEWEST_BUCKETS, None).place(hash_units(logs, self.seed, "scores"))
         vectors = _stack(block)
         self.sums += _dense(place @ _scale(vectors, _weights(logs) * error))
 
