@@ -1,5 +1,7 @@
 """Cut rows into folds for cross-fitting, never splitting a group."""
 
+from heapq import heapreplace
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -32,11 +34,13 @@ def group_folds(groups: int | ArrayLike, folds: int = 5, seed: int = 0) -> NDArr
     shuffled = np.random.default_rng(seed).permutation(count)
     dealt = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
     fold_of_group = np.empty(count, dtype=np.int64)
-    held = np.zeros(folds, dtype=np.int64)
-    for group in dealt:
-        lightest = int(np.argmin(held))
-        fold_of_group[group] = lightest
-        held[lightest] += sizes[group]
+    held = [(0, fold) for fold in range(folds)]  # the lightest first
+    lightest = []
+    for size in sizes[dealt].tolist():
+        rows, fold = held[0]
+        lightest.append(fold)
+        heapreplace(held, (rows + size, fold))
+    fold_of_group[dealt] = lightest
     return fold_of_group[member]
 
 
