@@ -137,6 +137,22 @@ def test_another_order_and_kinds_that_go_together_are_read(folder, model):
     assert (scored.rows, scored.parts) == (4 * ROWS, 5)
 
 
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_part_without_a_value_in_a_column_is_passed_over_or_named(folder, number):
+    change(folder / f"part-{number}.parquet", "price", pa.nulls(ROWS))
+    left = ca.Logs.read(folder, ROLES, drop_incomplete=True)
+    scan = scan_logs(folder, ROLES, drop_incomplete=True)
+    assert len(scan) == len(left) == 3 * ROWS
+    assert np.concatenate([b.outcome for b in scan.batches()]).tolist() == left.outcome.tolist()
+    for read in (ca.Logs.read, lambda *given: list(scan_logs(*given).batches())):
+        with pytest.raises(InputError, match=r"'price'.*missing"):
+            read(folder, ROLES)
+    for other in range(4):
+        change(folder / f"part-{other}.parquet", "price", pa.nulls(ROWS))
+    with pytest.raises(InputError, match="0 of 1200 rows have a value in each"):
+        scan_logs(folder, ROLES, drop_incomplete=True)
+
+
 def result(folder):
     return [pq.read_table(path) for path in sorted(folder.glob("part-*.parquet"))]
 

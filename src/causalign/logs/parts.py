@@ -129,6 +129,8 @@ def read_written(
         for table in read_part(part, names, rows):
             for name in names:
                 column = open_written(table, name)
+                if column.values.null_count == len(column.values):
+                    continue  # without a value it may be of any kind
                 of_names = column.named or name in roles.categorical
                 if pa.types.is_large_string(column.values.type) or of_names:
                     first.setdefault(name, column)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from causalign.errors import InputError, SettingsError
 from causalign.files import write_json, write_whole
@@ -121,6 +122,11 @@ class LogScan:
         names = [name for name, role in wanted.items() if texts or role not in TEXTS]
         for part in self.parts:
             for table in read_part(part, (*names, *self.keep), self.batch_rows):
+                if self.drop_incomplete:
+                    # A column without a value in a whole batch says nothing of what it is.
+                    table = table.filter(_held(table, names))
+                if not table.num_rows:
+                    continue
                 logs = self._settle(table, names)
                 for change in self.changes:
                     logs = change(logs) if len(logs) else logs
@@ -225,10 +231,7 @@ class LogScan:
                 made[name] = pa.chunked_array([pa.nulls(table.num_rows, pa.large_string())])
         batch = pa.table(made | {name: table[name] for name in self.keep})
         if self.drop_incomplete:
-            whole = np.ones(batch.num_rows, dtype=bool)
-            for name in names:
-                whole &= batch[name].is_valid().to_numpy(zero_copy_only=False)
-            batch = batch.filter(whole)
+            batch = batch.filter(_held(batch, names))
         return Logs(batch, roles)
 
     def _settle_column(self, table: pa.Table, name: str) -> pa.ChunkedArray:
@@ -238,9 +241,9 @@ class LogScan:
             values = written.values.take(place)
         else:
             settled, reading = settle_column(name, self.read_roles.roles_of(name), column)
-            require_usable(reading)
             if not self.drop_incomplete:
                 require_whole(reading)
+            require_usable(reading)
             values = settled.combine_chunks()
         if name in self.kinds:
             self._require_kind(name, values)
@@ -279,6 +282,14 @@ def plain_columns(table: pa.Table) -> pa.Table:
             plain = table.column(place).cast(field.type.value_type)
             table = table.set_column(place, field.name, plain)
     return table
+
+
+def _held(table: pa.Table, names: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which rows ``(n,)`` have a cell in all of the columns."""
+    whole = np.ones(table.num_rows, dtype=bool)
+    for name in names:
+        whole &= table[name].is_valid().to_numpy(zero_copy_only=False)
+    return whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,6 +391,10 @@ def scan_logs(
         outcome = read_outcome(logs.data, roles)
         lowest, highest = min(lowest, outcome.min()), max(highest, outcome.max())
         left += len(logs)
+    if left < 2:
+        raise InputError(
+            f"{left} of {rows} rows have a value in each column with a role; logs need two."
+        )
     require_varying(roles.outcome, lowest, highest)
     notes = (note,) if left == rows else (note, f"pass over {rows - left} incomplete rows")
     return replace(empty, rows=left, history=notes)
