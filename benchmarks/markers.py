@@ -4,6 +4,8 @@
     python benchmarks/markers.py speed --rows 100000
     python benchmarks/markers.py audit --rows 100000 --encoder hashing
     python benchmarks/markers.py logs
+    python benchmarks/markers.py scale --sizes 20000 100000 1000000
+    python benchmarks/markers.py candidates --rows 100000
 
 In real texts (hacker_news, news, pizza_requests of CAUSALIGN_DATA) "Happy Monday!" is put before
 80 % of the texts of a Monday and 2 % of the others; weekdays are drawn at random, and Mondays add
@@ -14,11 +16,13 @@ no text does anything and every discovery of the naive test is false.
 
 import argparse
 import json
+import multiprocessing
 import os
 import resource
 import tempfile
 import time
 from collections import defaultdict
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +30,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy import sparse
+from sklearn.feature_extraction.text import HashingVectorizer
 
 from causalign import Logs, Roles
-from causalign.audit import audit_markers
+from causalign.audit import audit_markers, audit_with_markers
 from causalign.audit.vocabulary import text_markers
 from causalign.cli import main
+from causalign.logs import scan_logs
 from causalign.stats.confounder_part import confounder_part
 from causalign.stats.estimates import q_values
 from causalign.stats.fold_ridge import FoldRidge
@@ -316,9 +322,90 @@ def audit_at_the_command_line(rows: int, encoder: str) -> None:
         )
 
 
+def short_texts(rows: int) -> pa.Table:
+    """Return short texts of Zipf's words, 1,000 weeks of which some are busy, and a price.
+
+    "Happy Monday!" travels with every seventh week.
+    """
+    generator = np.random.default_rng(0)
+    words = np.array([f"w{i}" for i in range(20_000)], dtype=object)
+    share = 1 / np.arange(10, len(words) + 10)
+    lengths = generator.integers(6, 16, rows)
+    drawn = words[generator.choice(len(words), lengths.sum(), p=share / share.sum())].tolist()
+    week, price = generator.integers(0, 1000, rows), generator.normal(size=rows)
+    busy = week % 7 == 0
+    greeted = generator.random(rows) < 0.2 + 0.6 * busy
+    ends = np.cumsum(lengths).tolist()
+    texts = [
+        MARKER * bool(g) + " ".join(drawn[a:b]) + "."
+        for g, a, b in zip(greeted, [0, *ends], ends, strict=False)
+    ]
+    outcome = 0.5 * busy + 0.2 * price + generator.normal(size=rows)
+    weeks = [f"week {k}" for k in week]
+    return pa.table({"text": texts, "y": outcome, "week": weeks, "price": price})
+
+
+def audit_short_texts(path: str, send: Connection) -> None:
+    """Audit a file with markers and send seconds of the clock and of processors, and the peak."""
+    roles = Roles("text", "y", confounders=("week", "price"))
+    started, used = time.perf_counter(), time.process_time()
+    logs = scan_logs(path, roles)
+    section = audit_with_markers(logs, "hashing+style")
+    took = time.perf_counter() - started, time.process_time() - used
+    counted, texts = time.process_time(), pq.read_table(path)["text"].to_pylist()
+    HashingVectorizer(ngram_range=(1, 2)).transform(texts)
+    counted = time.process_time() - counted
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    send.send((*took, counted, peak, section.numbers["markers tested"]))
+
+
+def scale(sizes: list[int]) -> None:
+    """Audit with markers at several sizes, each in a process of its own; print time and memory.
+
+    Beside it stands what scikit-learn takes to count the same words and pairs of words, once.
+    """
+    before = None
+    for rows in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "logs.parquet")
+            pq.write_table(short_texts(rows), path)
+            receive, send = multiprocessing.Pipe(duplex=False)
+            child = multiprocessing.get_context("spawn").Process(
+                target=audit_short_texts, args=(path, send)
+            )
+            child.start()
+            clock, used, counted, peak, markers = receive.recv()
+            child.join()
+        exponent = np.nan if before is None else np.log(used / before[1]) / np.log(rows / before[0])
+        before = rows, used
+        print(
+            f"{rows:>9,} rows, {markers} markers: {clock:.0f} s, {used:.0f} s of processors, "
+            f"{used / counted:.1f} times HashingVectorizer's, peak {peak:.2f} GB, time grows as "
+            f"rows to the {exponent:.2f}",
+            flush=True,
+        )
+
+
+def candidates(rows: int) -> None:
+    """Test every word and phrase that three texts hold, up to 100,000."""
+    logs = Logs.of(short_texts(rows), Roles("text", "y", confounders=("week", "price")))
+    features = np.random.default_rng(1).normal(size=(rows, 24))
+    started, used = time.perf_counter(), time.process_time()
+    found = audit_markers(logs, text_features=features, rare=3, most=100_000, progress=True)
+    tested = len(found.markers) + sum(map(len, found.markers.variants))
+    print(
+        f"{rows:,} rows, {tested:,} candidates, {len(found.markers):,} told apart, "
+        f"{len(found.spurious)} spurious: {time.perf_counter() - started:.0f} s, "
+        f"{time.process_time() - used:.0f} s of processors, "
+        f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB"
+    )
+    print(found.answer())
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["draws", "speed", "audit", "logs"])
+    parser.add_argument("what", choices=["draws", "speed", "audit", "logs", "scale", "candidates"])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[20_000, 100_000, 1_000_000])
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--keep", type=Path, default=Path("runs/markers.jsonl"))
     parser.add_argument("--rows", type=int, default=100_000)
@@ -328,6 +415,10 @@ if __name__ == "__main__":
         draws(given.draws, given.keep)
     elif given.what == "speed":
         speed(given.rows)
+    elif given.what == "scale":
+        scale(given.sizes)
+    elif given.what == "candidates":
+        candidates(given.rows)
     elif given.what == "audit":
         audit_at_the_command_line(given.rows, given.encoder)
     else:
