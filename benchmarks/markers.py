@@ -387,11 +387,11 @@ def scale(sizes: list[int]) -> None:
 
 
 def candidates(rows: int) -> None:
-    """Test every word and phrase that three texts hold, up to 100,000."""
+    """Test every word and phrase that two texts hold, up to 100,000."""
     logs = Logs.of(short_texts(rows), Roles("text", "y", confounders=("week", "price")))
     features = np.random.default_rng(1).normal(size=(rows, 24))
     started, used = time.perf_counter(), time.process_time()
-    found = audit_markers(logs, text_features=features, rare=3, most=100_000, progress=True)
+    found = audit_markers(logs, text_features=features, rare=2, most=100_000, progress=True)
     tested = len(found.markers) + sum(map(len, found.markers.variants))
     print(
         f"{rows:,} rows, {tested:,} candidates, {len(found.markers):,} told apart, "

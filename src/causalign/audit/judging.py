@@ -21,8 +21,8 @@ from causalign.stats.confounding import confounding_tests, outcome_scales
 from causalign.stats.fold_ridge import FoldRidge
 from causalign.stats.marker_effects import MarkerContrasts, join_blocks, marker_effects
 
-# Markers at once: so many numbers that a block of them fits into some 400 MB.
-NUMBERS_AT_ONCE = 40_000_000
+# Markers at once: so many numbers that a block of them and its copies fit into some 500 MB.
+NUMBERS_AT_ONCE = 20_000_000
 NUMBERS_FOR_A_COLUMN = 8
 
 
