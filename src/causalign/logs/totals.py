@@ -12,7 +12,7 @@ from causalign.logs.workers import map_on_workers
 
 # On workers batches are added up within a branch, and then the branches in their order: whatever
 # worker is first, the sum is the same.
-BRANCHES = 16
+BRANCHES = 64
 
 
 class Total(Protocol):

@@ -73,7 +73,7 @@ def _import_ray() -> ModuleType:
             "The engine 'ray' needs ray, which is not installed: `pip install 'causalign[ray]'`; "
             "or use 'batches'."
         ) from None
-    return ray  # type: ignore[no-any-return]
+    return ray
 
 
 @contextmanager
