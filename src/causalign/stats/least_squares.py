@@ -32,7 +32,7 @@ class LinearFit:
     are ``y - X b``, not weighted; ``kappa`` names the k-class estimator; ``bread (k, k)`` is the
     inverse of the moment matrix, with weights scaled to mean 1; ``degrees_of_freedom`` is k plus
     what was absorbed, or the trace of the hat matrix when coefficients were penalised;
-    ``condition`` is the condition number of the scaled columns; ``cluster_counts`` holds the
+    ``factor`` is that of the scaled columns; ``cluster_counts`` holds the
     numbers of clusters, one for each way; ``repaired (k,)`` says of which coefficients two ways of
     clustering combined to a negative variance, which was replaced.
     """
@@ -43,9 +43,14 @@ class LinearFit:
     kappa: float
     bread: Floats
     degrees_of_freedom: float
-    condition: float
+    factor: Factorisation
     cluster_counts: tuple[int, ...]
     repaired: NDArray[np.bool_]
+
+    @property
+    def condition(self) -> float:
+        """Return the condition number of the scaled columns."""
+        return self.factor.condition
 
     @property
     def standard_errors(self) -> Floats:
@@ -276,9 +281,8 @@ def _as_fit(
     errors: Sandwich,
 ) -> LinearFit:
     covariance, counts, repaired = errors.covariance, errors.cluster_counts, errors.repaired
-    condition = factor.condition
     return LinearFit(
-        coefficients, covariance, residuals, kappa, bread, spent, condition, counts, repaired
+        coefficients, covariance, residuals, kappa, bread, spent, factor, counts, repaired
     )
 
 
