@@ -75,3 +75,24 @@ def test_what_needs_all_rows_says_so(log):
     for method in (Ridge(choose="ranking"), WithinTests()):
         with pytest.raises(SettingsError, match="sample"):
             method.fit(scan, "hashing")
+
+
+def test_costly_vectors_are_made_once_for_both_passes(log, tmp_path, monkeypatch):
+    monkeypatch.setenv("CAUSALIGN_CACHE", str(tmp_path / "cache"))
+    style = load_encoder("style", training_texts=Logs.read(log, Roles("text", "y")).texts)
+    encoded = []
+
+    class Costly:
+        name, revision, dimension = "costly", "1", style.dimension
+
+        def encode(self, texts, progress=False):
+            encoded.extend(texts)
+            return style.encode(texts)
+
+    scan = scan_logs(log, Roles("text", "y"), batch_rows=700)
+    fit = Ridge().fit(scan, Costly())
+    assert len(encoded) == len(set(encoded))
+    texts = sorted(set(encoded))[:50]
+    np.testing.assert_allclose(
+        fit.model.head(style.encode(texts)), Ridge().fit(scan, style).predict(texts), atol=1e-5
+    )
