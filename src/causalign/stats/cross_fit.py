@@ -38,7 +38,7 @@ def ridge_cross_fit(
     of each fold. Raises as `FoldRidge.of` does.
     """
     X, T, w = _check_arrays(features, targets, weights)
-    fit = FoldRidge.of(RowBlocks.of(X), folds, w).fit(RowBlocks.of(T), penalties)
+    fit = FoldRidge.of(RowBlocks.of(X), folds, w, few_targets=True).fit(RowBlocks.of(T), penalties)
     return CrossFit(fit.predicted.read(slice(0, len(X))), fit.penalties)
 
 
