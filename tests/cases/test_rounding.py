@@ -131,7 +131,7 @@ def test_a_copy_in_32_bits_is_a_copy(name, tmp_path):
     )
     with pytest.raises(NotIdentified, match="'fahrenheit' is a linear combination of 'celsius'"):
         method.fit(Logs.of(pa.table(data), roles))
-    if hasattr(method, "plan_blocks"):
+    if getattr(method, "reads_scans", False):
         pq.write_table(pa.table(data), tmp_path / "log.parquet")
         with pytest.raises(NotIdentified, match="'fahrenheit' is a linear combination of 'cels"):
             method.fit(scan_logs(tmp_path / "log.parquet", roles, batch_rows=64))

@@ -26,7 +26,7 @@ EFFECTS = tuple(n for n in ALL if n != "permutation-weighting")
 INSTRUMENTS = tuple(n for n in ALL if "instruments" in METHODS[n].needs)
 TEXT = tuple(n for n in ALL if METHODS[n].reads_text)
 FOLDS = tuple(n for n in ALL if hasattr(METHODS[n], "folds"))
-LINEAR = tuple(n for n in ALL if hasattr(METHODS[n], "plan_blocks"))
+LINEAR = tuple(n for n in ALL if getattr(METHODS[n], "reads_scans", False))
 K_CLASS = tuple(n for n in LINEAR if n in INSTRUMENTS)
 LIML = tuple(n for n in K_CLASS if hasattr(METHODS[n], "fuller"))
 

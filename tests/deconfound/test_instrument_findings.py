@@ -34,7 +34,7 @@ def logs(strength=1.0, direct=0.0, confounders=("price",), instruments=("z1", "z
 K_CLASS = [
     method
     for method in METHODS.values()
-    if "instruments" in method.needs and hasattr(method, "plan_blocks")
+    if "instruments" in method.needs and getattr(method, "reads_scans", False)
 ]
 
 

@@ -17,6 +17,8 @@ FOLDS = 5
 FEWEST_TEXTS = 50
 # Beyond so many rows, what needs rows (ranks, probabilities) is read from a sample of them.
 SAMPLE = 100_000
+# So many rows of a scan are read for markers, which hold a few hundred bytes of each.
+MARKER_ROWS = 500_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +70,9 @@ class AuditedRows:
 
 
 def hold_logs(
-    logs: Logs | LogScan,
-    encoder: str | Encoder | None,
-    rows: int | None = None,
-    seed: int = 0,
+    logs: Logs | LogScan, encoder: str | Encoder | None, rows: int, seed: int
 ) -> tuple[Logs, str | Encoder | None]:
-    """Return logs in memory, about so many rows of a scan or all, and the encoder.
+    """Return logs in memory, about so many rows of a scan, and the encoder.
 
     What a named encoder learns it learns from the same texts, however many rows are held.
     """
@@ -81,7 +80,7 @@ def hold_logs(
         return logs, encoder
     if isinstance(encoder, str):
         encoder = learn_encoder(logs, encoder)
-    return logs.sample(len(logs) if rows is None else rows, seed), encoder
+    return logs.sample(rows, seed), encoder
 
 
 def independent_groups(logs: Logs) -> np.ndarray:

@@ -1,8 +1,9 @@
 """The complete audit of a log: what it supports, and which markers travel with confounders."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from causalign.audit.audited_rows import SAMPLE, AuditedRows, hold_logs
+from causalign.audit.audited_rows import MARKER_ROWS, SAMPLE, AuditedRows, hold_logs
 from causalign.audit.basis import encode_features, read_text_features
 from causalign.audit.confounders import judge_logs
 from causalign.audit.judging import judge_confounders
@@ -22,6 +23,7 @@ def audit_with_markers(
     sentiment: bool = False,
     seed: int = 0,
     sample: int = SAMPLE,
+    marker_rows: int = MARKER_ROWS,
     progress: bool = False,
 ) -> Section:
     """Audit the confounders and, where there are any, the markers; as command line and recipe do.
@@ -29,7 +31,7 @@ def audit_with_markers(
     Parameters
     ----------
     logs : Logs or LogScan
-        The log. Of a scan the whole is read for markers, else a sample.
+        The log.
     encoder : str or Encoder, optional
         What turns texts into features; without one the columns of the role ``features`` are read,
         and "minilm+style" where there are none.
@@ -43,6 +45,8 @@ def audit_with_markers(
         Of the folds and the samples.
     sample : int
         Of logs with more rows, what is said of confounders is judged by about so many.
+    marker_rows : int
+        Of a scan with more rows, markers are tested on about so many.
     progress : bool
         Whether a bar shows how far it is.
 
@@ -52,7 +56,7 @@ def audit_with_markers(
         Both parts in one.
     """
     markers, rows = markers and bool(logs.roles.confounders), len(logs)
-    logs, encoder = hold_logs(logs, encoder, None if markers else sample, seed)
+    logs, encoder = hold_logs(logs, encoder, marker_rows if markers else sample, seed)
     features = read_text_features(logs, encoder, None, progress)
     if features is None:
         features = encode_features(logs, progress=progress)
@@ -62,4 +66,8 @@ def audit_with_markers(
         return judge_logs(logs, drawn, judge_confounders(drawn)).section()
     settings = MarkerSettings(attributes, sentiment, progress=progress)
     audited = find_spurious(held, drawn, settings)
-    return add_markers(judge_logs(logs, drawn, audited.judged).section(), audited)
+    section = add_markers(judge_logs(logs, drawn, audited.judged).section(), audited)
+    if len(logs) == rows:
+        return section
+    about = f"Markers are tested on {len(logs):,} of {rows:,} rows, drawn by a hash of their units."
+    return replace(section, assumption=f"{section.assumption} {about}")

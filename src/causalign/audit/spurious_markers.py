@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from causalign.audit.audited_rows import SAMPLE, AuditedRows, hold_logs
+from causalign.audit.audited_rows import MARKER_ROWS, SAMPLE, AuditedRows, hold_logs
 from causalign.audit.basis import expand_curves, read_text_features
 from causalign.audit.judging import in_blocks, judge_confounders
 from causalign.audit.marker_audit import SHOWN, MarkerAudit
@@ -43,6 +43,7 @@ def audit_markers(
     level: float = 0.05,
     seed: int = 0,
     sample: int = SAMPLE,
+    marker_rows: int = MARKER_ROWS,
     progress: bool = False,
 ) -> MarkerAudit:
     """Test every marker of the texts for an effect that is the confounders': see `MarkerAudit`.
@@ -50,8 +51,7 @@ def audit_markers(
     Parameters
     ----------
     logs : Logs or LogScan
-        Logs with confounders; else `RoleNotDeclared` is raised. A scan is read into memory, where
-        markers take a few hundred bytes a row, since only those that are in a text are held.
+        Logs with confounders; else `RoleNotDeclared` is raised.
     encoder : str or Encoder, optional
         What turns texts into features, such as ``"minilm"``.
     text_features : (n, p) array, optional
@@ -69,11 +69,14 @@ def audit_markers(
     seed : int
         Of the folds and the samples.
     sample : int
-        Which confounders confound is decided on about so many rows; markers are tested on all.
+        Which confounders confound is decided on about so many rows.
+    marker_rows : int
+        Markers are tested on all rows of logs in memory, and on about so many of a scan, which are
+        drawn by a hash of their units: errors need rows, and each takes some hundred bytes.
     progress : bool
         Whether a bar shows how far it is.
     """
-    logs, encoder = hold_logs(logs, encoder)
+    logs, encoder = hold_logs(logs, encoder, marker_rows, seed)
     logs.require("confounders")
     features = read_text_features(logs, encoder, text_features, progress)
     rows = AuditedRows(logs, features, len(logs), seed=seed)
