@@ -90,3 +90,14 @@ def test_very_many_candidates_keep_false_discoveries_rare():
     assert [name for name in found.spurious if name[:1] == "w" and name[1:].isdigit()] == []
     assert found.spurious[0] == "happy monday"
     assert found.findings[0].verdict is Verdict.WARN
+
+
+def test_markers_of_a_large_scan_are_tested_on_some_of_its_rows(logs, tmp_path):
+    pq.write_table(logs.data, tmp_path / "logs.parquet")
+    scan = scan_logs(tmp_path / "logs.parquet", logs.roles)
+    section = audit_with_markers(scan, "hashing", marker_rows=900)
+    told = section.assumption.partition("Markers are tested on ")[2]
+    assert told.startswith(("8", "9"))
+    assert f"of {len(logs):,} rows" in told
+    assert section.numbers["rows"] == len(logs)
+    assert "weekday" in section.answer
