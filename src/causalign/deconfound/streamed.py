@@ -218,7 +218,9 @@ class _Reader:
         """Return a covariate as columns, categories against their first level."""
         covariate = logs.covariate(name)
         if not covariate.is_categorical:
-            return np.asarray(covariate.values[:, None] - self.centre.get(name, 0.0))
+            # Dense columns are centred later, once it was seen how their numbers are rounded.
+            centre = self.centre.get(name, 0.0) if self.is_sparse else 0.0
+            return np.asarray(covariate.values[:, None] - centre)
         used = self._used(name)
         # The first level that has an effect has no column.
         code = np.where(used, np.cumsum(used) - 2, -1)[covariate.values]
@@ -346,7 +348,8 @@ def _read_terms(reader: _Reader, fit: BlockFit) -> LinearTerms:
         if not levels:
             slope, mean = float(fit.coefficients[own][0]), float(fit.means[own][0])
             kind = reader.scan.kinds[name]
-            terms.append(Slope(name, slope, mean + reader.centre[name], kind))
+            centre = reader.centre[name] if reader.is_sparse else 0.0
+            terms.append(Slope(name, slope, mean + centre, kind))
             continue
         deviations = (contrast @ fit.coefficients[own]).tolist()
         terms.append(Categories(name, dict(zip(levels, deviations, strict=True))))

@@ -14,7 +14,7 @@ from causalign.lm.encoder import Encoder, JoinsBlocks, NoticesLongTexts, check_t
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class VectorBlock:
     """Hold n vectors ``values - shift``, the values sparse or not.
 

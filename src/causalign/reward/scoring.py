@@ -342,7 +342,8 @@ def _agree_on_plan(
     plan = {"fingerprint": artifacts.fingerprint(described, names, size), "files": files}
     if (folder / _PLAN).exists():
         stored = read_json(folder / _PLAN)
-        before = stored.get("files", ())
+        before = stored.get("files") if isinstance(stored, dict) else None
+        before = before if isinstance(before, list) else []
         changed = [i for i, pair in enumerate(zip(before, files, strict=False)) if len({*pair}) > 1]
         is_same = stored.get("fingerprint") == plan["fingerprint"] and len(before) == len(files)
         if not is_same or any(any(folder.glob(f"part-{i:05d}-*")) for i in changed):

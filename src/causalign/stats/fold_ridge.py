@@ -291,6 +291,8 @@ class _Tridiagonal:
         return columns
 
     def _solve(self, turned: Floats, penalty: float) -> Floats:
+        if len(turned) == 1:  # the routine takes no empty diagonals
+            return np.asarray(turned / (self.diagonal + penalty)[:, None])
         solved = lapack.dgtsv(self.beside, self.diagonal + penalty, self.beside, turned)[3]
         return np.asarray(solved)
 
