@@ -132,3 +132,34 @@ def test_a_constant_outcome_is_refused(tmp_path):
     pq.write_table(table, tmp_path / "log.parquet")
     with pytest.raises(InputError, match="constant"):
         scan_logs(tmp_path / "log.parquet", ROLES)
+
+
+def test_objects_in_a_storage_are_read_where_they_lie(folder):
+    fsspec = pytest.importorskip("fsspec")
+    from causalign.logs.remote import hash_log_file
+
+    system = fsspec.filesystem("memory")
+    for part in range(3):
+        place = f"/scans/week={part}/part.parquet"
+        system.pipe(place, (folder / f"part-{part}.parquet").read_bytes())
+    system.pipe("/scans/_temporary/part.parquet", b"no")
+    roles = Roles("text", "y", confounders=("price", "week"), categorical=("week",))
+    here = scan_logs(folder, ROLES)
+    columns = [name for name in make_table().column_names if name != "week"]
+    for part in range(3):
+        table = pq.read_table(folder / f"part-{part}.parquet", columns=columns)
+        with system.open(f"/scans/week={part}/part.parquet", "wb") as file:
+            pq.write_table(table, file, row_group_size=30)
+    scan = scan_logs("memory://scans", roles, batch_rows=40)
+    assert len(scan) == 300
+    assert [t for b in scan.batches() for t in b.completions] == [
+        t for b in here.batches() for t in b.completions
+    ]
+    assert scan.columns["week"].levels == ("0", "1", "2")
+    assert scan.history[0].startswith("scan 300 rows of memory://scans in 3 files")
+    assert len({hash_log_file(file) for file in scan.files}) == 3
+    system.pipe("/scans/week=1/part.parquet", b"PAR1 no")
+    with pytest.raises(UnreadableFile, match="scans/week=1/part.parquet"):
+        scan_logs("memory://scans", roles)
+    with pytest.raises(UnreadableFile, match="memory://nowhere"):
+        scan_logs("memory://nowhere", roles)

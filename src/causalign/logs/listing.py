@@ -35,12 +35,15 @@ class LogFile:
     """A file of a known format, and the columns that the names of its folders write.
 
     ``partitions`` holds one value for each name such as ``week=3``, as it is written, or null.
+    ``remote`` is, of an object in a storage, the address that was given and the object's name
+    there; ``path`` is then what messages show.
     """
 
     path: Path
     format: str
     compression: str | None
     partitions: tuple[tuple[str, pa.Scalar], ...] = ()
+    remote: tuple[str, str] | None = None
 
     def add_partitions(self, table: pa.Table) -> pa.Table:
         """Return the table with a column for each partition; raise when the file contradicts it."""
@@ -106,7 +109,7 @@ def list_files(
         if find_format(file) not in formats:
             raise UnreadableFile(_other_format(file, formats))
     _require_one_format(path, [file for file, _ in listed])
-    return _with_partitions(listed)
+    return with_partitions(listed)
 
 
 Names = tuple[tuple[str, str], ...]  # of partitions, with what is written
@@ -128,7 +131,7 @@ def _walk(folder: Path, names: Names, above: Sequence[tuple[int, int]]) -> Itera
         if is_hidden(entry.name):
             continue
         if entry.is_dir():
-            yield from _walk(file, names + _partition(entry.name), (*above, here))
+            yield from _walk(file, names + read_partition(entry.name), (*above, here))
         elif find_format(file) is not None or (entry.is_symlink() and not file.exists()):
             _require_file(file)
             yield file, names
@@ -143,11 +146,11 @@ def _match(pattern: str, formats: Collection[str]) -> Iterator[Listed]:
         below = PurePath(match).parts[first:]
         if any(is_hidden(p) and not any(fnmatchcase(p, m) for m in meant_hidden) for p in below):
             continue
-        names = tuple(pair for part in below[:-1] for pair in _partition(part))
+        names = tuple(pair for part in below[:-1] for pair in read_partition(part))
         if Path(match).is_dir():
             # "**" gives each folder, and what lies in it as well.
             if "**" not in parts[-1]:
-                inside = _walk(Path(match), names + _partition(below[-1]), ())
+                inside = _walk(Path(match), names + read_partition(below[-1]), ())
                 yield from (f for f in inside if find_format(f[0]) in formats)
         else:
             yield Path(match), names
@@ -172,7 +175,8 @@ def is_hidden(name: str) -> bool:
     return marked or name.lower().endswith(TEMPORARY)
 
 
-def _partition(name: str) -> Names:
+def read_partition(name: str) -> Names:
+    """Return the column and the value that a folder's name such as ``week=3`` writes, if any."""
     key, equals, value = name.partition("=")
     return ((unquote(key), unquote(value)),) if key and equals else ()
 
@@ -246,7 +250,7 @@ def _require_one_format(path: str | os.PathLike[str], files: Sequence[Path]) -> 
             )
 
 
-def _with_partitions(listed: Sequence[Listed]) -> tuple[LogFile, ...]:
+def with_partitions(listed: Sequence[Listed]) -> tuple[LogFile, ...]:
     """Give each file the values that its folders write; their names must agree."""
     keys = [tuple(name for name, _ in names) for _, names in listed]
     for (file, _), own in zip(listed, keys, strict=True):

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from causalign.errors import ColumnNotFound, InputError, UnreadableFile, nearest
@@ -15,6 +14,7 @@ from causalign.logs.covariates import Kind, covariate
 from causalign.logs.kinds import COVARIATES, NUMBERS, Column
 from causalign.logs.listing import LogFile
 from causalign.logs.reading import settle_text
+from causalign.logs.remote import open_parquet
 from causalign.logs.roles import Roles
 from causalign.logs.storage import open_column
 
@@ -50,7 +50,7 @@ class WrittenColumn:
 def read_part(part: ScanPart, names: Sequence[str], rows: int) -> Iterator[pa.Table]:
     """Read columns of a part; one thread and no read-ahead keep memory at one batch."""
     try:
-        with pq.ParquetFile(part.file.path, **READING) as reader:
+        with open_parquet(part.file, **READING) as reader:
             inside = [name for name in names if name in reader.schema_arrow.names]
             groups = list(part.row_groups)
             for batch in reader.iter_batches(rows, groups, columns=inside, use_threads=False):
@@ -77,6 +77,15 @@ def open_written(table: pa.Table, name: str) -> Column:
     return column
 
 
+def plain_columns(table: pa.Table) -> pa.Table:
+    """Return a table whose categories are their names, whichever others there are."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            plain = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.name, plain)
+    return table
+
+
 def kind_of(values: pa.Array) -> Kind:
     """Return the kind of a covariate from the type that it was settled in."""
     return covariate("", pa.chunked_array([values.slice(0, 0)])).kind
@@ -85,13 +94,15 @@ def kind_of(values: pa.Array) -> Kind:
 def read_schema(file: LogFile, roles: Roles) -> pa.Schema:
     """Return the types of a file's columns that have a role."""
     played = roles.columns()
-    return pa.schema(field for field in pq.read_schema(file.path) if field.name in played)
+    with open_parquet(file) as reader:
+        return pa.schema(field for field in reader.schema_arrow if field.name in played)
 
 
 def cut_parts(file: LogFile, needed: Mapping[str, str]) -> Iterator[ScanPart]:
     """Cut a file into parts of whole row groups; ``needed`` are columns it has, with their role."""
     try:
-        about = pq.read_metadata(file.path)
+        with open_parquet(file) as reader:
+            about = reader.metadata
         names = [*about.schema.to_arrow_schema().names, *(name for name, _ in file.partitions)]
     except (pa.ArrowException, OSError) as error:
         raise UnreadableFile(

@@ -5,12 +5,14 @@ Every reader and every hash then sees files; what a message shows of them is whe
 
 import errno
 import glob
+import hashlib
 import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -20,6 +22,7 @@ import pyarrow.parquet as pq
 
 from causalign.config import FilledPath
 from causalign.errors import (
+    CausalignError,
     ExtraNotInstalled,
     InputError,
     UnreadableFile,
@@ -30,7 +33,14 @@ from causalign.errors import (
     show_as_written,
 )
 from causalign.logs.database import DRIVERS, name_scheme, query_table
-from causalign.logs.listing import COMPRESSIONS, find_format, is_hidden
+from causalign.logs.listing import (
+    COMPRESSIONS,
+    LogFile,
+    find_format,
+    is_hidden,
+    read_partition,
+    with_partitions,
+)
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -97,6 +107,75 @@ def open_locally(source: Source, query: str | None = None) -> Iterator[str]:
             written, place = mask_address(os.fspath(source)), _fetch(os.fspath(source), room)
         with show_as_written([(str(place), written), (folder, written)]):
             yield FilledPath(str(place), written)
+
+
+def list_remote(address: str) -> tuple[LogFile, ...]:
+    """Return the Parquet files behind an address, which `open_parquet` then reads where they lie.
+
+    Raises as `open_locally` does.
+    """
+    system, path = _open_filesystem(address)
+    try:
+        objects = _list_objects(system, path, name_scheme(address) in _WEB)
+    except Exception as error:
+        raise UnreadableFile(_explain(error, address)) from None
+    shown = mask_address(address).rstrip("/")
+    listed, names = [], []
+    for name, below in sorted(objects.items()):
+        own = below.parts[1:] if below.parts[0] == "objects" else ()
+        if find_format(Path(below)) == "parquet":
+            written = tuple(pair for part in own[:-1] for pair in read_partition(part))
+            listed.append((Path("/".join([shown, *own])), written))
+            names.append(name)
+    if not listed:
+        raise UnreadableFile(f"{shown!r} holds no Parquet file. Check the address.")
+    files = with_partitions(listed)
+    return tuple(
+        replace(file, remote=(address, name)) for file, name in zip(files, names, strict=True)
+    )
+
+
+@contextmanager
+def open_parquet(file: LogFile, **options: bool | int) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file here or in its storage; raise ``UnreadableFile`` where that fails."""
+    if file.remote is None:
+        with pq.ParquetFile(file.path, **options) as reader:
+            yield reader
+        return
+    address, _ = file.remote
+    with open_stream(file) as stream:
+        try:
+            yield pq.ParquetFile(stream, **options)
+        except (pa.ArrowException, CausalignError):
+            raise
+        except Exception as error:  # each storage has errors of its own
+            raise UnreadableFile(_explain(error, address)) from None
+
+
+@contextmanager
+def open_stream(file: LogFile) -> Iterator[BinaryIO]:
+    """Open the bytes of a file here or in its storage."""
+    if file.remote is None:
+        with file.path.open("rb") as here:
+            yield here
+        return
+    address, name = file.remote
+    system, _ = _open_filesystem(address)
+    try:
+        stream = system.open(name, "rb")
+    except Exception as error:
+        raise UnreadableFile(_explain(error, address)) from None
+    with stream:
+        yield stream
+
+
+def hash_log_file(file: LogFile) -> str:
+    """Return the SHA-256 of a file's bytes, here or in its storage."""
+    digest = hashlib.sha256()
+    with open_stream(file) as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def is_address(source: Source) -> bool:

@@ -11,23 +11,25 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from causalign.errors import InputError, SettingsError
+from causalign.errors import InputError, SettingsError, mask_address
 from causalign.files import write_json, write_whole
 from causalign.logs.columns import require_usable, require_whole, settle_column
 from causalign.logs.covariates import Kind
 from causalign.logs.intake import load_roles, read_outcome, require_varying
-from causalign.logs.listing import list_files
+from causalign.logs.listing import LogFile, list_files
 from causalign.logs.parts import (
     ScanPart,
     WrittenColumn,
     cut_parts,
     kind_of,
     open_written,
+    plain_columns,
     read_part,
     read_schema,
     read_written,
 )
 from causalign.logs.reading import require_one_schema
+from causalign.logs.remote import is_address, list_remote
 from causalign.logs.roles import Roles
 from causalign.logs.row_hash import hash_units
 from causalign.logs.table import Logs
@@ -88,6 +90,11 @@ class LogScan:
     drop_incomplete: bool = False
     engine: Engine = "batches"
     keep: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[LogFile, ...]:
+        """The files that are read, in order."""
+        return tuple(dict.fromkeys(part.file for part in self.parts))
 
     def __len__(self) -> int:
         return self.rows
@@ -275,15 +282,6 @@ def require_memory(logs: Logs | LogScan, what: str) -> Logs:
     )
 
 
-def plain_columns(table: pa.Table) -> pa.Table:
-    """Return a table whose categories are their names, whichever others there are."""
-    for place, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            plain = table.column(place).cast(field.type.value_type)
-            table = table.set_column(place, field.name, plain)
-    return table
-
-
 def _held(table: pa.Table, names: Sequence[str]) -> NDArray[np.bool_]:
     """Return which rows ``(n,)`` have a cell in all of the columns."""
     whole = np.ones(table.num_rows, dtype=bool)
@@ -342,7 +340,7 @@ def scan_logs(
     Parameters
     ----------
     path : path
-        A Parquet file, a folder or a glob of them; names of folders such as ``week=3`` are columns.
+        A Parquet file, a folder or a glob, here or behind ``s3://``; ``week=3`` is a column.
     roles : Roles
         Which column plays which causal role.
     batch_rows : int
@@ -363,7 +361,8 @@ def scan_logs(
         For an engine that there is not.
     """
     require_engine(engine)
-    files = list_files(path, ("parquet",))
+    place = str(path)
+    files = list_remote(place) if is_address(place) else list_files(place, ("parquet",))
     needed = roles.columns() | dict.fromkeys(keep, "keep")
     parts = tuple(part for file in files for part in cut_parts(file, needed))
     require_one_schema([file.path for file in files], [read_schema(file, roles) for file in files])
@@ -371,7 +370,8 @@ def scan_logs(
     if rows < 2:
         raise InputError(f"{str(path)!r} holds {'one row' if rows else 'no rows'}; logs need two.")
     columns, kinds = read_written(parts, roles, batch_rows, drop_incomplete)
-    note = f"scan {rows} rows of {Path(path).name} in {len(files)} files"
+    name = mask_address(place) if is_address(place) else Path(place).name
+    note = f"scan {rows} rows of {name} in {len(files)} files"
     empty = LogScan(
         parts,
         roles,

@@ -12,11 +12,12 @@ import numpy as np
 from causalign import artifacts, config, deconfound, policy, reward
 from causalign.deconfound.method import Deconfounder
 from causalign.errors import CausalignError, RoleNotDeclared, SettingsError
-from causalign.files import hash_content, hash_file
+from causalign.files import hash_content
 from causalign.lm.encoder import Encoder, JoinsBlocks
 from causalign.lm.encoders import load_encoder
 from causalign.lm.language_model import check_model_name
 from causalign.logs import Logs, LogScan, Pairs, Roles, scan_logs
+from causalign.logs.remote import hash_log_file
 from causalign.logs.scales import rescale
 from causalign.logs.splits import draw_held_out, draw_one_per_group
 from causalign.pipeline.held_out_pairs import JudgingPairs, choose_pairs
@@ -158,7 +159,7 @@ def _cut_scan(recipe: Recipe) -> _ReadRows:
         test.numbers(recipe.evaluate.truth)
     pairs = choose_pairs(test, np.ones(len(test), dtype=bool), recipe)
     train = whole.sample(ROWS_IN_MEMORY, recipe.seed)
-    content = artifacts.fingerprint([hash_file(part.file.path) for part in scan.parts])
+    content = artifacts.fingerprint([hash_log_file(file) for file in scan.files])
     return _ReadRows(whole, train, test, pairs, content, content)
 
 
