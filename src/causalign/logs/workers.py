@@ -95,13 +95,14 @@ def _running_ray(ray: ModuleType) -> Iterator[None]:
 def _spread(
     ray: ModuleType, make: Callable[[], Callable[[Job], T]], jobs: Sequence[Job], threads: int
 ) -> Iterator[T]:
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     available = ray.cluster_resources()
     gpus = int(available.get("GPU", 0))
     workers = max(1, min(len(jobs), gpus or int(available.get("CPU", 1)) // threads))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
+    # Once Ray has set up its own: errors reach the reader in our words.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
     attempt = _count_attempts(ray)
 
