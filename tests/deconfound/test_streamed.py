@@ -277,3 +277,21 @@ def test_the_command_line_reads_batches(texts, tmp_path, capsys):
     assert run(["deconfound", str(texts), *words, "--engine", "batches", "--method", "double-ml",
                  "--out", str(tmp_path / "no")]) == 2  # fmt: skip
     assert "all rows" in capsys.readouterr().err
+
+
+def test_levels_of_rows_that_were_held_out_have_no_effect(texts):
+    named = Roles("text", "y", confounders=("week", "price"), categorical=("week",))
+    encoder = HashingEncoder(100)
+    train, held = scan_logs(texts, named, batch_rows=900).hold_out(0.5, seed=3)
+    rows = pa.concat_tables([batch.data for batch in train.batches()])
+    weeks = rows["week"].cast(pa.large_string()).to_pylist()
+    alone = {week for week in weeks if weeks.count(week) == 1}
+    gone = {"200", "201", "202"} - set(weeks)
+    assert alone | gone == {"200", "201", "202"}
+    assert gone
+    found = Additive().fit(train, encoder)
+    assert not any(f"week[{week}]" in found.names for week in alone | gone)
+    whole = Additive().fit(train.sample(len(train)), encoder)
+    order = [found.names.index(name) for name in whole.names]
+    np.testing.assert_allclose(found.estimates[order], whole.estimates, rtol=1e-7, atol=1e-8)
+    assert np.isfinite(found.adjust(held).sample(10_000).outcome).all()

@@ -57,15 +57,13 @@ def fit_scan(
 ) -> ConfounderEffect:
     """Fit a linear method on logs that are read batch by batch.
 
-    Equal to the fit on the same rows in memory, but for what needs the rows once more: no first
-    stage F, no test of instruments. Categories are indicator columns here, up to
-    ``MOST_COLUMNS`` in all. Raises as the method's ``fit``, and `InputError` for more columns.
+    Equal to the fit on the same rows in memory, without what needs the rows once more: first-stage
+    F, tests of instruments. Categories are indicators, up to ``MOST_COLUMNS`` columns in all;
+    raises `InputError` for more, and as the method's ``fit``.
     """
     cluster = _choose_cluster(method.covariance, scan)
-    text: _TextColumns | None = None
-    if plan.beside_features:
-        text = _read_text(scan, encoder, method.name)
-    reader = _Reader(scan, plan, text, cluster, _centre(scan, plan))
+    text = _read_text(scan, encoder, method.name) if plan.beside_features else None
+    reader = _Reader(scan, plan, text, cluster, _centre(scan, plan), _count_levels(scan, plan))
     if len(reader.names) > MOST_COLUMNS:
         raise InputError(_too_wide(reader))
 
@@ -129,6 +127,7 @@ class _Reader:
     text: _TextColumns | None
     cluster: str | None
     centre: dict[str, float]
+    counts: dict[str, np.ndarray]
 
     @property
     def confounders(self) -> Names:
@@ -200,7 +199,7 @@ class _Reader:
 
     def _used(self, name: str) -> np.ndarray:
         """Return which levels of a column of categories have an effect."""
-        counts = self.scan.columns[name].counts
+        counts = self.counts[name]
         return np.asarray(counts > 1 if self.plan.leaves_out_single_rows else counts > 0)
 
     def _leave_out(self, logs: Logs) -> Logs:
@@ -277,6 +276,33 @@ def _centre(scan: LogScan, plan: BlockPlan) -> dict[str, float]:
         elif len(covariate.levels) < 2:
             require_variation("confounder", covariate)
     return centre
+
+
+class _LevelCounts:
+    """Gather the rows of each level of categories."""
+
+    def __init__(self, levels: dict[str, int]) -> None:
+        self.counts = {name: np.zeros(size, dtype=np.int64) for name, size in levels.items()}
+
+    def add(self, logs: Logs) -> None:
+        """Add some rows."""
+        for name, known in self.counts.items():
+            known += np.bincount(logs.covariate(name).values, minlength=len(known))
+
+    def merge(self, other: Self) -> None:
+        """Add what was gathered over later rows."""
+        for name, known in self.counts.items():
+            known += other.counts[name]
+
+
+def _count_levels(scan: LogScan, plan: BlockPlan) -> dict[str, np.ndarray]:
+    """Return the rows of each level of each category, in what is left of the files."""
+    names = (*plan.own, *plan.moved, *plan.instruments)
+    columns = {name: scan.columns[name] for name in names if name in scan.columns}
+    levels = {name: len(column.levels) for name, column in columns.items() if column.levels}
+    if levels and (scan.changes or scan.drop_incomplete):
+        return gather(scan, partial(_LevelCounts, levels), texts=False).counts
+    return {name: columns[name].counts for name in levels}
 
 
 def _choose_cluster(covariance: str, scan: LogScan) -> str | None:
