@@ -12,7 +12,13 @@ from causalign.deconfound import (
     TwoStageLeastSquares,
 )
 from causalign.deconfound.method import FittedOnLogs
-from causalign.errors import ColumnNotFound, InputError, SettingsError, UnreadableFile
+from causalign.errors import (
+    ColumnNotFound,
+    InputError,
+    NotIdentified,
+    SettingsError,
+    UnreadableFile,
+)
 from causalign.lm.word_counts import HashingEncoder
 from causalign.logs import scan_logs, scan_saved
 from causalign.stats import block_scores, cluster_sums
@@ -295,3 +301,14 @@ def test_levels_of_rows_that_were_held_out_have_no_effect(texts):
     order = [found.names.index(name) for name in whole.names]
     np.testing.assert_allclose(found.estimates[order], whole.estimates, rtol=1e-7, atol=1e-8)
     assert np.isfinite(found.adjust(held).sample(10_000).outcome).all()
+
+
+def test_copies_in_32_bits_are_copies_beside_words_too(texts, tmp_path):
+    table = pq.read_table(texts)
+    celsius = np.random.default_rng(1).normal(300, 8, len(table)).astype(np.float32)
+    table = table.append_column("celsius", [celsius])
+    table = table.append_column("fahrenheit", [(celsius * np.float32(1.8) + np.float32(32))])
+    pq.write_table(table, tmp_path / "log.parquet")
+    named = Roles("text", "y", confounders=("celsius", "fahrenheit"))
+    with pytest.raises(NotIdentified, match="'fahrenheit' is a linear combination"):
+        Additive().fit(scan_logs(tmp_path / "log.parquet", named), HashingEncoder(100))

@@ -25,7 +25,7 @@ from causalign.logs import Logs, LogScan, hash_column
 from causalign.logs.covariates import require_variation
 from causalign.logs.totals import gather
 from causalign.stats.block_least_squares import BlockFit, BlockTotal, fit_blocks
-from causalign.stats.block_sums import Block, Matrix
+from causalign.stats.block_sums import Block, Matrix, keep_zeros
 
 # The cross products of so many columns, levels of categories among them, are 512 MiB.
 MOST_COLUMNS = 8192
@@ -63,7 +63,8 @@ def fit_scan(
     """
     cluster = _choose_cluster(method.covariance, scan)
     text = _read_text(scan, encoder, method.name) if plan.beside_features else None
-    reader = _Reader(scan, plan, text, cluster, _centre(scan, plan), _count_levels(scan, plan))
+    _require_levels(scan, plan)
+    reader = _Reader(scan, plan, text, cluster, _count_levels(scan, plan))
     if len(reader.names) > MOST_COLUMNS:
         raise InputError(_too_wide(reader))
 
@@ -126,7 +127,6 @@ class _Reader:
     plan: BlockPlan
     text: _TextColumns | None
     cluster: str | None
-    centre: dict[str, float]
     counts: dict[str, np.ndarray]
 
     @property
@@ -192,10 +192,17 @@ class _Reader:
             exogenous=_join(own, len(logs), wide=self.is_sparse),
             instruments=self._stack(logs, self.plan.instruments),
             weights=weights,
+            full=self._find_full() if self.is_sparse else None,
             clusters=None
             if self.cluster is None
             else hash_column(logs.data[self.cluster], 0, "clusters"),
         )
+
+    def _find_full(self) -> np.ndarray:
+        """Return which exogenous columns hold a number in every row: those of numbers."""
+        widths = [(name, len(self.name_columns(name))) for name in self.plan.own]
+        own = [np.full(width, not self.levels(name)) for name, width in widths]
+        return np.concatenate([np.zeros(self.text_width, dtype=bool), *own])
 
     def _used(self, name: str) -> np.ndarray:
         """Return which levels of a column of categories have an effect."""
@@ -217,9 +224,7 @@ class _Reader:
         """Return a covariate as columns, categories against their first level."""
         covariate = logs.covariate(name)
         if not covariate.is_categorical:
-            # Dense columns are centred later, once it was seen how their numbers are rounded.
-            centre = self.centre.get(name, 0.0) if self.is_sparse else 0.0
-            return np.asarray(covariate.values[:, None] - centre)
+            return np.asarray(covariate.values[:, None])
         used = self._used(name)
         # The first level that has an effect has no column.
         code = np.where(used, np.cumsum(used) - 2, -1)[covariate.values]
@@ -237,8 +242,7 @@ def _join(parts: Sequence[Matrix], rows: int, *, wide: bool) -> Matrix:
     if not parts:
         return np.zeros((rows, 0))
     if wide:
-        made = [sparse.csr_array(part) for part in parts]
-        return sparse.csr_array(sparse.hstack(made, format="csr"))
+        return sparse.csr_array(sparse.hstack(list(map(keep_zeros, parts)), format="csr"))
     return np.hstack([p if isinstance(p, np.ndarray) else p.toarray() for p in parts])
 
 
@@ -262,20 +266,13 @@ def _read_text(scan: LogScan, encoder: str | Encoder | None, method: str) -> _Te
     return _TextColumns(None, names, tuple(labels))
 
 
-def _centre(scan: LogScan, plan: BlockPlan) -> dict[str, float]:
-    """Return about which number each numeric confounder is read, so that no digits are lost.
-
-    Raises `NotIdentified` for a category of one level.
-    """
+def _require_levels(scan: LogScan, plan: BlockPlan) -> None:
+    """Raise `NotIdentified` for a category of one level."""
     first = next(scan.batches(texts=False))
-    centre = {}
     for name in (*plan.own, *plan.moved):
         covariate = first.covariate(name)
-        if not covariate.is_categorical:
-            centre[name] = float(covariate.values.mean())
-        elif len(covariate.levels) < 2:
+        if covariate.is_categorical and len(covariate.levels) < 2:
             require_variation("confounder", covariate)
-    return centre
 
 
 class _LevelCounts:
@@ -374,8 +371,7 @@ def _read_terms(reader: _Reader, fit: BlockFit) -> LinearTerms:
         if not levels:
             slope, mean = float(fit.coefficients[own][0]), float(fit.means[own][0])
             kind = reader.scan.kinds[name]
-            centre = reader.centre[name] if reader.is_sparse else 0.0
-            terms.append(Slope(name, slope, mean + centre, kind))
+            terms.append(Slope(name, slope, mean, kind))
             continue
         deviations = (contrast @ fit.coefficients[own]).tolist()
         terms.append(Categories(name, dict(zip(levels, deviations, strict=True))))

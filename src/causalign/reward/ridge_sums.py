@@ -14,7 +14,7 @@ from causalign.lm.embeddings import embed_block
 from causalign.lm.encoder import Encoder
 from causalign.lm.vector_block import VectorBlock
 from causalign.logs import Logs, LogScan, gather, hash_folds, hash_units
-from causalign.stats.block_sums import Matrix
+from causalign.stats.block_sums import Matrix, to_dense
 from causalign.stats.cluster_sums import FEWEST_BUCKETS, Buckets
 from causalign.stats.ridge_path import Origin, RidgeMoments, RidgePath, fit_moments
 
@@ -84,7 +84,7 @@ class FoldSums:
         for number in range(self.folds):
             held = np.flatnonzero(fold == number)
             some = rows[held]
-            self.products[number] += _dense(some.T @ _scale(some, weights[held]))
+            self.products[number] += to_dense(some.T @ _scale(some, weights[held]))
         self.shift = block.shift
         self.rows += len(logs)
         self.truncated += block.truncated
@@ -116,7 +116,7 @@ class ScoreSums:
         error = logs.outcome - (np.asarray(block.values @ slopes.T) + levels)[rows, fold]
         place = Buckets(FEWEST_BUCKETS, None).place(hash_units(logs, self.seed, "scores"))
         vectors = _stack(block)
-        self.sums += _dense(place @ _scale(vectors, _weights(logs) * error))
+        self.sums += to_dense(place @ _scale(vectors, _weights(logs) * error))
 
     def merge(self, other: Self) -> None:
         """Add what was gathered over later rows."""
@@ -157,7 +157,3 @@ def _stack(block: VectorBlock, *more: Array) -> Matrix:
 def _scale(rows: Matrix, factors: Array) -> Matrix:
     scaled: Matrix = sparse.diags_array(factors) @ rows
     return scaled
-
-
-def _dense(matrix: Matrix) -> Array:
-    return matrix if isinstance(matrix, np.ndarray) else np.asarray(matrix.toarray())

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from causalign.stats.block_sums import Block, ColumnPlan, Matrix, columns_of
+from causalign.stats.block_sums import Block, ColumnPlan, Matrix, columns_of, to_dense
 from causalign.stats.carrying_rows import effective_number
 from causalign.stats.cluster_sums import Buckets
 
@@ -136,14 +136,14 @@ class Scores:
         if self.buckets is None or block.clusters is None:
             self._shares += pulled.sum(axis=0), np.square(pulled).sum(axis=0)
             scores = sparse.diags_array(weighted) @ base
-            self._meat += _dense(scores.T @ scores)
+            self._meat += to_dense(scores.T @ scores)
             return
         place = self.buckets.place(block.clusters)
         sums = place @ sparse.diags_array(weighted) @ base
-        self._sums += _dense(sums)
+        self._sums += to_dense(sums)
         self._pulled += abs(place) @ pulled
         if self._held.size:
-            self._held += _dense(abs(place) @ sparse.diags_array(block.weights) @ base)
+            self._held += to_dense(abs(place) @ sparse.diags_array(block.weights) @ base)
 
     def merge(self, other: Self) -> None:
         """Add what was gathered over later rows."""
@@ -185,7 +185,3 @@ class Scores:
                 squares = np.square(self._held @ counted).sum(axis=0)
             carried[~asked] = effective_number(held, squares)
         return carried
-
-
-def _dense(matrix: Matrix) -> Floats:
-    return matrix if isinstance(matrix, np.ndarray) else np.asarray(matrix.toarray())

@@ -23,7 +23,7 @@ class Block:
     """Hold some rows: ``y (b,)``, ``endogenous (b, p)``, ``exogenous (b, m)``, ``instruments
     (b, q)``, ``weights (b,)`` and ``clusters (b,)``, numbers in [0, 1), or None. No intercept.
 
-    Exogenous columns may be sparse. Those of numbers should then have a mean of about zero.
+    Exogenous columns may be sparse; ``full (m,)`` then says which hold a number in every row.
     """
 
     y: Floats
@@ -32,6 +32,7 @@ class Block:
     instruments: Floats
     weights: Floats
     clusters: Floats | None = None
+    full: NDArray[np.bool_] | None = None
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -56,7 +57,8 @@ class Block:
 def scale_of(block: Block) -> tuple[Floats, Floats]:
     """Return by what columns are shifted and divided, ``(K,)`` each, from some of the rows.
 
-    They are intercept, exogenous, endogenous, instruments and y. Sparse ones are not shifted.
+    They are intercept, exogenous, endogenous, instruments and y. Sparse ones that are not full are
+    not shifted.
     """
     columns = _stack(block)
     if isinstance(columns, np.ndarray):
@@ -64,8 +66,12 @@ def scale_of(block: Block) -> tuple[Floats, Floats]:
         shift[0] = 0.0
     else:
         shift = np.zeros(columns.shape[1])
+        if block.full is not None:
+            own = 1 + np.flatnonzero(block.full)
+            shift[own] = np.asarray(columns[:, own].mean(axis=0)).ravel()
         shift[-1] = block.y.mean()
-        scale = np.sqrt(np.asarray(columns.power(2).mean(axis=0)).ravel())
+        square = np.asarray(columns.power(2).mean(axis=0)).ravel()
+        scale = np.sqrt(np.maximum(square - shift**2, 0.0))
         scale[-1] = block.y.std()
     scale[scale == 0] = 1.0
     scale[0] = 1.0
@@ -79,9 +85,9 @@ def columns_of(block: Block, shift: Floats, scale: Floats) -> Matrix:
         columns -= shift
         columns /= scale
         return columns
-    y = (block.y - shift[-1])[:, None]
-    shifted = sparse.hstack([columns[:, :-1], sparse.csr_array(y)], format="csr")
-    return sparse.csr_array(shifted @ sparse.diags_array(1 / scale))
+    # Only columns that hold every number are shifted, zeros among them.
+    numbers = (columns.data - shift[columns.indices]) / scale[columns.indices]
+    return sparse.csr_array((numbers, columns.indices, columns.indptr), shape=columns.shape)
 
 
 def _stack(block: Block) -> Matrix:
@@ -89,7 +95,21 @@ def _stack(block: Block) -> Matrix:
     parts = [ones, block.exogenous, block.endogenous, block.instruments, block.y[:, None]]
     if isinstance(block.exogenous, np.ndarray):
         return np.hstack(parts)
-    return sparse.csr_array(sparse.hstack(list(map(sparse.csr_array, parts)), format="csr"))
+    return sparse.csr_array(sparse.hstack(list(map(keep_zeros, parts)), format="csr"))
+
+
+def to_dense(matrix: Matrix) -> Floats:
+    """Return a matrix with all of its zeros."""
+    return matrix if isinstance(matrix, np.ndarray) else np.asarray(matrix.toarray())
+
+
+def keep_zeros(columns: Matrix) -> sparse.csr_array:
+    """Return dense columns as sparse ones that hold every number, zeros too; others as they are."""
+    if not isinstance(columns, np.ndarray):
+        return sparse.csr_array(columns)
+    rows, width = columns.shape
+    places = np.tile(np.arange(width), rows), np.arange(rows + 1) * width
+    return sparse.csr_array((columns.ravel().astype(np.float64), *places), shape=(rows, width))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

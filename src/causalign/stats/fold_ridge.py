@@ -161,10 +161,7 @@ class _Spectrum:
     @staticmethod
     def of(sums: Floats) -> "_Spectrum":
         """Decompose the cross products of ``[1, X]``."""
-        if sums[0, 0] <= 0:
-            raise InputError("All rows outside some folds have zero weight; cut other folds.")
-        mean = sums[0, 1:] / sums[0, 0]
-        about = sums[1:, 1:] - sums[0, 0] * np.outer(mean, mean)
+        mean, about = _centre(sums)
         values, vectors = eigh(about, check_finite=False)
         return _Spectrum(float(sums[0, 0]), mean, np.clip(values, 0.0, None), vectors)
 
@@ -231,10 +228,7 @@ class _Tridiagonal:
     @staticmethod
     def of(sums: Floats) -> "_Tridiagonal":
         """Factor the cross products of ``[1, X]``."""
-        if sums[0, 0] <= 0:
-            raise InputError("All rows outside some folds have zero weight; cut other folds.")
-        mean = sums[0, 1:] / sums[0, 0]
-        about = sums[1:, 1:] - sums[0, 0] * np.outer(mean, mean)
+        mean, about = _centre(sums)
         reflections, diagonal, beside, scales, _ = lapack.dsytrd(
             about, lower=1, lwork=REFLECTIONS * len(about)
         )
@@ -298,6 +292,14 @@ class _Tridiagonal:
 
 
 Factor = _Tridiagonal | _Spectrum
+
+
+def _centre(sums: Floats) -> tuple[Floats, Floats]:
+    """Return the mean ``(d,)`` of features, and their cross products about it ``(d, d)``."""
+    if sums[0, 0] <= 0:
+        raise InputError("All rows outside some folds have zero weight; cut other folds.")
+    mean = sums[0, 1:] / sums[0, 0]
+    return mean, sums[1:, 1:] - sums[0, 0] * np.outer(mean, mean)
 
 
 def _low_rank(kappa: Floats, scale: Floats) -> tuple[Floats, Floats]:
