@@ -67,3 +67,51 @@ def test_html_is_escaped_and_shows_columns_with_roles():
 def test_a_card_is_shown_also_where_the_outcome_is_not_a_number():
     table = pa.table({"text": ["a", "b"], "y": ["u", "v"]})
     assert "2 rows, 2 columns" in repr(Logs(table, Roles("text", "y")))
+
+
+GUARDED = {
+    "text": ["a b", "c d", "e f", "g h"],
+    "clicks": [1, 4, 2, 3],
+    "left": [0, 2, 1, 0],
+    "readers": [10, 10, 20, 10],
+    "age": ["old", "new", "old", "new"],
+}
+WITH_GUARDRAIL = Roles(
+    "text",
+    "clicks",
+    trials="readers",
+    audience=("age",),
+    guardrails=("left",),
+    confounders=("age",),
+)
+
+
+def test_a_guardrail_counts_among_the_trials_and_stays_a_rate_without_them():
+    logs = Logs.of(GUARDED, WITH_GUARDRAIL)
+    assert logs.rate("left").tolist() == [0.0, 0.2, 0.05, 0.0]
+    changed = logs.with_outcome(logs.outcome + 1, "shifted")
+    assert changed.roles.trials is None
+    assert changed.roles.guardrails == ("left_adjusted",)
+    assert changed.rate("left_adjusted").tolist() == [0.0, 0.2, 0.05, 0.0]
+    own = changed.of_guardrail("left_adjusted")
+    assert own.outcome.tolist() == [0.0, 0.2, 0.05, 0.0]
+    assert own.roles.guardrails == ()
+
+
+def test_what_was_known_of_the_reader_may_confound_too():
+    (age,) = Logs.of(GUARDED, WITH_GUARDRAIL).audience
+    assert age.levels == ("new", "old")
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        ([0, 0, 0, 0], "The guardrail 'left' is constant"),
+        ([0.0, 0.2, 0.05, 0.0], "looks like a rate"),
+        (["x", "y", "x", "y"], "The guardrail 'left' is not numeric"),
+        ([0, None, 1, 0], "The guardrail 'left' has 1 missing values"),
+    ],
+)
+def test_a_guardrail_that_cannot_be_used_is_named(left, said):
+    with pytest.raises(InputError, match=said):
+        Logs.of(GUARDED | {"left": left}, WITH_GUARDRAIL)

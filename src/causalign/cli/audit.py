@@ -10,6 +10,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
+from causalign.cli.produce import produce, require_writable
 
 # What a terminal has room for; the folder of the stage and the report hold all columns.
 TERSE = ["marker", "texts", "naive", "deconfounded", "distance lower", "distance upper", "q"]
@@ -68,7 +69,7 @@ def command(
         cluster=cluster,
         time=time,
     )
-    given.require_writable(out, logs)
+    require_writable(out, logs)
     logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
@@ -83,7 +84,7 @@ def command(
         )
         return section, None
 
-    given.produce(context, work, out, strict=strict, shown=_keep_terse_columns)
+    produce(context, work, out, strict=strict, shown=_keep_terse_columns)
 
 
 def _keep_terse_columns(section: ca.results.Section) -> ca.results.Section:

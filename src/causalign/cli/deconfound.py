@@ -11,6 +11,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
+from causalign.cli.produce import produce, require_writable
 from causalign.deconfound import METHODS
 
 Method = Annotated[str, typer.Option("--method", help=f"One of: {', '.join(METHODS)}.")]
@@ -62,7 +63,7 @@ def command(
         **columns,
     )
     deconfounder.check_roles(roles)
-    given.require_writable(out, logs)
+    require_writable(out, logs)
     given.require_target(to, table)
     logs = given.fetch(context, logs, query)
 
@@ -72,7 +73,7 @@ def command(
         return section, adjusted.save
 
     closing = {"adjusted logs": [out / "logs.parquet"]}
-    given.produce(context, work, out, strict=strict, closing=lambda: closing)
+    produce(context, work, out, strict=strict, closing=lambda: closing)
     given.write_back(to, table, partial(ca.logs.write_table, ca.Logs.load(out).data))
 
 

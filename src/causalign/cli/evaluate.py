@@ -11,6 +11,7 @@ import typer
 import causalign as ca
 from causalign.cli import generations, log_and_tests
 from causalign.cli import options as given
+from causalign.cli.produce import produce, require_writable
 
 LoggingLogprob = Annotated[
     str | None,
@@ -100,7 +101,7 @@ def pairs_command(
     Example: `causalign evaluate pairs experiment.parquet runs/demo/3-reward/naive
     runs/demo/3-reward/deconfounded`
     """
-    given.require_writable(out, pairs, *models)
+    require_writable(out, pairs, *models)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # a comparison is not continued
@@ -114,7 +115,7 @@ def pairs_command(
         choices = ca.evaluate.choose_between(rewards, read) if read.has_margins else None
         return section if choices is None else ca.evaluate.add_choices(section, choices), None
 
-    given.produce(context, work, out)
+    produce(context, work, out)
 
 
 @app.command("value")
@@ -145,7 +146,7 @@ def value_command(
     --target-logprob tuned --cluster user`; `causalign evaluate value logs.parquet --outcome minutes
     --predicted guess --samples written.parquet --pilot measured.parquet`
     """
-    given.require_writable(out, logs, samples, pilot)
+    require_writable(out, logs, samples, pilot)
     logs = given.fetch(context, logs, query)
     work = partial(
         _estimate_value,
@@ -162,7 +163,7 @@ def value_command(
         target_predicted=direct,
         clusters=cluster,
     )
-    section = given.produce(context, work, out)
+    section = produce(context, work, out)
     if strict and section.numbers["value"] is None:
         raise typer.Exit(1)
 

@@ -10,6 +10,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
+from causalign.cli.produce import produce, require_writable
 
 # What a terminal has no room for; the folder of the stage and the report hold all columns.
 NOT_SHOWN = ("decision", "naive lower", "naive upper")
@@ -163,7 +164,7 @@ def read_command(
     columns = {"trials": trials, "group": group, "propensity": propensity, "weight": weight}
     roles = given.declare_roles(arm, outcome, time=time, **columns)
     past_roles = given.declare_roles(arm, outcome, trials=trials, group=past_group or group)
-    given.require_writable(out, logs, experiments, reward_model)
+    require_writable(out, logs, experiments, reward_model)
     logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
@@ -181,7 +182,7 @@ def read_command(
         )
         return reading.section(), None
 
-    given.produce(context, work, out, strict=strict, shown=_keep_terse_columns)
+    produce(context, work, out, strict=strict, shown=_keep_terse_columns)
 
 
 def _read_expectation(
@@ -234,7 +235,7 @@ def plan_command(
     - `causalign experiment plan --like test.csv --arm headline --outcome clicks --trials shown
       --time day --minimum 0.002`
     """
-    given.require_writable(out, logs)
+    require_writable(out, logs)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # a plan is not continued
@@ -260,4 +261,4 @@ def plan_command(
         )
         return plan.section(), None
 
-    given.produce(context, work, out)
+    produce(context, work, out)

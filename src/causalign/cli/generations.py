@@ -10,6 +10,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
+from causalign.cli.produce import produce, require_writable
 
 Files = Annotated[
     list[str],
@@ -69,7 +70,7 @@ def command(
     `causalign evaluate generations runs/demo/4-policy/generations.parquet --column before --column
     naive --column deconfounded`
     """
-    given.require_writable(out, *files, judge)
+    require_writable(out, *files, judge)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # a comparison is not continued
@@ -83,7 +84,7 @@ def command(
         )
         return compared.section(), None
 
-    given.produce(context, work, out)
+    produce(context, work, out)
 
 
 def _read_generations(

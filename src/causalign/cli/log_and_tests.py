@@ -9,6 +9,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
+from causalign.cli.produce import produce, require_writable
 
 AsLogged = Annotated[
     str | None,
@@ -53,7 +54,7 @@ def worth_command(
     clicks_adjusted --experiments tests.csv --experiments-outcome clicks --experiments-trials shown
     --group test`
     """
-    given.require_writable(out, logs, experiments)
+    require_writable(out, logs, experiments)
     logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
@@ -72,7 +73,7 @@ def worth_command(
         )
         return result.section(), None
 
-    given.produce(context, work, out, strict=strict)
+    produce(context, work, out, strict=strict)
 
 
 def bias_command(
@@ -101,7 +102,7 @@ def bias_command(
     clicks_adjusted --experiments tests.csv --experiments-outcome clicks --experiments-trials shown
     --group test`
     """
-    given.require_writable(out, logs, experiments)
+    require_writable(out, logs, experiments)
     logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
@@ -117,4 +118,4 @@ def bias_command(
         )
         return result.section(), None
 
-    given.produce(context, work, out, strict=strict)
+    produce(context, work, out, strict=strict)

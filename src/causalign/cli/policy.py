@@ -11,6 +11,7 @@ import typer
 
 import causalign as ca
 from causalign.cli import options as given
+from causalign.cli.produce import produce, require_writable
 from causalign.policy import METHODS
 
 Method = Annotated[str, typer.Argument(metavar="METHOD", help=f"One of: {', '.join(METHODS)}.")]
@@ -59,7 +60,7 @@ def command(
     --set training.steps=100`
     """
     tuner = ca.config.choose(METHODS, ca.config.override({"method": method}, settings or ()))
-    ca.lm.run_once(lambda: given.require_writable(out, data, reward_model))
+    ca.lm.run_once(lambda: require_writable(out, data, reward_model))
     data = given.fetch(context, data, query)
     reward = _load_reward(tuner, reward_model)
     roles = None
@@ -87,7 +88,7 @@ def command(
         )
         return fit.section(), lambda folder: shutil.copytree(fit.model_folder, folder / "model")
 
-    given.produce(context, work, out, strict=strict, closing=lambda: {"model": [out / "model"]})
+    produce(context, work, out, strict=strict, closing=lambda: {"model": [out / "model"]})
 
 
 def _read_source(

@@ -11,6 +11,7 @@ import typer
 import causalign as ca
 from causalign.cli import options as given
 from causalign.cli.output import give, say, show_findings
+from causalign.cli.produce import produce, require_writable
 from causalign.reward import CHOICES
 
 _METHODS = "\n".join(f"- `{name}`: {CHOICES.about(name)}" for name in CHOICES)
@@ -99,7 +100,7 @@ def fit(
         **columns,
     )
     chosen.check_roles(roles)
-    given.require_writable(out, logs, *([experiments] if experiments else []))
+    require_writable(out, logs, *([experiments] if experiments else []))
     logs = given.fetch(context, logs, query)
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
@@ -109,7 +110,7 @@ def fit(
         fit = chosen.fit(read, encoder, out=place, progress=given.shows_progress(), **more)
         return fit.section(), fit.save
 
-    given.produce(context, work, out, strict=strict, closing=lambda: _find_models(out))
+    produce(context, work, out, strict=strict, closing=lambda: _find_models(out))
 
 
 def _read_tests(

@@ -67,6 +67,8 @@ class ColumnReading:
         """Return what messages call the column."""
         if self.role == "outcome":
             return f"The outcome {self.name!r}"
+        if self.role == "guardrails":
+            return f"The guardrail {self.name!r}"
         named = self.role in (*NAMES, "completion", "prompt")
         return f"The {self.role} column {self.name!r}" if named else f"Column {self.name!r}"
 

@@ -28,8 +28,8 @@ def check_table(
         numbers = not pa.types.is_large_string(table[name].type)
         if numbers and (role in COVARIATES or role in NUMBERS):
             covariate(name, table[name], categorical=name in roles.categorical)
-    values = read_outcome(table, roles)
-    require_varying(roles.outcome, values.min(), values.max())
+    for name, values in read_outcomes(table, roles).items():
+        require_varying(name, roles, values.min(), values.max())
     return table, roles, (*history, *notes)
 
 
@@ -116,12 +116,17 @@ def check_columns(table: pa.Table, roles: Roles) -> None:
             raise InputError(f"The table has {count} columns named {name!r}. Rename all but one.")
 
 
-def read_outcome(table: pa.Table, roles: Roles) -> np.ndarray:
-    """Return the outcome ``(n,)``, as a rate of its trials; raise for counts beyond them."""
+def read_outcomes(table: pa.Table, roles: Roles) -> dict[str, np.ndarray]:
+    """Return the outcome and the guardrails ``(n,)``, as rates of the trials if there are any.
+
+    Raises `InputError` for an outcome that counts beyond its trials, and for guardrails that are
+    rates already.
+    """
     name = roles.outcome
-    values = numeric(name, table[name])
+    read = {name: numeric(name, table[name]) for name in (name, *roles.guardrails)}
+    values = read[name]
     if roles.trials is None:
-        return values
+        return read
     trials = numeric(roles.trials, table[roles.trials])
     wrong = np.flatnonzero((trials <= 0) | (values < 0) | (values > trials))
     if wrong.size:
@@ -129,12 +134,20 @@ def read_outcome(table: pa.Table, roles: Roles) -> np.ndarray:
             f"{wrong.size} rows do not have 0 <= {name} <= {roles.trials} with "
             f"{roles.trials} > 0 (first at row {wrong[0]})."
         )
-    return np.asarray(values / trials)
+    for guardrail in roles.guardrails:
+        counts = read[guardrail]
+        if trials.min() > 1 and np.abs(counts).max() <= 1 and (counts != np.floor(counts)).any():
+            raise InputError(
+                f"The guardrail {guardrail!r} looks like a rate, and guardrails count among the "
+                f"trials {roles.trials!r} as the outcome does. Give counts or sums."
+            )
+    return {name: np.asarray(counts / trials) for name, counts in read.items()}
 
 
-def require_varying(name: str, lowest: float, highest: float) -> None:
-    """Raise `InputError` for an outcome that is the same in every row."""
+def require_varying(name: str, roles: Roles, lowest: float, highest: float) -> None:
+    """Raise `InputError` for an outcome or a guardrail that is the same in every row."""
     if lowest >= highest:
+        role = "outcome" if name == roles.outcome else "guardrail"
         raise InputError(
-            f"The outcome {name!r} is constant ({lowest:g}): nothing can be learned from it."
+            f"The {role} {name!r} is constant ({lowest:g}): nothing can be learned from it."
         )

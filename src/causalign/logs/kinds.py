@@ -17,8 +17,9 @@ ColumnKind = Kind | Literal["text"]
 # Marks of a column in its field's metadata: the file has no types; the column cannot be read.
 UNTYPED = b"causalign.untyped"
 UNREADABLE = b"causalign.unreadable"
-NUMBERS = ("outcome", "trials", "weight", "propensity")
-COVARIATES = ("confounders", "instruments", "features")
+OUTCOMES = ("outcome", "guardrails")
+NUMBERS = (*OUTCOMES, "trials", "weight", "propensity")
+COVARIATES = ("confounders", "instruments", "features", "audience")
 # A column with more different numbers than this is no column of a few names.
 FEW = 20
 WIDTH = 40
@@ -66,7 +67,7 @@ def _settle(column: Column, played: Sequence[str]) -> Settled:
     if "completion" in played or "prompt" in played:
         return _settle_text(column)
     if any(role in NUMBERS for role in played):
-        return _settle_numbers(column, truth="outcome" in played)
+        return _settle_numbers(column, truth=any(role in OUTCOMES for role in played))
     strict = "group" in played or "cluster" in played
     if "categorical" in played:
         return _settle_names(column, strict)

@@ -6,9 +6,9 @@ from typing import cast
 from causalign.errors import SettingsError
 from causalign.results import Card
 
-MANY = ("confounders", "instruments", "features", "categorical")
+MANY = ("confounders", "instruments", "features", "categorical", "audience", "guardrails")
 # A column may be split on, clustered by or ordered by and be a confounder as well.
-MAY_REPEAT = ("group", "cluster", "time", "categorical", "objective")
+MAY_REPEAT = ("group", "cluster", "time", "categorical", "objective", "audience")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -46,6 +46,11 @@ class Roles(Card):
         What a labeller judged by.
     categorical : tuple of str
         Columns whose numbers are names: week numbers, postcodes.
+    audience : tuple of str
+        What was known of the reader before the text was sent; may be confounders as well.
+    guardrails : tuple of str
+        Further outcomes, which must not get worse: unsubscriptions, complaints. With ``trials``
+        they count among these too.
 
     Raises
     ------
@@ -67,6 +72,8 @@ class Roles(Card):
     features: tuple[str, ...] = ()
     objective: str | None = None
     categorical: tuple[str, ...] = ()
+    audience: tuple[str, ...] = ()
+    guardrails: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         taken: dict[str, str] = {}

@@ -1,12 +1,28 @@
 """Draw rows by a hash of what they belong to: the same rows whoever asks, in whatever order."""
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from causalign.logs.table import Logs
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Keep the rows whose unit's hash lies in ``[lower, upper)``."""
+
+    lower: float
+    upper: float
+    seed: int
+    purpose: str
+
+    def __call__(self, logs: Logs) -> Logs:
+        """Return the logs of these rows."""
+        hashed = hash_units(logs, self.seed, self.purpose)
+        return logs.take((hashed >= self.lower) & (hashed < self.upper), "by hash")
 
 
 def hash_units(logs: Logs, seed: int, purpose: str) -> NDArray[np.float64]:

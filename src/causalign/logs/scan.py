@@ -15,7 +15,7 @@ from causalign.errors import InputError, SettingsError, mask_address
 from causalign.files import write_json, write_whole
 from causalign.logs.columns import require_usable, require_whole, settle_column
 from causalign.logs.covariates import Kind
-from causalign.logs.intake import load_roles, read_outcome, require_varying
+from causalign.logs.intake import load_roles, read_outcomes, require_varying
 from causalign.logs.listing import LogFile, list_files
 from causalign.logs.parts import (
     ScanPart,
@@ -31,7 +31,7 @@ from causalign.logs.parts import (
 from causalign.logs.reading import require_one_schema
 from causalign.logs.remote import is_address, list_remote
 from causalign.logs.roles import Roles
-from causalign.logs.row_hash import hash_units
+from causalign.logs.row_hash import Between
 from causalign.logs.table import Logs
 from causalign.logs.workers import Engine, require_engine
 from causalign.results import card
@@ -290,21 +290,6 @@ def _held(table: pa.Table, names: Sequence[str]) -> NDArray[np.bool_]:
     return whole
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
-    """Keep the rows whose unit's hash lies in ``[lower, upper)``."""
-
-    lower: float
-    upper: float
-    seed: int
-    purpose: str
-
-    def __call__(self, logs: Logs) -> Logs:
-        """Return the logs of these rows."""
-        hashed = hash_units(logs, self.seed, self.purpose)
-        return logs.take((hashed >= self.lower) & (hashed < self.upper), "by hash")
-
-
 def scan_saved(folder: str | os.PathLike[str], *, engine: Engine = "batches") -> LogScan:
     """Open logs that `save` wrote, to be read batch by batch.
 
@@ -386,15 +371,17 @@ def scan_logs(
         engine,
         keep,
     )
-    lowest, highest, left = np.inf, -np.inf, 0
+    ends: dict[str, list[float]] = {}
+    left = 0
     for logs in empty.batches(texts=drop_incomplete):
-        outcome = read_outcome(logs.data, roles)
-        lowest, highest = min(lowest, outcome.min()), max(highest, outcome.max())
+        for column, values in read_outcomes(logs.data, roles).items():
+            ends[column] = [*ends.get(column, ()), values.min(), values.max()]
         left += len(logs)
     if left < 2:
         raise InputError(
             f"{left} of {rows} rows have a value in each column with a role; logs need two."
         )
-    require_varying(roles.outcome, lowest, highest)
+    for column, reached in ends.items():
+        require_varying(column, roles, min(reached), max(reached))
     notes = (note,) if left == rows else (note, f"pass over {rows - left} incomplete rows")
     return replace(empty, rows=left, history=notes)

@@ -1,22 +1,22 @@
 """The one noun that flows: a table of texts and outcomes whose columns have causal roles."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from causalign.errors import ColumnNotFound, InputError, RoleNotDeclared, nearest
+from causalign.errors import InputError
 from causalign.logs import intake
-from causalign.logs.columns import settle_values
 from causalign.logs.containers import to_arrow
-from causalign.logs.covariates import Covariate, codes, covariate, mark_levels, numeric
+from causalign.logs.covariates import mark_levels
 from causalign.logs.database import query_table
+from causalign.logs.kinds import COVARIATES
+from causalign.logs.log_columns import LogColumns
 from causalign.logs.pairs import (
     Pairs,
     join_codes,
-    join_prompts,
     match_within,
     orient,
     pairs_of_rows,
@@ -30,7 +30,7 @@ from causalign.results import card, html_card
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Logs:
+class Logs(LogColumns):
     """A table of texts and outcomes whose columns have causal roles; never changed in place.
 
     Make logs with `Logs.read` or `Logs.of`, which check every column that has a role. The
@@ -50,13 +50,6 @@ class Logs:
     ColumnNotFound
         When a role names a column that the table lacks.
     """
-
-    data: pa.Table
-    roles: Roles
-    history: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        intake.check_columns(self.data, self.roles)
 
     @staticmethod
     def read(path: Source, roles: Roles, *, drop_incomplete: bool = False) -> "Logs":
@@ -132,9 +125,6 @@ class Logs:
         """Write ``logs.parquet`` and, with roles and history, ``logs.json`` to a folder."""
         intake.save_table(folder, self.data, self.roles, self.history)
 
-    def __len__(self) -> int:
-        return int(self.data.num_rows)
-
     def __repr__(self) -> str:
         return card("Logs", self._lines())
 
@@ -151,100 +141,6 @@ class Logs:
         known = [f"history: {'; '.join(self.history[-3:])}"] if self.history else []
         size = f"{len(self):,} rows, {self.data.num_columns} columns{reach}"
         return [size, "; ".join(self.roles.describe()), *known]
-
-    @property
-    def completions(self) -> list[str]:
-        """The texts, n strings."""
-        return list(self.data[self.roles.completion].to_pylist())
-
-    @property
-    def prompts(self) -> list[str] | None:
-        """The prompts, n strings, or None when there is no such role."""
-        prompt = self.roles.prompt
-        return None if prompt is None else list(self.data[prompt].to_pylist())
-
-    @property
-    def texts(self) -> list[str]:
-        """What an encoder reads, n strings: each completion, below its prompt if any."""
-        return join_prompts(self.completions, self.prompts)
-
-    @property
-    def outcome(self) -> np.ndarray:
-        """The outcome ``(n,)``: the column, or its rate when there are trials."""
-        values = self.numbers(self.roles.outcome)
-        return values if self.roles.trials is None else values / self.trials
-
-    @property
-    def trials(self) -> np.ndarray:
-        """The numbers of trials ``(n,)``."""
-        self.require("trials")
-        return self.numbers(str(self.roles.trials))
-
-    @property
-    def weights(self) -> np.ndarray | None:
-        """The row weights ``(n,)`` or None."""
-        return None if self.roles.weight is None else self.numbers(self.roles.weight)
-
-    @property
-    def confounders(self) -> tuple[Covariate, ...]:
-        """The confounders in the order in which they are named."""
-        return tuple(self.covariate(name) for name in self.roles.confounders)
-
-    @property
-    def instruments(self) -> tuple[Covariate, ...]:
-        """The instruments in the order in which they are named."""
-        return tuple(self.covariate(name) for name in self.roles.instruments)
-
-    @property
-    def features(self) -> np.ndarray | None:
-        """The columns that describe the text ``(n, p)`` or None."""
-        if not self.roles.features:
-            return None
-        return np.column_stack([self.covariate(n).columns()[0] for n in self.roles.features])
-
-    @property
-    def groups(self) -> np.ndarray:
-        """Integer codes ``(n,)`` of the groups; every row its own when there is no role."""
-        group = self.roles.group
-        return np.arange(len(self)) if group is None else self.codes_of(group)
-
-    @property
-    def clusters(self) -> np.ndarray | None:
-        """Integer codes ``(n,)`` of the clusters (else groups), or None.
-
-        Of two ways to cluster the first: it is the one that folds and splits keep together.
-        """
-        names = self.roles.cluster_columns()
-        return self.codes_of(names[0]) if names else None
-
-    @property
-    def cluster_ways(self) -> np.ndarray | None:
-        """Integer codes of the clusters, ``(n,)`` or ``(n, 2)`` for two ways, or None."""
-        ways = [self.codes_of(name) for name in self.roles.cluster_columns()]
-        if not ways:
-            return None
-        return ways[0] if len(ways) == 1 else np.column_stack(ways)
-
-    def numbers(self, name: str) -> np.ndarray:
-        """Return any column as floats ``(n,)``; raise `InputError` when it is not numbers."""
-        return numeric(name, self._settled(name, "outcome"))
-
-    def covariate(self, name: str) -> Covariate:
-        """Return any column as a `Covariate`; raise `InputError` when it cannot be one."""
-        column = self._settled(name, "confounders")
-        return covariate(name, column, categorical=name in self.roles.categorical)
-
-    def codes_of(self, name: str) -> np.ndarray:
-        """Return integer codes ``(n,)`` of any column's values, -1 where missing."""
-        return codes(self._column(name))[0]
-
-    def require(self, *names: str) -> None:
-        """Raise `RoleNotDeclared` unless every named role is declared."""
-        free = [c for c in self.data.column_names if c not in self.roles.columns()]
-        for name in names:
-            if not getattr(self.roles, name):
-                others = f"columns without a role: {', '.join(free) or 'none'}"
-                raise RoleNotDeclared(f"These logs declare no {name} ({others}).", name)
 
     def take(self, rows: np.ndarray, note: str) -> "Logs":
         """Return the logs of some rows.
@@ -265,8 +161,8 @@ class Logs:
         if len(self) <= rows:
             yield self
             return
-        covariates = (*self.roles.confounders, *self.roles.instruments, *self.roles.features)
-        data = mark_levels(self.data, {n: n in self.roles.categorical for n in covariates})
+        names = [n for n, role in self.roles.columns().items() if role in COVARIATES]
+        data = mark_levels(self.data, {n: n in self.roles.categorical for n in names})
         for start in range(0, len(self), rows):
             yield Logs(data.slice(start, rows), self.roles, self.history)
 
@@ -277,11 +173,37 @@ class Logs:
         ----------
         values, note : (n,) finite numbers, else `InputError` is raised; what the history says
         """
-        if np.shape(values) != (len(self),) or not np.isfinite(values).all():
-            raise InputError(f"The new outcome must be {len(self)} finite numbers.")
-        data, name = self._append(self.roles.outcome, values)
-        roles = replace(self.roles, outcome=name, trials=None)
+        rates = (
+            {} if self.roles.trials is None else {n: self.rate(n) for n in self.roles.guardrails}
+        )
+        return self.with_outcomes({self.roles.outcome: values, **rates}, note)
+
+    def with_outcomes(self, values: Mapping[str, np.ndarray], note: str) -> "Logs":
+        """Return logs with other values of the outcome, of guardrails, or of both.
+
+        Parameters
+        ----------
+        values : mapping from str to (n,) finite numbers, else `InputError` is raised
+            By the column that they stand for, which stays in the table; those that count among
+            trials, as rates.
+        note : str
+            What the history says.
+        """
+        data, names = self.data, {}
+        for name, given in values.items():
+            if np.shape(given) != (len(self),) or not np.isfinite(given).all():
+                raise InputError(f"The new {name!r} must be {len(self)} finite numbers.")
+            data, names[name] = _append(data, name, given)
+        old = self.roles
+        guardrails = tuple(names.get(name, name) for name in old.guardrails)
+        outcome = names.get(old.outcome, old.outcome)
+        roles = replace(old, outcome=outcome, guardrails=guardrails, trials=None)
         return Logs(data, roles, (*self.history, note))
+
+    def of_guardrail(self, name: str) -> "Logs":
+        """Return logs whose outcome is a guardrail, and that have none beside it."""
+        roles = replace(self.roles, outcome=name, guardrails=())
+        return Logs(self.data, roles, self.history)
 
     def with_weights(self, values: np.ndarray, note: str) -> "Logs":
         """Return logs with other row weights; the old column stays in the table.
@@ -297,14 +219,8 @@ class Logs:
             raise InputError(
                 f"Weights must be {len(self)} numbers, none negative and not all zero."
             )
-        data, name = self._append(self.roles.weight or "weight", given)
+        data, name = _append(self.data, self.roles.weight or "weight", given)
         return Logs(data, replace(self.roles, weight=name), (*self.history, note))
-
-    def _append(self, name: str, values: np.ndarray) -> tuple[pa.Table, str]:
-        """Return the table with one more column, and the name that was free for it."""
-        while name in self.data.column_names:
-            name += "_adjusted"
-        return self.data.append_column(name, pa.array(values, pa.float64())), name
 
     def pairs(
         self,
@@ -382,14 +298,9 @@ class Logs:
         texts = {"prompt": self.prompts, "objective": labels}
         return pairs_of_rows(rows, margin, self.completions, self.weights, group, **texts)
 
-    def _settled(self, name: str, role: str) -> pa.ChunkedArray:
-        """Return a column as the boundary settled it, or settle one that has no role."""
-        column = self._column(name)
-        if name in self.roles.columns():
-            return column
-        return settle_values(name, column, role, self.data.schema.field(name))
 
-    def _column(self, name: str) -> pa.ChunkedArray:
-        if name not in (names := self.data.column_names):
-            raise ColumnNotFound(f"The table has no column {name!r}; {nearest(name, names)}")
-        return self.data.column(names.index(name))
+def _append(table: pa.Table, name: str, values: np.ndarray) -> tuple[pa.Table, str]:
+    """Return the table with one more column, and the name that was free for it."""
+    while name in table.column_names:
+        name += "_adjusted"
+    return table.append_column(name, pa.array(values, pa.float64())), name
