@@ -31,6 +31,7 @@ def command(
     instrument_formula: given.InstrumentFormula = None,
     trials: given.Trials = None,
     categorical: given.Categorical = None,
+    guardrail: given.Guardrails = None,
     weight: given.Weight = None,
     group: given.Group = None,
     cluster: given.Cluster = None,
@@ -46,21 +47,16 @@ def command(
     """Estimate what the confounders did to the outcome and subtract it.
 
     Writes `logs.parquet` with the adjusted outcome (for permutation-weighting: the weight of each
-    row) in its last column. `causalign audit` says which method fits a log.
+    row) in its last column, behind it each adjusted `--guardrail`. `causalign audit` says which method fits a log.
 
     Example: `causalign deconfound mails.csv --completion mail --outcome minutes
     --confounder weekday --out runs/adjusted`
     """
     deconfounder = _choose(method, settings, formula, instrument_formula)
+    moved = {"confounders": confounder, "instruments": instrument, "categorical": categorical}
     columns = {"trials": trials, "weight": weight, "group": group}
     roles = given.declare_roles(
-        completion,
-        outcome,
-        confounders=confounder,
-        instruments=instrument,
-        categorical=categorical,
-        cluster=cluster,
-        **columns,
+        completion, outcome, cluster=cluster, guardrails=guardrail, **moved, **columns
     )
     deconfounder.check_roles(roles)
     require_writable(out, logs)

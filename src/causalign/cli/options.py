@@ -175,13 +175,8 @@ def declare_roles(
     completion: str | None,
     outcome: str | None,
     *,
-    confounders: Sequence[str] | None = None,
-    instruments: Sequence[str] | None = None,
-    categorical: Sequence[str] | None = None,
     cluster: Sequence[str] | None = None,
-    audience: Sequence[str] | None = None,
-    guardrails: Sequence[str] | None = None,
-    **columns: str | None,
+    **columns: str | Sequence[str] | None,
 ) -> ca.Roles:
     """Return the roles that the options name; raise ``SettingsError`` without text or outcome."""
     for role, column in (("completion", completion), ("outcome", outcome)):
@@ -189,17 +184,12 @@ def declare_roles(
             raise ca.errors.SettingsError(
                 f"Name the column that holds the {role}: {name_option(role)}."
             )
+    named = {role: column for role, column in columns.items() if column is not None}
     return ca.Roles(
         str(completion),
         str(outcome),
-        confounders=tuple(confounders or ()),
-        instruments=tuple(instruments or ()),
-        categorical=tuple(categorical or ()),
         cluster=tuple(cluster) if cluster else None,
-        features=(),
-        audience=tuple(audience or ()),
-        guardrails=tuple(guardrails or ()),
-        **columns,
+        **named,  # type: ignore[arg-type]  # one column or several, as the role has it
     )
 
 

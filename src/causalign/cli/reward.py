@@ -64,6 +64,7 @@ def fit(
     trials: given.Trials = None,
     confounder: given.Confounders = None,
     categorical: given.Categorical = None,
+    guardrail: given.Guardrails = None,
     objective: given.Objective = None,
     weight: given.Weight = None,
     group: given.Group = None,
@@ -90,14 +91,10 @@ def fit(
     """
     chosen = _choose(method, settings, encoder, experiments, group)
     columns = {"prompt": prompt, "trials": trials, "objective": objective, "weight": weight}
+    several = {"confounders": confounder, "categorical": categorical, "guardrails": guardrail}
+    asked = None if experiments else group  # it is a column of the tests
     roles = given.declare_roles(
-        completion,
-        outcome,
-        confounders=confounder,
-        categorical=categorical,
-        group=None if experiments else group,  # it is a column of the tests
-        cluster=cluster,
-        **columns,
+        completion, outcome, group=asked, cluster=cluster, **several, **columns
     )
     chosen.check_roles(roles)
     require_writable(out, logs, *([experiments] if experiments else []))

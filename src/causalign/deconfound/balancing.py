@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +61,8 @@ class BalancingWeights(Adjustment):
     settings : mapping
         The settings of the method.
     """
+
+    is_of_rows: ClassVar[bool] = True
 
     weights: np.ndarray
     balance: Balance

@@ -1,7 +1,8 @@
 """What every estimator of h(C) returns: the effect of the confounders, ready to be subtracted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from causalign.deconfound.inference import interval_degrees_of_freedom
 from causalign.deconfound.method import Adjustment, FittedOnLogs, L, change_logs
 from causalign.deconfound.standard_errors import check_standard_errors, find_told_once
 from causalign.deconfound.terms import LinearTerms, Term
+from causalign.errors import InputError
 from causalign.figures import Drawing, draw_figures, forest
 from causalign.logs import Logs
 from causalign.results import Finding, Section, Verdict
@@ -58,6 +60,8 @@ class ConfounderEffect(Adjustment):
         What else was measured.
     settings : mapping
         The settings of the method.
+    guardrails : mapping from str to ConfounderEffect
+        How the confounders moved further outcomes, by their columns.
     """
 
     method: str
@@ -73,6 +77,11 @@ class ConfounderEffect(Adjustment):
     carried: np.ndarray | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
+    guardrails: Mapping[str, "ConfounderEffect"] = field(default_factory=dict)
+
+    def beside(self, guardrails: Mapping[str, Self]) -> Self:
+        """Return the effect that also takes out of the guardrails what these say."""
+        return replace(self, guardrails=guardrails)
 
     @property
     def standard_errors(self) -> np.ndarray:
@@ -148,6 +157,7 @@ class ConfounderEffect(Adjustment):
         """Subtract h(C) from the outcome, with the average of h(C) put back.
 
         Units stay those of the outcome; on the logs that were fitted so does its (weighted) mean.
+        From each guardrail its own effect is subtracted.
 
         Parameters
         ----------
@@ -158,8 +168,22 @@ class ConfounderEffect(Adjustment):
         -------
         Logs
             Logs whose outcome is ``y - h(C)``; their history has one line more.
+
+        Raises
+        ------
+        InputError
+            For logs with a guardrail that the fitted ones did not have.
         """
+        if unfitted := sorted(set(logs.roles.guardrails) - set(self.guardrails)):
+            raise InputError(
+                f"What the confounders did to the guardrail {unfitted[0]!r} is not known: these "
+                "effects were fitted on logs without it. Fit them again on logs that declare it."
+            )
         shift = self.predict(logs)
+        changed = {logs.roles.outcome: logs.outcome - shift} | {
+            name: logs.rate(name) - self.guardrails[name].predict(logs)
+            for name in logs.roles.guardrails
+        }
         unknown = sum(term.unknown(logs) for term in self.terms)
         note = (
             f"subtracted the effect of {', '.join(term.column for term in self.terms)} "
@@ -168,7 +192,9 @@ class ConfounderEffect(Adjustment):
         )
         if unknown:
             note += f"; {unknown} values belong to categories without an effect, taken as average"
-        return logs.with_outcome(logs.outcome - shift, note)
+        if logs.roles.guardrails:
+            note += f"; and that on {', '.join(logs.roles.guardrails)}"
+        return logs.with_outcomes(changed, note)
 
     def adjust(self, logs: L) -> L:
         """Subtract h(C) from the outcome, as `subtract_from` does.
@@ -228,10 +254,20 @@ class ConfounderEffect(Adjustment):
             answer=self.answer(),
             assumption=self.assumption,
             numbers={"observations": self.observations, **self.numbers},
-            tables={"effects": self.table()},
+            tables={"effects": self.table()}
+            | {f"effects on {name}": effect.table() for name, effect in self.guardrails.items()},
             figures=draw_figures(self.drawing()),
-            findings=self.findings,
+            findings=(*self.findings, *self._findings_of_guardrails()),
             details={"method": self.method, **self.settings},
+        )
+
+    def _findings_of_guardrails(self) -> tuple[Finding, ...]:
+        """Return what is wrong with the effects on guardrails, named after them."""
+        return tuple(
+            replace(finding, title=f"{finding.title} ({name})")
+            for name, effect in self.guardrails.items()
+            for finding in effect.findings
+            if finding.verdict in (Verdict.WARN, Verdict.FAIL)
         )
 
     def _largest(self) -> str:

@@ -1,9 +1,10 @@
 """What a deconfounder is, and what it returns: logs from which a reward may be learned."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import ClassVar, Generic, Literal, Protocol, TypeVar, cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,9 +22,18 @@ L = TypeVar("L", bound=Logs | LogScan)
 
 
 class Adjustment(Result):
-    """What every deconfounder returns: an effect to subtract, or weights for the rows."""
+    """What every deconfounder returns: an effect to subtract, or weights for the rows.
+
+    ``is_of_rows`` says that it belongs to the rows, whatever happened after them: then it serves
+    the guardrails as well as the outcome.
+    """
 
     __slots__ = ()
+    is_of_rows: ClassVar[bool] = False
+
+    def beside(self, guardrails: Mapping[str, Self]) -> Self:
+        """Return an adjustment that takes out of the guardrails what these say."""
+        raise NotImplementedError
 
     @abstractmethod
     def adjust(self, logs: L) -> L:
@@ -115,6 +125,7 @@ class TextFeatures:
 
 
 A = TypeVar("A", bound=Adjustment, covariant=True)
+F = TypeVar("F", bound=Adjustment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +209,13 @@ class FittedOnLogs(ABC, Generic[A]):
         if isinstance(logs, LogScan):
             self.check_logs(logs)
             with hold_workers(logs.engine):
-                return self._estimate_scan(logs, encoder)
+                return _fit_each(logs, lambda scan: self._estimate_scan(scan, encoder))
         logs.require(*self.needs)
         self.check_roles(logs.roles)
         features = TextFeatures(np.zeros((len(logs), 0)), (), np.zeros(0))
         if self.reads_text:
             features = read_text_features(logs, encoder, text_features, self.name)
-        return self._estimate(logs, features)
+        return _fit_each(logs, lambda rows: self._estimate(rows, features))
 
     def _check_columns(self, roles: Roles) -> None:
         """Raise `SettingsError` when the settings name columns that do not have their role."""
@@ -225,6 +236,23 @@ class FittedOnLogs(ABC, Generic[A]):
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         plain = (str, int, float, tuple, type(None))
         return {k: v if isinstance(v, plain) else repr(v) for k, v in values.items()}
+
+
+def _fit_each(logs: L, fit: Callable[[L], F]) -> F:
+    """Return the adjustment of the outcome with those of the guardrails beside it."""
+    fitted, names = fit(logs), logs.roles.guardrails
+    if not names or fitted.is_of_rows:
+        return fitted
+    return fitted.beside({name: fit(take_guardrail(logs, name)) for name in names})
+
+
+def take_guardrail(logs: L, name: str) -> L:
+    """Return logs, or a scan, whose outcome is one of their guardrails."""
+    change = partial(Logs.of_guardrail, name=name)
+    if isinstance(logs, Logs):
+        return cast(L, change(logs))
+    roles = replace(logs.roles, outcome=name, guardrails=())
+    return cast(L, logs.change(change, roles, f"{name} as the outcome"))
 
 
 @dataclass(frozen=True, slots=True)

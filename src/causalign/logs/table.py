@@ -173,10 +173,7 @@ class Logs(LogColumns):
         ----------
         values, note : (n,) finite numbers, else `InputError` is raised; what the history says
         """
-        rates = (
-            {} if self.roles.trials is None else {n: self.rate(n) for n in self.roles.guardrails}
-        )
-        return self.with_outcomes({self.roles.outcome: values, **rates}, note)
+        return self.with_outcomes({self.roles.outcome: values}, note)
 
     def with_outcomes(self, values: Mapping[str, np.ndarray], note: str) -> "Logs":
         """Return logs with other values of the outcome, of guardrails, or of both.
@@ -184,13 +181,16 @@ class Logs(LogColumns):
         Parameters
         ----------
         values : mapping from str to (n,) finite numbers, else `InputError` is raised
-            By the column that they stand for, which stays in the table; those that count among
-            trials, as rates.
+            By the column that they stand for, which stays in the table. What counts among trials
+            becomes rates, also where no values are given for it.
         note : str
             What the history says.
         """
-        data, names = self.data, {}
-        for name, given in values.items():
+        data, names, changed = self.data, {}, dict(values)
+        if self.roles.trials is not None:
+            both = (self.roles.outcome, *self.roles.guardrails)
+            changed = {name: self.rate(name) for name in both} | changed
+        for name, given in changed.items():
             if np.shape(given) != (len(self),) or not np.isfinite(given).all():
                 raise InputError(f"The new {name!r} must be {len(self)} finite numbers.")
             data, names[name] = _append(data, name, given)
