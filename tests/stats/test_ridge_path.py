@@ -3,7 +3,7 @@ import pytest
 
 from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.stats.folds import group_folds
-from causalign.stats.ridge_path import ridge_path
+from causalign.stats.ridge_path import ridge_path, ridge_paths
 
 
 def data(n=120, d=7, seed=0):
@@ -113,3 +113,19 @@ def test_invalid_input_is_refused(change, error):
     given |= {"folds": np.repeat([0, 1], 10)} | change
     with pytest.raises(error):
         ridge_path(given.pop("features"), given.pop("outcome"), **given)
+
+
+def test_several_outcomes_are_each_fitted_as_if_they_were_alone():
+    draw = np.random.default_rng(5)
+    X = draw.normal(size=(80, 6))
+    Y = X @ draw.normal(size=(6, 3)) * [1.0, 0.1, 5.0] + draw.normal(size=(80, 3))
+    folds, weights = np.arange(80) % 4, draw.uniform(0.5, 2, 80)
+    paths = ridge_paths(X, Y, folds=folds, weights=weights)
+    for path, y in zip(paths, Y.T, strict=True):
+        alone = ridge_path(X, y, folds=folds, weights=weights)
+        assert path.best == alone.best
+        np.testing.assert_allclose(path.coefficients, alone.coefficients, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(path.cv_error, alone.cv_error, rtol=1e-9)
+        np.testing.assert_allclose(path.out_of_fold, alone.out_of_fold, rtol=1e-9, atol=1e-12)
+        assert path.null_error == pytest.approx(alone.null_error)
+    assert len({path.best for path in paths}) > 1, "each has a penalty of its own"

@@ -47,7 +47,8 @@ def command(
     """Estimate what the confounders did to the outcome and subtract it.
 
     Writes `logs.parquet` with the adjusted outcome (for permutation-weighting: the weight of each
-    row) in its last column, behind it each adjusted `--guardrail`. `causalign audit` says which method fits a log.
+    row) in its last column, behind it each adjusted `--guardrail`. `causalign audit` says which
+    method fits a log.
 
     Example: `causalign deconfound mails.csv --completion mail --outcome minutes
     --confounder weekday --out runs/adjusted`

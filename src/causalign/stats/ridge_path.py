@@ -131,16 +131,16 @@ class RidgeMoments:
         )
 
     def errors(self, coefficients: Array, intercepts: Array) -> Array:
-        """Return the sum of squared errors ``(L,)`` of L fits ``(L, d, m)`` on these rows."""
-        explained = np.einsum("ldm,dm->l", coefficients, self.cross) + intercepts @ self.outcome
-        level = np.einsum("lm,ldm,d->l", intercepts, coefficients, self.features)
+        """Return the sums of squared errors ``(L, m)`` of L fits ``(L, d, m)`` on these rows."""
+        explained = np.einsum("ldm,dm->lm", coefficients, self.cross) + intercepts * self.outcome
+        level = intercepts * np.einsum("ldm,d->lm", coefficients, self.features)
         size = np.einsum(
-            "ldm,ldm->l",
+            "ldm,ldm->lm",
             coefficients,
             np.tensordot(coefficients, self.gram, (1, 0)).transpose(0, 2, 1),
         )
-        size += 2 * level + self.weight * np.square(intercepts).sum(axis=1)
-        return np.asarray(np.maximum(self.squares.sum() - 2 * explained + size, 0.0))
+        size += 2 * level + self.weight * np.square(intercepts)
+        return np.asarray(np.maximum(self.squares - 2 * explained + size, 0.0))
 
 
 def ridge_path(
@@ -168,16 +168,40 @@ def ridge_path(
     """
     X, Y, w, single = _check_arrays(features, outcome, weights)
     member = check_folds(folds, len(X))
+    parts, origin = _sum_folds(X, Y, w, member, single=single)
+    return _predict_held_out(fit_moments(parts, origin, penalties), X, member)
+
+
+def ridge_paths(
+    features: ArrayLike,
+    outcomes: ArrayLike,
+    *,
+    folds: ArrayLike,
+    penalties: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+) -> tuple[RidgePath, ...]:
+    """Fit each of the outcomes ``(n, m)`` as `ridge_path` does alone, from one factorisation."""
+    X, Y, w, _ = _check_arrays(features, outcomes, weights)
+    member = check_folds(folds, len(X))
+    parts, origin = _sum_folds(X, Y, w, member, single=False)
+    paths = fit_each_outcome(parts, origin, penalties)
+    return tuple(_predict_held_out(path, X, member) for path in paths)
+
+
+def _sum_folds(
+    X: Array, Y: Array, w: Array, member: NDArray[np.int64], *, single: bool
+) -> tuple[list[RidgeMoments], "Origin"]:
     mean_x, mean_y = w @ X / w.sum(), w @ Y / w.sum()
     centred, Y = X - mean_x, Y - mean_y
     basis = row_space(centred)
     Z = centred if basis is None else centred @ basis
     parts = [_moments(Z, Y, w, member == fold) for fold in range(member.max() + 1)]
-    back = Origin(basis, mean_x, mean_y, single)
-    path = fit_moments(parts, back, penalties)
+    return parts, Origin(basis, mean_x, mean_y, single)
+
+
+def _predict_held_out(path: RidgePath, X: Array, member: NDArray[np.int64]) -> RidgePath:
     at, levels = path.fold_coefficients[:, path.best], path.fold_intercepts[:, path.best]
-    held_out = _held_out(X, member, at, levels)
-    return replace(path, out_of_fold=held_out, folds=member)
+    return replace(path, out_of_fold=_held_out(X, member, at, levels), folds=member)
 
 
 def fit_moments(
@@ -188,42 +212,79 @@ def fit_moments(
     ``parts`` are the sums over each fold about ``origin``. Raises `NotIdentified` if the features
     do not vary, `InputError` for a fold without weight.
     """
+    return _fit_moments(parts, origin.mean_x, penalties).choose(slice(None), origin)
+
+
+def fit_each_outcome(
+    parts: Sequence[RidgeMoments], origin: "Origin", penalties: ArrayLike | None = None
+) -> tuple[RidgePath, ...]:
+    """Return what `fit_moments` does for each outcome alone, from one factorisation."""
+    fitted = _fit_moments(parts, origin.mean_x, penalties)
+    means = enumerate(origin.mean_y)
+    return tuple(
+        fitted.choose(slice(i, i + 1), replace(origin, mean_y=np.array([mean]), single=True))
+        for i, mean in means
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fitted:
+    """Hold fits of m outcomes before a penalty is chosen, on all rows and without each fold.
+
+    ``errors (k, L, m)`` and ``nulls (k, m)`` are mean squares of the rows of each fold.
+    """
+
+    total: RidgeMoments
+    penalties: Array
+    weights: Array
+    fit: tuple[Array, Array]
+    fold_fits: tuple[Array, Array]
+    errors: Array
+    nulls: Array
+
+    def choose(self, outcomes: slice, origin: "Origin") -> RidgePath:
+        """Return the path of some outcomes, which share a penalty."""
+        choice = choose_penalty(
+            self.penalties, self.errors[..., outcomes].mean(axis=2), self.weights
+        )
+        coefficients, intercepts = origin.restore(*(part[..., outcomes] for part in self.fit))
+        folds = origin.restore(*(part[..., outcomes] for part in self.fold_fits))
+        return RidgePath(
+            choice.cv_error,
+            choice.cv_standard_error,
+            choice.best,
+            choice.one_standard_error,
+            self.penalties,
+            coefficients,
+            float(np.average(self.nulls[:, outcomes].mean(axis=1), weights=self.weights)),
+            np.zeros(0),
+            folds[0],
+            np.zeros(0, dtype=np.int64),
+            intercepts,
+            folds[1],
+            origin,
+            self.total.gram,
+            self.total.weight,
+        )
+
+
+def _fit_moments(
+    parts: Sequence[RidgeMoments], mean_x: Array, penalties: ArrayLike | None
+) -> _Fitted:
     total = reduce(RidgeMoments.plus, parts)
-    size = np.square(origin.mean_x).max()
+    size = np.square(mean_x).max()
     if total.gram.diagonal().max() <= 1e-20 * total.weight * size:
         raise NotIdentified("The features do not vary, so no coefficient can be estimated.")
     grid = _grid(total.gram) if penalties is None else check_penalties(penalties)
     fits = [_solve(_require_weight(total.minus(part), part), grid) for part in parts]
-    weights = np.array([part.weight for part in parts])
-    outcomes = len(total.outcome)
-    errors = np.array(
-        [
-            part.errors(*fit) / (part.weight * outcomes)
-            for part, fit in zip(parts, fits, strict=True)
-        ]
-    )
-    choice = choose_penalty(grid, errors, weights)
-    nulls = [_null_error(total.minus(part), part) for part in parts]
-    coefficients, intercepts = origin.restore(*_solve(total, grid))
-    fold_coefficients, fold_intercepts = origin.restore(
-        np.array([fit[0] for fit in fits]), np.array([fit[1] for fit in fits])
-    )
-    return RidgePath(
-        choice.cv_error,
-        choice.cv_standard_error,
-        choice.best,
-        choice.one_standard_error,
+    return _Fitted(
+        total,
         grid,
-        coefficients,
-        float(np.average(nulls, weights=weights)),
-        np.zeros(0),
-        fold_coefficients,
-        np.zeros(0, dtype=np.int64),
-        intercepts,
-        fold_intercepts,
-        origin,
-        total.gram,
-        total.weight,
+        np.array([part.weight for part in parts]),
+        _solve(total, grid),
+        (np.array([fit[0] for fit in fits]), np.array([fit[1] for fit in fits])),
+        np.array([part.errors(*fit) / part.weight for part, fit in zip(parts, fits, strict=True)]),
+        np.array([_null_errors(total.minus(part), part) for part in parts]),
     )
 
 
@@ -277,11 +338,11 @@ def _require_weight(train: RidgeMoments, held: RidgeMoments) -> RidgeMoments:
     return train
 
 
-def _null_error(train: RidgeMoments, held: RidgeMoments) -> float:
-    """Return the mean squared error on held rows of the mean of the others."""
+def _null_errors(train: RidgeMoments, held: RidgeMoments) -> Array:
+    """Return the mean squared error ``(m,)`` on held rows of the mean of the others."""
     mean = train.outcome / train.weight
     error = held.squares - 2 * mean * held.outcome + held.weight * mean**2
-    return float((error / held.weight).mean())
+    return np.asarray(error / held.weight)
 
 
 def _solve(moments: RidgeMoments, penalties: Array) -> tuple[Array, Array]:
