@@ -15,6 +15,7 @@ from scipy.special import expit, ndtr, softmax
 from causalign.errors import ArtifactError, InputError, SettingsError, nearest
 from causalign.lm.vector_block import VectorBlock
 from causalign.results import Card, file_stem
+from causalign.stats.support import Support
 
 Array = NDArray[np.float64]
 Settings = Mapping[str, Any]
@@ -65,6 +66,8 @@ class LinearHead(Card):
     factor : (d + 1, k + 1) array, optional
         ``(L, δ)``: ``L L'`` the covariance of ``(intercept, coefficients)`` and δ what the penalty
         took from them, as `causalign.stats.penalised_covariance` tells them; kept as float32.
+    support : Support, optional
+        The vectors that the fit covers.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class LinearHead(Card):
     coefficients: Array
     intercept: float = 0.0
     factor: NDArray[np.float32] | None = None
+    support: Support | None = None
 
     kind: ClassVar[str] = "linear"
 
@@ -83,6 +87,7 @@ class LinearHead(Card):
             raise InputError("A linear head needs (d,) finite coefficients.")
         if not np.isfinite(self.intercept):
             raise InputError("A linear head needs a finite intercept.")
+        self._check_support()
         if self.factor is None:
             return
         factor = np.asarray(self.factor, dtype=np.float32)
@@ -93,6 +98,16 @@ class LinearHead(Card):
                 f"the intercept and one for each coefficient; its shape is {factor.shape}."
             )
         object.__setattr__(self, "factor", factor)
+
+    def _check_support(self) -> None:
+        region, d = self.support, self.dimension
+        if region is None:
+            return
+        fits = region.centre.shape == (d,) and region.root.ndim == 2 and len(region.root) == d
+        if not fits or not all(
+            np.isfinite(part).all() for part in (region.centre, region.root, region.limit)
+        ):
+            raise InputError(f"The support of a linear head must be finite, in {d} numbers.")
 
     @property
     def dimension(self) -> int:
@@ -107,15 +122,26 @@ class LinearHead(Card):
     def tensors(self) -> Tensors:
         """Return the arrays that define the head, by name."""
         named = {"coefficients": self.coefficients, "intercept": np.array([self.intercept])}
-        return named if self.factor is None else named | {"covariance_factor": self.factor}
+        if self.factor is not None:
+            named |= {"covariance_factor": self.factor}
+        if self.support is not None:
+            centre, root, limit = self.support.centre, self.support.root, self.support.limit
+            named |= {"support": root, "support_centre": centre, "support_limit": np.array([limit])}
+        return named
 
     @classmethod
     def from_tensors(cls, settings: Settings, tensors: Tensors) -> "LinearHead":
         """Build a head from what :meth:`tensors` and ``settings`` returned."""
         del settings  # there are none
         coefficients = np.asarray(tensors["coefficients"], dtype=np.float64)
-        # Heads that were saved before covariances were have none.
-        return cls(coefficients, float(tensors["intercept"][0]), tensors.get("covariance_factor"))
+        support = None
+        # Heads that were saved before covariances and supports were have none.
+        if "support" in tensors:
+            centre = np.asarray(tensors["support_centre"], dtype=np.float64)
+            root = np.asarray(tensors["support"], dtype=np.float32)
+            support = Support(centre, root, float(tensors["support_limit"][0]))
+        level, factor = float(tensors["intercept"][0]), tensors.get("covariance_factor")
+        return cls(coefficients, level, factor, support)
 
     def __call__(self, features: ArrayLike) -> Array:
         """Return the scores ``(n,)`` of features ``(n, d)``, in the units of the outcome."""

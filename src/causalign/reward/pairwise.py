@@ -19,7 +19,8 @@ from causalign.reward.heads import LinearHead
 from causalign.reward.model import RewardFit
 from causalign.reward.vector_method import LinearMethod, path_numbers, path_table
 from causalign.stats.folds import group_folds
-from causalign.stats.logistic_path import LogisticPath, logistic_path
+from causalign.stats.logistic_path import MOST_CURVATURE, LogisticPath, logistic_path
+from causalign.stats.support import Support, measure_support
 
 _ASSUMPTION = (
     "Preferences follow Bradley-Terry with a reward linear in the features; it is the effect of "
@@ -157,7 +158,8 @@ class Pairwise(LinearMethod):
         factor = path.covariance_factor(
             D[differs], index, weights=counted, margins=asked, groups=labels
         )
-        return _fit_of_path(D, differs, path, index, factor)
+        support = _texts_support(chosen[differs], rejected[differs], path, index, counted)
+        return _fit_of_path(D, differs, path, index, factor, support)
 
 
 def _rows(
@@ -171,12 +173,26 @@ def _rows(
     return given[differs]
 
 
+def _texts_support(
+    chosen: NDArray[np.float64],
+    rejected: NDArray[np.float64],
+    path: LogisticPath,
+    index: int,
+    weights: NDArray[np.generic] | None,
+) -> Support:
+    """Return what the texts of both sides cover, a pair at the most that it says of a text."""
+    w = np.ones(len(chosen)) if weights is None else weights.astype(np.float64)
+    both = np.vstack([chosen, rejected])
+    return measure_support(both, float(path.penalties[index]), MOST_CURVATURE * np.r_[w, w])
+
+
 def _fit_of_path(
     D: NDArray[np.float64],
     differs: NDArray[np.bool_],
     path: LogisticPath,
     index: int,
     factor: NDArray[np.float64],
+    support: Support,
 ) -> LinearHeadFit:
     held_out = np.zeros(len(D))
     best = index == path.best
@@ -184,7 +200,7 @@ def _fit_of_path(
     numbers = path_numbers(path, index)
     return LinearHeadFit(
         method=Pairwise.name,
-        head=LinearHead(path.coefficients[index], factor=factor.astype(np.float32)),
+        head=LinearHead(path.coefficients[index], 0.0, factor.astype(np.float32), support),
         penalty=numbers["penalty"],
         path=path_table(path, index),
         error_name="negative log-likelihood",

@@ -32,6 +32,7 @@ from causalign.reward.vector_method import LinearMethod
 from causalign.reward.within_tests import UNITS
 from causalign.stats.folds import group_folds
 from causalign.stats.pooling import Pooling, WeighedLog, pool, weigh_log
+from causalign.stats.support import measure_support
 from causalign.stats.within_groups import Deviations, deviate_arms
 
 _ASSUMPTION = (
@@ -174,7 +175,17 @@ class Pooled(LinearMethod):
         log = self._weigh(logs, vectors, shared, _fold_of_rows(shared, arms, folds))
         pooling = pool(tests, folds, log, self.penalties)
         fit = self._conclude(arms, tests, folds, log, pooling, between, shared)
-        return replace(fit, findings=(*fit.findings, check_sizes_of_logs(experiments)))
+        read = shared.own if logs.weights is None else shared.own & (logs.weights > 0)
+        support = measure_support(
+            np.vstack([vectors[read], experiment_vectors[arms.rows]]),
+            fit.penalty,
+            np.r_[log.deviations.weights, tests.weights],
+        )
+        return replace(
+            fit,
+            head=replace(fit.head, support=support),
+            findings=(*fit.findings, check_sizes_of_logs(experiments)),
+        )
 
     def _weigh(
         self, logs: Logs, vectors: Vectors, shared: SharedRows, left_out: np.ndarray

@@ -16,11 +16,12 @@ from causalign.reward.findings import no_signal, penalty_at_edge
 from causalign.reward.from_logs import Vectors, environment_codes, learning_rows
 from causalign.reward.heads import LinearHead
 from causalign.reward.model import RewardFit
-from causalign.reward.ridge_sums import scan_factor, scan_path
+from causalign.reward.ridge_sums import path_support, scan_error, scan_path
 from causalign.reward.vector_method import LinearMethod, path_numbers, path_table
 from causalign.stats.folds import group_folds
 from causalign.stats.ridge_path import RidgePath, ridge_path
 from causalign.stats.strata import ranking_path
+from causalign.stats.support import Support, limit_support
 
 PenaltyRule = Literal["minimum", "one-standard-error", "ranking"]
 
@@ -116,10 +117,10 @@ class Ridge(LinearMethod):
         learnt = learn_encoder(scan, encoder)
         fitted = scan_path(scan, learnt, self.folds, self.seed, self.penalties)
         index = _choose_by_error(fitted.path, self.choose)
-        factor = scan_factor(scan, learnt, self.folds, self.seed, fitted, index)
+        factor, support = scan_error(scan, learnt, self.folds, self.seed, fitted, index)
         return RewardFit.of(
             self,
-            _fit_of_path(fitted.rows, fitted.path, index, factor),
+            _fit_of_path(fitted.rows, fitted.path, index, factor, support),
             learnt,
             texts=fitted.rows,
             truncated=fitted.truncated,
@@ -162,7 +163,9 @@ class Ridge(LinearMethod):
         index, ranking = _choose_penalty(path, X, outcome, self.choose, environment)
         factor = path.covariance_factor(X, outcome, index, weights=weights, groups=groups)
         unseen = path.out_of_fold if index == path.best else path.out_of_fold_at(X, index)
-        return _fit_of_path(len(X), path, index, factor, ranking, unseen)
+        w = np.ones(len(X)) if weights is None else np.asarray(weights, dtype=np.float64)
+        support = limit_support(path_support(path, index), X, w)
+        return _fit_of_path(len(X), path, index, factor, support, ranking, unseen)
 
 
 def _choose_penalty(
@@ -195,6 +198,7 @@ def _fit_of_path(
     path: RidgePath,
     index: int,
     factor: NDArray[np.float64],
+    support: Support,
     ranking: NDArray[np.float64] | None = None,
     out_of_fold: NDArray[np.float64] | None = None,
 ) -> LinearHeadFit:
@@ -205,7 +209,10 @@ def _fit_of_path(
     return LinearHeadFit(
         method=Ridge.name,
         head=LinearHead(
-            path.coefficients[index], float(path.intercepts[index]), factor.astype(np.float32)
+            path.coefficients[index],
+            float(path.intercepts[index]),
+            factor.astype(np.float32),
+            support,
         ),
         penalty=numbers["penalty"],
         path=table,

@@ -1,6 +1,6 @@
 """What ridge needs of logs that no memory holds: sums over batches, fold by fold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
@@ -13,10 +13,11 @@ from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import embed_block
 from causalign.lm.encoder import Encoder
 from causalign.lm.vector_block import VectorBlock
-from causalign.logs import Logs, LogScan, gather, hash_folds, hash_units
+from causalign.logs import Logs, LogScan, gather, hash_column, hash_folds, hash_units
 from causalign.stats.block_sums import Matrix, to_dense
 from causalign.stats.cluster_sums import FEWEST_BUCKETS, Buckets
 from causalign.stats.ridge_path import Origin, RidgeMoments, RidgePath, fit_moments
+from causalign.stats.support import ROWS_SAMPLED, Support, support_of_sums
 
 Array = NDArray[np.float64]
 
@@ -50,20 +51,30 @@ def scan_path(
     return ScannedPath(fit_moments(parts, origin, penalties), sums.shift, sums.rows, sums.truncated)
 
 
-def scan_factor(
+def scan_error(
     scan: LogScan, encoder: Encoder, folds: int, seed: int, fitted: ScannedPath, index: int
-) -> Array:
-    """Return the factor of the covariance of intercept and coefficients, ``(d + 1, k + 1)``.
+) -> tuple[Array, Support]:
+    """Return the factor of the covariance of intercept and coefficients, and what rows cover.
 
-    See `causalign.stats.ridge_path.RidgePath.covariance_factor`. The scores of units are summed in
-    4,096 sums with random signs: see `causalign.stats.cluster_sums`.
+    The factor is ``(d + 1, k + 1)``: see `causalign.stats.ridge_path.RidgePath.covariance_factor`.
+    The scores of units are summed in 4,096 sums with random signs: see
+    `causalign.stats.cluster_sums`. Of the distinct texts those 10,000 with the smallest hash tell
+    how far the support reaches, each as often as it was logged.
     """
-    path = fitted.path
-    scores = gather(scan, partial(ScoreSums, encoder, folds, seed, path, index)).sums
+    path, region = fitted.path, path_support(fitted.path, index)
+    gathered = gather(scan, partial(ScoreSums, encoder, folds, seed, path, index, region))
+    scores, drawn = gathered.sums, gathered.drawn
     # From [1, x] to [1, x - mean].
     scores[:, 1:] -= np.outer(scores[:, 0], path.origin.mean_x + fitted.shift)
     held = int((scores != 0).any(axis=1).sum())
-    return path.factor_of_scores(scores.T @ scores * (held / max(held - 1, 1)), index)
+    factor = path.factor_of_scores(scores.T @ scores * (held / max(held - 1, 1)), index)
+    return factor, region.reaching(drawn.leverage, drawn.weights / drawn.counts, drawn.counts)
+
+
+def path_support(path: RidgePath, index: int) -> Support:
+    """Return the region that the rows of a path cover at a penalty, as yet without a limit."""
+    origin = path.origin
+    return support_of_sums(path.gram, float(path.penalties[index]), origin.mean_x, origin.basis)
 
 
 class FoldSums:
@@ -101,10 +112,17 @@ class ScoreSums:
     """Gather the scores ``w e [1, x]`` of rows that a fit did not see, units in hashed sums."""
 
     def __init__(
-        self, encoder: Encoder, folds: int, seed: int, path: RidgePath, index: int
+        self,
+        encoder: Encoder,
+        folds: int,
+        seed: int,
+        path: RidgePath,
+        index: int,
+        region: Support,
     ) -> None:
         self.encoder, self.folds, self.seed = encoder, folds, seed
-        self.path, self.index = path, index
+        self.path, self.index, self.region = path, index, region
+        self.drawn = DrawnTexts()
         self.sums = np.zeros((FEWEST_BUCKETS, encoder.dimension + 1))
 
     def add(self, logs: Logs) -> None:
@@ -117,10 +135,55 @@ class ScoreSums:
         place = Buckets(FEWEST_BUCKETS, None).place(hash_units(logs, self.seed, "scores"))
         vectors = _stack(block)
         self.sums += to_dense(place @ _scale(vectors, _weights(logs) * error))
+        self._draw(logs, block)
+
+    def _draw(self, logs: Logs, block: VectorBlock) -> None:
+        """Keep the leverage of those texts whose hash is among the smallest so far."""
+        read = [name for name in (logs.roles.completion, logs.roles.prompt) if name is not None]
+        code = sum(hash_column(logs.data[name], self.seed, f"support {name}") for name in read) % 1
+        key, first, place = np.unique(code, return_index=True, return_inverse=True)
+        near = np.flatnonzero(key <= self.drawn.last)
+        some = replace(block, values=block.values[first[near]])
+        of_text = np.column_stack([_weights(logs), np.ones(len(logs))])
+        sums = np.array([np.bincount(place.ravel(), column, len(key)) for column in of_text.T])
+        leverage = self.region.leverage(some.dense())
+        self.drawn = self.drawn.plus(DrawnTexts(key[near], leverage, *sums[:, near]))
 
     def merge(self, other: Self) -> None:
         """Add what was gathered over later rows."""
         self.sums += other.sums
+        self.drawn = self.drawn.plus(other.drawn)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnTexts:
+    """Hold the distinct texts with the smallest hashes: leverage, weight and number of rows.
+
+    Which they are depends on no order of rows, and no text is drawn for being logged often.
+    """
+
+    key: Array = field(default_factory=lambda: np.zeros(0))
+    leverage: Array = field(default_factory=lambda: np.zeros(0))
+    weights: Array = field(default_factory=lambda: np.zeros(0))
+    counts: Array = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def last(self) -> float:
+        """The largest hash that is kept; no text is too large where there is room."""
+        return float(self.key[-1]) if len(self.key) == ROWS_SAMPLED else 1.0
+
+    def plus(self, other: "DrawnTexts") -> "DrawnTexts":
+        """Return the texts with the smallest hashes of both."""
+        key, first, place = np.unique(
+            np.r_[self.key, other.key], return_index=True, return_inverse=True
+        )
+        weights, counts = (
+            np.bincount(place.ravel(), np.r_[mine, theirs], len(key)).astype(np.float64)
+            for mine, theirs in ((self.weights, other.weights), (self.counts, other.counts))
+        )
+        leverage = np.r_[self.leverage, other.leverage][first]
+        n = ROWS_SAMPLED
+        return DrawnTexts(key[:n], leverage[:n], weights[:n], counts[:n])
 
 
 def _about(products: Array, mean: Array) -> RidgeMoments:

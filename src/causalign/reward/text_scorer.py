@@ -18,6 +18,40 @@ from causalign.reward.saved_model import SavedModel
 Texts = Sequence[str]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Assessment:
+    """What a reward says of n texts, and how far it is to be believed.
+
+    Attributes
+    ----------
+    reward : (n,) array
+        In the units of the model.
+    standard_error : (n,) array, optional
+        Of each reward; of a reward of comparisons that of its difference from the average text of
+        the fit. None where the model does not tell.
+    leverage : (n,) array, optional
+        How far each text lies from those of the fit: see `causalign.stats.support.Support`. None
+        where the model does not tell: that the support is unknown.
+    limit : float, optional
+        The leverage up to which a text lies inside the support.
+    truncated : int
+        Texts whose end was not read.
+    """
+
+    reward: NDArray[np.float64]
+    standard_error: NDArray[np.float64] | None
+    leverage: NDArray[np.float64] | None
+    limit: float | None
+    truncated: int
+
+    @property
+    def in_support(self) -> NDArray[np.bool_] | None:
+        """Whether each text ``(n,)`` lies inside what the fit covers; None where unknown."""
+        if self.leverage is None or self.limit is None:
+            return None
+        return np.asarray(self.leverage <= self.limit)
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TextScorer(SavedModel):
     """Turn completions into numbers, and say how much the fit's own noise may have moved them."""
@@ -84,6 +118,33 @@ class TextScorer(SavedModel):
         For a reward that learned from experiments, or from other logs.
         """
         return FrozenReward(self)
+
+    def assess(
+        self, completions: Texts, prompts: Texts | None = None, cache: EmbeddingCache | None = None
+    ) -> Assessment:
+        """Return the reward of each completion, its standard error, and how far it is supported.
+
+        Texts are read once. Given as to :meth:`__call__`, which says what is raised.
+        """
+        block = embed_block(
+            self._join(completions, prompts), self.load_encoder(), cache or self.cache
+        )
+        X, head = block.dense(), self.head
+        reward = head.score_block(block) if isinstance(head, LinearHead) else head(X)
+        error = leverage = limit = None
+        if isinstance(head, LinearHead) and head.factor is not None:
+            factor = head.covariance_factor(X)
+            if self.units == "log-odds" and head.support is not None:
+                factor = factor - head.covariance_factor(head.support.centre[None])
+            error = np.linalg.norm(factor, axis=1)
+        if isinstance(head, LinearHead) and head.support is not None:
+            leverage, limit = head.support.leverage(X), head.support.limit
+        return Assessment(reward, error, leverage, limit, block.truncated)
+
+    @property
+    def has_support(self) -> bool:
+        """Whether the fit told which texts it covers."""
+        return isinstance(self.head, LinearHead) and self.head.support is not None
 
     @property
     def has_covariance(self) -> bool:

@@ -25,6 +25,7 @@ from causalign.stats.penalised_covariance import (
     with_level,
 )
 from causalign.stats.ridge_path import row_space
+from causalign.stats.support import measure_support
 from causalign.stats.within_groups import (
     Deviations,
     WithinPath,
@@ -111,15 +112,18 @@ class WithinTests(LinearMethod):
         coefficients = path.coefficients[0, index]
         level = arms.outcome - np.asarray(vectors[arms.rows], dtype=np.float64) @ coefficients
         unseen = held_out(path, tests, folds, 0, index)
-        factor = _factor(
-            arms, vectors, tests, coefficients, level, unseen, penalties[[index, best]]
+        head = LinearHead(
+            coefficients,
+            float(np.average(level, weights=tests.weights)),
+            _factor(arms, vectors, tests, coefficients, level, unseen, penalties[[index, best]]),
+            measure_support(vectors[arms.rows], float(penalties[index]), tests.weights),
         )
         chosen = np.arange(len(penalties)) == index
         names = ("penalty", "cv_error", "cv_standard_error", "chosen")
         table = pa.table(dict(zip(names, (penalties, error, spread, chosen), strict=True)))
         return LinearHeadFit(
             method=self.name,
-            head=LinearHead(coefficients, float(np.average(level, weights=tests.weights)), factor),
+            head=head,
             penalty=float(penalties[index]),
             path=table,
             error_name="squared error within tests",

@@ -21,7 +21,7 @@ from causalign.stats.ridge_path import row_space
 Array = NDArray[np.float64]
 
 # A weighted pair adds at most a quarter of its squared difference to the curvature.
-_MOST_CURVATURE = 0.25
+MOST_CURVATURE = 0.25
 _NEWTON_STEPS = 100
 
 
@@ -143,7 +143,7 @@ def logistic_path(
     if penalties is not None:
         grid = check_penalties(penalties)
         return _validated(rotated, member, grid, _descend(rotated, grid), basis)
-    grid = penalty_grid(_MOST_CURVATURE * top)
+    grid = penalty_grid(MOST_CURVATURE * top)
     coefficients = _descend(rotated, grid, _least_loss(rotated.weights))
     left_out = len(grid) - len(coefficients)
     path = _validated(rotated, member, grid[left_out:], coefficients, basis)
