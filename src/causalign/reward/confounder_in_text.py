@@ -15,7 +15,7 @@ from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import Logs, LogScan, Roles, require_memory
 from causalign.logs.covariates import design
 from causalign.reward.estimates import LinearHeadFit
-from causalign.reward.from_logs import Vectors, learning_rows, require_confounder
+from causalign.reward.from_logs import Vectors, learning_rows, refuse_guardrails, require_confounder
 from causalign.reward.ridge import Ridge
 from causalign.reward.vector_method import VectorMethod
 
@@ -50,6 +50,7 @@ class ConfounderInText(VectorMethod):
 
     def check_roles(self, roles: Roles) -> None:
         """Raise ``RoleNotDeclared`` if there is no confounder."""
+        refuse_guardrails(self.name, roles)
         require_confounder(self.name, roles)
 
     def check_logs(self, logs: Logs | LogScan) -> None:

@@ -93,6 +93,8 @@ class LinearHeadFit(HeadEstimate):
     out_of_fold : (n,) array, optional
         Predictions by fits that did not see the row: of the outcome, or, for pairs, of the
         difference chosen less rejected; None where rows were read batch by batch.
+    guardrails : mapping from str to LinearHeadFit
+        The fits of further outcomes of the same rows.
     """
 
     method: str
@@ -105,10 +107,32 @@ class LinearHeadFit(HeadEstimate):
     out_of_fold: NDArray[np.float64] | None
     numbers: Mapping[str, float]
     findings: tuple[Finding, ...] = field(default=())
+    guardrails: Mapping[str, "LinearHeadFit"] = field(default_factory=dict)
 
     def tables(self) -> dict[str, pa.Table]:
-        """Return the path of penalties."""
-        return {"penalties": self.path}
+        """Return the path of penalties, and how well guardrails are predicted."""
+        tables = {"penalties": self.path}
+        if self.guardrails:
+            tables["guardrails"] = self._describe_guardrails()
+        return tables
+
+    def _describe_guardrails(self) -> pa.Table:
+        """Return a row for each guardrail: what is predicted of it, and how it goes with rewards.
+
+        ``correlation`` is that of both predictions of rows that no fit saw: where it is high, what
+        pays also costs. None where rows were read batch by batch.
+        """
+        mine, rows = self.out_of_fold, []
+        for name, fit in self.guardrails.items():
+            theirs = fit.out_of_fold
+            together = None
+            if mine is not None and theirs is not None and mine.std() * theirs.std() > 0:
+                together = float(np.corrcoef(mine, theirs)[0, 1])
+            row = {"guardrail": name, "penalty": fit.penalty, "cv_r2": fit.numbers["cv_r2"]}
+            rows.append(row | {"correlation": together})
+        types = (pa.string(), pa.float64(), pa.float64(), pa.float64())
+        names = ("guardrail", "penalty", "cv_r2", "correlation")
+        return pa.Table.from_pylist(rows, pa.schema(list(zip(names, types, strict=True))))
 
     def answer(self) -> str:
         """Return in one sentence how well the reward predicts."""

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import InputError, RoleNotDeclared
+from causalign.errors import InputError, RoleNotDeclared, SettingsError
 from causalign.logs import Logs, Roles
 from causalign.logs.covariates import design
 from causalign.logs.stories import rows_together
@@ -76,6 +76,15 @@ def require_group(what: str, roles: Roles) -> None:
     """Raise ``RoleNotDeclared`` if no group says which texts competed."""
     if roles.group is None:
         raise RoleNotDeclared(f"{what} compares texts that competed.", "group")
+
+
+def refuse_guardrails(method: str, roles: Roles) -> None:
+    """Raise ``SettingsError`` for guardrails, of a method that learns one outcome."""
+    if roles.guardrails:
+        raise SettingsError(
+            f"The method {method!r} learns one outcome, and these logs have guardrails: "
+            f"{', '.join(roles.guardrails)}. Use the method 'ridge', or leave them out."
+        )
 
 
 def require_confounder(method: str, roles: Roles) -> None:

@@ -24,7 +24,7 @@ from causalign.logs.pairs import join_prompts
 from causalign.reward.estimates import TRAINING, LanguageModelFit
 from causalign.reward.examples import UNITS, Examples, check_loss
 from causalign.reward.findings import dropped_pairs, no_signal, texts_read_whole, tuning_gain
-from causalign.reward.from_logs import learning_rows, require_group
+from causalign.reward.from_logs import learning_rows, refuse_guardrails, require_group
 from causalign.reward.language_model_task import ScoreTask, split_rows, start_task
 from causalign.reward.model import RewardFit, RewardModel, settings_of
 from causalign.stats.folds import group_folds
@@ -93,6 +93,7 @@ class LanguageModelReward:
 
     def check_roles(self, roles: Roles) -> None:
         """Raise ``RoleNotDeclared`` if pairs are compared and no group says which competed."""
+        refuse_guardrails(self.name, roles)
         if self.compares:
             require_group(f"The method {self.name!r} with loss='bradley-terry'", roles)
 

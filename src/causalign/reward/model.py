@@ -106,6 +106,8 @@ class RewardModel(Card, TextScorer):
         How the model was fitted: the name under ``method``, and the settings.
     cache : EmbeddingCache, optional
         Where vectors are kept between calls that name no other.
+    guardrail_heads : mapping from str to LinearHead
+        What turns the same vectors into further outcomes.
     """
 
     def card_lines(self) -> list[str]:
@@ -113,6 +115,14 @@ class RewardModel(Card, TextScorer):
         by = "" if self.settings is None else f", fitted by {self.settings['method']}"
         what = "prompts and texts" if self.reads_prompt else "texts"
         return [f"scores {what} in {self.units}: {self.encoder_name}, a {self.head.kind} head{by}"]
+
+    @property
+    def guardrails(self) -> dict[str, RewardModel]:
+        """What texts do to further outcomes, by name: models of the same vectors."""
+        return {
+            name: replace(self, head=head, guardrail_heads={}, settings=None)
+            for name, head in self.guardrail_heads.items()
+        }
 
     @property
     def method(self) -> RewardMethod | None:
@@ -213,6 +223,8 @@ class RewardFit(Result):
         """
         head = estimate.head
         heads = head.by_folder() if isinstance(head, ObjectiveHeads) else {"": head}
+        fits = estimate.guardrails if isinstance(estimate, LinearHeadFit) else {}
+        beside = {name: fit.head for name, fit in fits.items()}
         models = {
             f"model{place}": RewardModel(
                 encoder.name,
@@ -221,11 +233,17 @@ class RewardFit(Result):
                 reads_prompt=reads_prompt,
                 encoder=encoder,
                 settings=settings_of(method),
+                guardrail_heads=beside,
             )
             for place, head in heads.items()
         }
+        more = [
+            replace(finding, title=f"{finding.title} ({name})")
+            for name, fit in fits.items()
+            for finding in fit.findings
+        ]
         read = texts_read_whole(truncated, texts)
-        return cls(method, models, estimate, (*estimate.findings, read))
+        return cls(method, models, estimate, (*estimate.findings, *more, read))
 
     @property
     def model(self) -> RewardModel:

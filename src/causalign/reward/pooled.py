@@ -117,6 +117,7 @@ class Pooled(LinearMethod):
         InputError
             If no test has two different texts, or the two are on different scales.
         """
+        self.check_roles(logs.roles)
         logs = require_memory(logs, "The method 'pooled'")
         if encoder is None or isinstance(encoder, str):
             encoder = load_encoder(encoder, training_texts=logs.texts)

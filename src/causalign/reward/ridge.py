@@ -1,6 +1,7 @@
 """Fit a reward to outcomes by ridge regression on vectors of the texts."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -16,10 +17,10 @@ from causalign.reward.findings import no_signal, penalty_at_edge
 from causalign.reward.from_logs import Vectors, environment_codes, learning_rows
 from causalign.reward.heads import LinearHead
 from causalign.reward.model import RewardFit
-from causalign.reward.ridge_sums import path_support, scan_error, scan_path
+from causalign.reward.ridge_sums import path_support, read_outcomes, scan_error, scan_path
 from causalign.reward.vector_method import LinearMethod, path_numbers, path_table
 from causalign.stats.folds import group_folds
-from causalign.stats.ridge_path import RidgePath, ridge_path
+from causalign.stats.ridge_path import RidgePath, ridge_paths
 from causalign.stats.strata import ranking_path
 from causalign.stats.support import Support, limit_support
 
@@ -76,13 +77,14 @@ class Ridge(LinearMethod):
 
     def _fit_logs(self, logs: Logs, vectors: Vectors) -> LinearHeadFit:
         rows = learning_rows(logs, pairs=False)
-        return self.fit_arrays(
-            vectors,
-            logs.outcome,
+        fits = self._fit_outcomes(
+            np.asarray(vectors, dtype=np.float64),
+            read_outcomes(logs),
             groups=rows.groups,
             weights=rows.weights,
             environment=environment_codes(logs),
         )
+        return _set_beside(logs.roles.guardrails, fits)
 
     def fit(
         self,
@@ -116,11 +118,15 @@ class Ridge(LinearMethod):
         """Fit from sums over batches, twice over the rows."""
         learnt = learn_encoder(scan, encoder)
         fitted = scan_path(scan, learnt, self.folds, self.seed, self.penalties)
-        index = _choose_by_error(fitted.path, self.choose)
-        factor, support = scan_error(scan, learnt, self.folds, self.seed, fitted, index)
+        indices = [_choose_by_error(path, self.choose) for path in fitted.paths]
+        factors, support = scan_error(scan, learnt, self.folds, self.seed, fitted, indices)
+        fits = [
+            _fit_of_path(fitted.rows, path, index, factor, support)
+            for path, index, factor in zip(fitted.paths, indices, factors, strict=True)
+        ]
         return RewardFit.of(
             self,
-            _fit_of_path(fitted.rows, fitted.path, index, factor, support),
+            _set_beside(scan.roles.guardrails, fits),
             learnt,
             texts=fitted.rows,
             truncated=fitted.truncated,
@@ -157,15 +163,41 @@ class Ridge(LinearMethod):
         NotIdentified
             If the features do not vary, or no rows of one environment can be ranked.
         """
-        X = np.asarray(features, dtype=np.float64)
+        X, y = (np.asarray(given, dtype=np.float64) for given in (features, outcome))
+        (fit,) = self._fit_outcomes(
+            X, y[..., None], groups=groups, weights=weights, environment=environment
+        )
+        return fit
+
+    def _fit_outcomes(
+        self,
+        X: NDArray[np.float64],
+        outcomes: NDArray[np.float64],
+        *,
+        groups: ArrayLike | None,
+        weights: ArrayLike | None,
+        environment: ArrayLike | None,
+    ) -> list[LinearHeadFit]:
+        """Fit each outcome ``(n, m)`` with a penalty of its own, from one factorisation."""
         cut = group_folds(len(X) if groups is None else groups, self.folds, self.seed)
-        path = ridge_path(X, outcome, folds=cut, penalties=self.penalties, weights=weights)
-        index, ranking = _choose_penalty(path, X, outcome, self.choose, environment)
-        factor = path.covariance_factor(X, outcome, index, weights=weights, groups=groups)
-        unseen = path.out_of_fold if index == path.best else path.out_of_fold_at(X, index)
+        paths = ridge_paths(X, outcomes, folds=cut, penalties=self.penalties, weights=weights)
         w = np.ones(len(X)) if weights is None else np.asarray(weights, dtype=np.float64)
-        support = limit_support(path_support(path, index), X, w)
-        return _fit_of_path(len(X), path, index, factor, support, ranking, unseen)
+        fits: list[LinearHeadFit] = []
+        for path, y in zip(paths, outcomes.T, strict=True):
+            index, ranking = _choose_penalty(path, X, y, self.choose, environment)
+            factor = path.covariance_factor(X, y, index, weights=weights, groups=groups)
+            unseen = path.out_of_fold if index == path.best else path.out_of_fold_at(X, index)
+            # Texts are the same whatever they caused: the first outcome's region serves all.
+            support = (
+                fits[0].head.support if fits else limit_support(path_support(path, index), X, w)
+            )
+            fits.append(_fit_of_path(len(X), path, index, factor, support, ranking, unseen))
+        return fits
+
+
+def _set_beside(guardrails: Sequence[str], fits: Sequence[LinearHeadFit]) -> LinearHeadFit:
+    """Return the fit of the outcome, those of the guardrails beside it."""
+    return replace(fits[0], guardrails=dict(zip(guardrails, fits[1:], strict=True)))
 
 
 def _choose_penalty(
@@ -198,7 +230,7 @@ def _fit_of_path(
     path: RidgePath,
     index: int,
     factor: NDArray[np.float64],
-    support: Support,
+    support: Support | None,
     ranking: NDArray[np.float64] | None = None,
     out_of_fold: NDArray[np.float64] | None = None,
 ) -> LinearHeadFit:

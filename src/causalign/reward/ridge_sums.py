@@ -1,5 +1,6 @@
 """What ridge needs of logs that no memory holds: sums over batches, fold by fold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
@@ -16,7 +17,7 @@ from causalign.lm.vector_block import VectorBlock
 from causalign.logs import Logs, LogScan, gather, hash_column, hash_folds, hash_units
 from causalign.stats.block_sums import Matrix, to_dense
 from causalign.stats.cluster_sums import FEWEST_BUCKETS, Buckets
-from causalign.stats.ridge_path import Origin, RidgeMoments, RidgePath, fit_moments
+from causalign.stats.ridge_path import Origin, RidgeMoments, RidgePath, fit_each_outcome
 from causalign.stats.support import ROWS_SAMPLED, Support, support_of_sums
 
 Array = NDArray[np.float64]
@@ -24,9 +25,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScannedPath:
-    """Hold a path of ridge fits on a scan, and what was read for it."""
+    """Hold paths of ridge fits on a scan, of the outcome and guardrails, and what was read."""
 
-    path: RidgePath
+    paths: tuple[RidgePath, ...]
     shift: Array
     rows: int
     truncated: int
@@ -35,40 +36,56 @@ class ScannedPath:
 def scan_path(
     scan: LogScan, encoder: Encoder, folds: int, seed: int, penalties: ArrayLike | None
 ) -> ScannedPath:
-    """Fit a path of penalties on logs that are read batch by batch.
+    """Fit a path of penalties for each outcome on logs that are read batch by batch.
 
-    The same as `causalign.stats.ridge_path.ridge_path` on the same rows, with folds drawn by a hash
-    of the units: clusters, else groups, else texts.
+    The same as `causalign.stats.ridge_path.ridge_paths` on the same rows, with folds drawn by a
+    hash of the units: clusters, else groups, else texts.
     """
-    level = next(scan.batches()).outcome.mean()
-    sums = gather(scan, partial(FoldSums, encoder, folds, seed, float(level)))
+    levels = read_outcomes(next(scan.batches())).mean(axis=0)
+    sums = gather(scan, partial(FoldSums, encoder, folds, seed, levels))
     total = sums.products.sum(axis=0)
     mean = total[0] / total[0, 0]
-    parts = [_about(products, mean) for products in sums.products]
+    features = slice(1, -len(levels))
+    parts = [_about(products, mean, features) for products in sums.products]
     if any(part.weight <= 0 for part in parts):
         raise InputError(f"A fold of {folds} holds no rows; ask for fewer, or name a finer group.")
-    origin = Origin(None, mean[1:-1] - sums.shift, mean[-1:] + level, single=True)
-    return ScannedPath(fit_moments(parts, origin, penalties), sums.shift, sums.rows, sums.truncated)
+    centre = mean[features] - sums.shift
+    origin = Origin(None, centre, mean[-len(levels) :] + levels, single=False)
+    paths = fit_each_outcome(parts, origin, penalties)
+    return ScannedPath(paths, sums.shift, sums.rows, sums.truncated)
+
+
+def read_outcomes(logs: Logs) -> Array:
+    """Return the outcome and the guardrails ``(n, 1 + m)``."""
+    names = (logs.roles.outcome, *logs.roles.guardrails)
+    return np.column_stack([logs.rate(name) for name in names])
 
 
 def scan_error(
-    scan: LogScan, encoder: Encoder, folds: int, seed: int, fitted: ScannedPath, index: int
-) -> tuple[Array, Support]:
-    """Return the factor of the covariance of intercept and coefficients, and what rows cover.
+    scan: LogScan,
+    encoder: Encoder,
+    folds: int,
+    seed: int,
+    fitted: ScannedPath,
+    indices: Sequence[int],
+) -> tuple[list[Array], Support]:
+    """Return the factors of the covariance of intercept and coefficients, and what rows cover.
 
-    The factor is ``(d + 1, k + 1)``: see `causalign.stats.ridge_path.RidgePath.covariance_factor`.
-    The scores of units are summed in 4,096 sums with random signs: see
-    `causalign.stats.cluster_sums`. Of the distinct texts those 10,000 with the smallest hash tell
-    how far the support reaches, each as often as it was logged.
+    There is a factor for each outcome, ``(d + 1, k + 1)``: see
+    `causalign.stats.ridge_path.RidgePath.covariance_factor`. The scores of units are summed in
+    4,096 sums with random signs: see `causalign.stats.cluster_sums`. Of the distinct texts those
+    10,000 with the smallest hash tell how far the support reaches, each as often as it was logged.
     """
-    path, region = fitted.path, path_support(fitted.path, index)
-    gathered = gather(scan, partial(ScoreSums, encoder, folds, seed, path, index, region))
-    scores, drawn = gathered.sums, gathered.drawn
-    # From [1, x] to [1, x - mean].
-    scores[:, 1:] -= np.outer(scores[:, 0], path.origin.mean_x + fitted.shift)
-    held = int((scores != 0).any(axis=1).sum())
-    factor = path.factor_of_scores(scores.T @ scores * (held / max(held - 1, 1)), index)
-    return factor, region.reaching(drawn.leverage, drawn.weights / drawn.counts, drawn.counts)
+    paths, region = fitted.paths, path_support(fitted.paths[0], indices[0])
+    gathered = gather(scan, partial(ScoreSums, encoder, folds, seed, paths, indices, region))
+    factors, drawn = [], gathered.drawn
+    for path, index, scores in zip(paths, indices, gathered.sums, strict=True):
+        # From [1, x] to [1, x - mean].
+        scores[:, 1:] -= np.outer(scores[:, 0], path.origin.mean_x + fitted.shift)
+        held = int((scores != 0).any(axis=1).sum())
+        meat = scores.T @ scores * (held / max(held - 1, 1))
+        factors.append(path.factor_of_scores(meat, index))
+    return factors, region.reaching(drawn.leverage, drawn.weights / drawn.counts, drawn.counts)
 
 
 def path_support(path: RidgePath, index: int) -> Support:
@@ -78,11 +95,11 @@ def path_support(path: RidgePath, index: int) -> Support:
 
 
 class FoldSums:
-    """Gather the cross products of ``[1, x, y - level]`` of each fold, x the values of vectors."""
+    """Gather the cross products of ``[1, x, y - levels]`` of each fold, x the values of vectors."""
 
-    def __init__(self, encoder: Encoder, folds: int, seed: int, level: float) -> None:
-        self.encoder, self.folds, self.seed, self.level = encoder, folds, seed, level
-        width = encoder.dimension + 2
+    def __init__(self, encoder: Encoder, folds: int, seed: int, levels: Array) -> None:
+        self.encoder, self.folds, self.seed, self.levels = encoder, folds, seed, levels
+        width = encoder.dimension + 1 + len(levels)
         self.products = np.zeros((folds, width, width))
         self.shift = np.zeros(encoder.dimension)
         self.rows = self.truncated = 0
@@ -90,7 +107,7 @@ class FoldSums:
     def add(self, logs: Logs) -> None:
         """Add some rows."""
         block, weights = embed_block(logs.texts, self.encoder, EmbeddingCache()), _weights(logs)
-        rows = _stack(block, logs.outcome - self.level)
+        rows = _stack(block, read_outcomes(logs) - self.levels)
         fold = hash_folds(logs, self.folds, self.seed)
         for number in range(self.folds):
             held = np.flatnonzero(fold == number)
@@ -116,25 +133,27 @@ class ScoreSums:
         encoder: Encoder,
         folds: int,
         seed: int,
-        path: RidgePath,
-        index: int,
+        paths: Sequence[RidgePath],
+        indices: Sequence[int],
         region: Support,
     ) -> None:
         self.encoder, self.folds, self.seed = encoder, folds, seed
-        self.path, self.index, self.region = path, index, region
+        self.paths, self.indices, self.region = paths, indices, region
         self.drawn = DrawnTexts()
-        self.sums = np.zeros((FEWEST_BUCKETS, encoder.dimension + 1))
+        self.sums = np.zeros((len(paths), FEWEST_BUCKETS, encoder.dimension + 1))
 
     def add(self, logs: Logs) -> None:
         """Add some rows."""
         block, rows = embed_block(logs.texts, self.encoder, EmbeddingCache()), np.arange(len(logs))
-        slopes = self.path.fold_coefficients[:, self.index]  # (folds, d)
-        levels = self.path.fold_intercepts[:, self.index] - slopes @ block.shift
         fold = hash_folds(logs, self.folds, self.seed)
-        error = logs.outcome - (np.asarray(block.values @ slopes.T) + levels)[rows, fold]
         place = Buckets(FEWEST_BUCKETS, None).place(hash_units(logs, self.seed, "scores"))
-        vectors = _stack(block)
-        self.sums += to_dense(place @ _scale(vectors, _weights(logs) * error))
+        vectors, outcomes = _stack(block), read_outcomes(logs)
+        for number, (path, index) in enumerate(zip(self.paths, self.indices, strict=True)):
+            slopes = path.fold_coefficients[:, index]  # (folds, d)
+            levels = path.fold_intercepts[:, index] - slopes @ block.shift
+            predicted = (np.asarray(block.values @ slopes.T) + levels)[rows, fold]
+            error = outcomes[:, number] - predicted
+            self.sums[number] += to_dense(place @ _scale(vectors, _weights(logs) * error))
         self._draw(logs, block)
 
     def _draw(self, logs: Logs, block: VectorBlock) -> None:
@@ -186,19 +205,19 @@ class DrawnTexts:
         return DrawnTexts(key[:n], leverage[:n], weights[:n], counts[:n])
 
 
-def _about(products: Array, mean: Array) -> RidgeMoments:
-    """Return the sums over a fold about the mean ``(1 + d + 1,)`` of all rows."""
+def _about(products: Array, mean: Array, x: slice) -> RidgeMoments:
+    """Return the sums over a fold about the mean ``(1 + d + m,)`` of all rows, ``x`` its d."""
     first = products[0]
     shifted = products - np.outer(mean, first) - np.outer(first, mean)
     shifted += first[0] * np.outer(mean, mean)
     level = first - first[0] * mean
     return RidgeMoments(
         float(first[0]),
-        level[1:-1],
-        level[-1:],
-        shifted[1:-1, 1:-1],
-        shifted[1:-1, -1:],
-        shifted[-1:, -1],
+        level[x],
+        level[x.stop :],
+        shifted[x, x],
+        shifted[x, x.stop :],
+        shifted.diagonal()[x.stop :],
     )
 
 
@@ -209,7 +228,7 @@ def _weights(logs: Logs) -> Array:
 def _stack(block: VectorBlock, *more: Array) -> Matrix:
     """Return the rows ``[1, x]`` and what comes after them."""
     columns = [np.ones((block.values.shape[0], 1))]
-    ends = [column[:, None] for column in more]
+    ends = list(more)
     if isinstance(block.values, np.ndarray):
         return np.hstack([*columns, block.values.astype(np.float64), *ends])
     parts = [*map(sparse.csr_array, columns), sparse.csr_array(block.values, dtype=np.float64)]

@@ -3,7 +3,8 @@
 import hashlib
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
@@ -17,7 +18,7 @@ from causalign.files import read_format, write_json, write_whole
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.encoder import Encoder, Storable
 from causalign.lm.encoders import load_encoder
-from causalign.reward.heads import Head, Settings, build_head
+from causalign.reward.heads import Head, LinearHead, Settings, Tensors, build_head
 
 _DESCRIPTION = "reward_model.json"
 _FORMAT = "causalign-reward-model"
@@ -36,6 +37,7 @@ class SavedModel:
     encoder: Encoder | None = None
     settings: Settings | None = None
     cache: EmbeddingCache | None = None
+    guardrail_heads: Mapping[str, LinearHead] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.encoder is not None:
@@ -83,8 +85,7 @@ class SavedModel:
             If the folder cannot be written.
         """
         target, encoder = Path(folder), self.encoder
-        tensors = {name: np.ascontiguousarray(t) for name, t in self.head.tensors().items()}
-        data = save_tensors(tensors)
+        data = save_tensors({n: np.ascontiguousarray(t) for n, t in self._tensors().items()})
         digest = hashlib.sha256(data).hexdigest()
         revision = encoder.revision if encoder else self.encoder_revision
         names = {f"head-{digest[:16]}.safetensors"}
@@ -102,6 +103,14 @@ class SavedModel:
             ) from failure
         return target
 
+    def _tensors(self) -> Tensors:
+        """Return the arrays of all heads; those of guardrails are numbered in their order."""
+        return dict(self.head.tensors()) | {
+            f"guardrail {number} {name}": tensor
+            for number, head in enumerate(self.guardrail_heads.values())
+            for name, tensor in head.tensors().items()
+        }
+
     def _description(self, digest: str, revision: str | None) -> Settings:
         return {
             "format": _FORMAT,
@@ -112,6 +121,7 @@ class SavedModel:
                 "stored": isinstance(self.encoder, Storable),
             },
             "head": {"kind": self.head.kind, "settings": self.head.settings},
+            "guardrails": list(self.guardrail_heads),
             "units": self.units,
             "reads_prompt": self.reads_prompt,
             "method": self.settings,
@@ -133,7 +143,7 @@ class SavedModel:
         if not path.exists():
             raise ArtifactError(f"There is no reward model in {source}: it holds no {path.name}.")
         description = read_format(path, _FORMAT, _VERSION, again="fit the reward again")
-        head = _read_head(source, description)
+        head, guardrails = _read_heads(source, description)
         try:
             used = description["encoder"]
             if used["stored"] and encoder is None:
@@ -149,6 +159,7 @@ class SavedModel:
                 encoder_revision=used["revision"],
                 encoder=encoder,
                 settings=description.get("method"),
+                guardrail_heads=guardrails,
             )
         except (KeyError, TypeError) as missing:
             raise ArtifactError(
@@ -156,7 +167,8 @@ class SavedModel:
             ) from missing
 
 
-def _read_head(source: Path, description: Settings) -> Head:
+def _read_heads(source: Path, description: Settings) -> tuple[Head, dict[str, LinearHead]]:
+    """Return the head of the outcome, and those of guardrails by name."""
     path = source / Path(str(description.get("weights"))).name
     try:
         data = path.read_bytes()
@@ -176,7 +188,15 @@ def _read_head(source: Path, description: Settings) -> Head:
         tensors = load_tensors(data)
     except Exception as damage:  # the library raises errors of its own, KeyError and ValueError
         raise ArtifactError(f"The weights {path} cannot be read: {damage}.") from damage
-    return build_head(str(described.get("kind")), described.get("settings") or {}, tensors)
+    head = build_head(str(described.get("kind")), described.get("settings") or {}, tensors)
+    guardrails: dict[str, LinearHead] = {}
+    for number, name in enumerate(description.get("guardrails") or ()):
+        start = f"guardrail {number} "
+        own = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+        read = build_head(LinearHead.kind, {}, own)
+        assert isinstance(read, LinearHead)
+        guardrails[str(name)] = read
+    return head, guardrails
 
 
 def _remove_others(target: Path, names: set[str]) -> None:

@@ -17,7 +17,7 @@ from causalign.lm.embeddings import Embeddings
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs, LogScan, Roles, require_memory
 from causalign.reward.estimates import LinearHeadFit, NetworkFit
-from causalign.reward.from_logs import Vectors, learning_rows, require_group
+from causalign.reward.from_logs import Vectors, learning_rows, refuse_guardrails, require_group
 from causalign.reward.model import RewardFit
 from causalign.stats.logistic_path import LogisticPath
 from causalign.stats.penalties import check_penalties
@@ -42,6 +42,7 @@ class VectorMethod(ABC):
 
     def check_roles(self, roles: Roles) -> None:
         """Raise ``RoleNotDeclared`` if pairs are compared and no group says which competed."""
+        refuse_guardrails(self.name, roles)
         if self.compares:
             require_group(f"The method {self.name!r}", roles)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from causalign.errors import SettingsError
 from causalign.logs import Roles
 from causalign.reward.examples import Examples
-from causalign.reward.from_logs import require_group
+from causalign.reward.from_logs import refuse_guardrails, require_group
 from causalign.reward.heads import ClassHead, NetworkHead, ObjectiveHeads
 from causalign.reward.network_training import NetworkTraining
 from causalign.reward.networks.batches import Batch
@@ -89,6 +89,7 @@ class Architecture(VectorMethod):
 
     def check_roles(self, roles: Roles) -> None:
         """Raise ``RoleNotDeclared`` if pairs are compared and no group says which competed."""
+        refuse_guardrails(self.name, roles)
         if self.compares:
             require_group(f"The method {self.name!r} with loss='bradley-terry'", roles)
 
