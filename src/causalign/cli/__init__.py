@@ -24,6 +24,7 @@ from causalign.cli import (
     report,
     reward,
     run,
+    serve,
     simulate,
 )
 from causalign.cli.options import name_option
@@ -117,7 +118,19 @@ def _speak(
     """Say how a verb is to speak."""
 
 
-for verb in (init, run, audit, deconfound, policy, design, report, explain, simulate, doctor):
+for verb in (
+    init,
+    run,
+    audit,
+    deconfound,
+    policy,
+    design,
+    serve,
+    report,
+    explain,
+    simulate,
+    doctor,
+):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
 app.add_typer(reward.app, name="reward")
 app.add_typer(evaluate.app, name="evaluate")

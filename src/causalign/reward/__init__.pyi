@@ -37,6 +37,9 @@ from .regressor import RewardRegressor as RewardRegressor
 from .ridge import Ridge as Ridge
 from .scoring import ScoredLogs as ScoredLogs
 from .scoring import score_logs as score_logs
+from .served_reward import ServedReward as ServedReward
+from .server import RewardServer as RewardServer
+from .server_limits import ServerLimits as ServerLimits
 from .trl_reward import trl_reward_function as trl_reward_function
 from .within_tests import WithinTests as WithinTests
 

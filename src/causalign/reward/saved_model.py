@@ -141,7 +141,11 @@ class SavedModel:
         source = Path(folder)
         path = source / _DESCRIPTION
         if not path.exists():
-            raise ArtifactError(f"There is no reward model in {source}: it holds no {path.name}.")
+            below = sorted(source.glob(f"*/{path.name}"))
+            where = f" {' and '.join(str(one.parent) for one in below)} holds one." * bool(below)
+            raise ArtifactError(
+                f"There is no reward model in {source}: it holds no {path.name}.{where}"
+            )
         description = read_format(path, _FORMAT, _VERSION, again="fit the reward again")
         head, guardrails = _read_heads(source, description)
         try:
