@@ -123,3 +123,23 @@ def test_without_a_reward_pairs_are_those_of_a_group(logs, training, compared):
         DPO().fit(["a text"], "nowhere")
     with pytest.raises(SettingsError, match="who won"):
         DPO().fit(grouped.pairs(), "nowhere", reward=len)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"loss": "robust", "label_smoothing": 0.1}, {"label_smoothing": 0.1}, {"loss": "ipo"}],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_every_loss_moves_the_policy(writer, logs, pairs, training, tmp_path, value_on, settings):
+    method = DPO(model=str(writer.model_folder), training=training, **settings)
+    fit = method.fit(pairs, tmp_path / "run")
+    assert value_on(fit.language_model(), logs) > value_on(writer.language_model(), logs) + 0.1
+
+
+def test_smoothing_goes_with_the_losses_that_know_it():
+    for settings in ({"loss": "robust"}, {"loss": "ipo", "label_smoothing": 0.1}):
+        with pytest.raises(SettingsError, match="share of pairs whose winner is wrong"):
+            DPO(**settings)
+    for settings in ({"loss": "hinge"}, {"label_smoothing": 0.5}):
+        with pytest.raises(SettingsError, match=next(iter(settings))):
+            DPO(**settings)

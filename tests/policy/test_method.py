@@ -133,7 +133,7 @@ def test_what_logs_lack_is_said_before_anything_is_read():
     assert "Roles(group=...)" in refused["dpo"]
     assert "Roles(propensity=...)" in refused["causal-preference"]
     assert "how long to train" in refused["ppo"] == refused["grpo"]
-    assert set(METHODS) - set(refused) == {"sft"}
+    assert set(METHODS) - set(refused) == {"sft", "kto"}
     CausalPreference(propensity="uniform").check_roles(bare)
     CausalPreference(objective="outcome-model").check_roles(bare)
     PPO(training=Training(steps=8)).check_roles(bare)

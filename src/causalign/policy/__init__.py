@@ -10,6 +10,7 @@ METHODS = Methods(
     {
         "sft": "SFT",
         "dpo": "DPO",
+        "kto": "KTO",
         "causal-preference": "CausalPreference",
         "ppo": "PPO",
         "grpo": "GRPO",

@@ -6,6 +6,8 @@ from .dpo import DirectPreference as DirectPreference
 from .fit import PolicyFit as PolicyFit
 from .grpo import GRPO as GRPO
 from .grpo import RLOO as RLOO
+from .kto import KTO as KTO
+from .kto import KahnemanTversky as KahnemanTversky
 from .method import Data as Data
 from .method import Lora as Lora
 from .method import PolicyMethod as PolicyMethod

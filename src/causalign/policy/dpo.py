@@ -20,6 +20,7 @@ from causalign.policy.fit import PolicyFit
 from causalign.policy.method import Data, ModelSettings, load_start
 from causalign.policy.rewards import Reward, replace_outcome
 from causalign.policy.rows import tokenize_texts, train_on_rows
+from causalign.settings import require_choice, require_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,8 @@ class DPO(ModelSettings):
 
     ``− v log σ(β [log π/π_ref (chosen) − log π/π_ref (rejected)] − γ m)``: weights v and margins m
     are those of the pairs. The reference is the model at the start, with ``adapter`` if one is
-    given; its log-probabilities are computed once and stored in the cache.
+    given; its log-probabilities are computed once and stored in the cache. Other losses stand for
+    winners that are sometimes wrong, and for those that are always right: `DirectPreference`.
 
     Parameters
     ----------
@@ -44,6 +46,12 @@ class DPO(ModelSettings):
         β: how far the policy may move for a given preference; smaller moves further.
     margin_scale : float
         γ, in log-odds for each unit of outcome: asks for more where the outcomes differ more.
+    loss : {"sigmoid", "robust", "ipo"}
+        ``"sigmoid"`` is DPO, with ``label_smoothing`` conservative DPO; ``"robust"`` is right
+        where so large a share of winners is wrong; ``"ipo"`` stops at a difference of ``1/(2β)``
+        nats a token.
+    label_smoothing : float
+        ε, below .5: the share of pairs whose winner is wrong.
     chat : bool
         Put prompts into the chat template of the model.
 
@@ -63,6 +71,8 @@ class DPO(ModelSettings):
 
     beta: float = 0.1
     margin_scale: float = 0.0
+    loss: Literal["sigmoid", "robust", "ipo"] = "sigmoid"
+    label_smoothing: float = 0.0
 
     name: ClassVar[str] = "dpo"
     reads: ClassVar[Literal["logs", "pairs", "prompts"]] = "pairs"
@@ -73,6 +83,13 @@ class DPO(ModelSettings):
             raise SettingsError(
                 "beta must be above 0 and margin_scale must not be negative; found "
                 f"{self.beta} and {self.margin_scale}."
+            )
+        require_choice("loss", self.loss, ("sigmoid", "robust", "ipo"))
+        require_number("label_smoothing", self.label_smoothing, least=0, below=0.5)
+        if self.loss != "sigmoid" and (self.label_smoothing > 0) != (self.loss == "robust"):
+            raise SettingsError(
+                "label_smoothing is the share of pairs whose winner is wrong: loss='robust' needs "
+                f"it, loss='ipo' knows none; found {self.label_smoothing} with {self.loss!r}."
             )
 
     @property
@@ -132,7 +149,7 @@ class DPO(ModelSettings):
         reference = reference_logprobs(start, texts, progress=progress)
         with np.errstate(divide="ignore"):
             log_weight = np.log(weight)
-        objective = DirectPreference(self.beta, self.margin_scale)
+        objective = DirectPreference(self.beta, self.margin_scale, self.loss, self.label_smoothing)
         columns = {
             "reference_logprob": reference.reshape(-1, 2),
             "weight": weight / weight.mean(),
@@ -159,15 +176,22 @@ class DPO(ModelSettings):
 
 @dataclass(frozen=True, slots=True)
 class DirectPreference:
-    """Minimise the Bradley-Terry loss of the policy's own reward.
+    """Minimise a loss of the policy's own reward on pairs of which one text won.
 
-    ``L = − mean_i v_i log σ(β Δ_i − γ m_i)`` with
+    ``L = mean_i v_i ℓ(z_i)``, ``z_i = β Δ_i − γ m_i``, with
     ``Δ = log π/π_ref (chosen) − log π/π_ref (rejected)``, row weights v, of mean one over the data,
     and margins m in units of the outcome. γ asks for a larger difference where the outcomes differ
-    more; γ = 0 is DPO.
+    more; γ = 0 is DPO. With ``s(z) = − log σ(z)`` and ε = ``label_smoothing``:
 
-    Columns: ``reference_logprob`` (2p,), ``weight`` (p,), ``margin`` (p,). Texts alternate:
-    chosen, rejected, chosen, ...
+    - ``"sigmoid"``: ``ℓ = (1 − ε) s(z) + ε s(−z)``. ε = 0 is DPO, ε > 0 conservative DPO: no pair
+      is believed to be decided by more than ``log((1 − ε)/ε)``.
+    - ``"robust"``: ``ℓ = [(1 − ε) s(z) − ε s(−z)] / (1 − 2ε)``. Where winners are turned round with
+      probability ε, its mean is that of DPO on the true ones. It has no lower bound.
+    - ``"ipo"``: ``ℓ = (Δ̄ − γ m/β − 1/(2β))²``, Δ̄ of log-ratios divided by the tokens of each text,
+      as in TRL: a difference of 1/(2β) nats a token is enough, also for a pair that is always won.
+
+    Columns: ``reference_logprob`` (2p,), ``weight`` (p,), ``margin`` (p,); for ``"ipo"`` ``length``
+    (2p,). Texts alternate: chosen, rejected, chosen, ...
 
     Parameters
     ----------
@@ -175,27 +199,37 @@ class DirectPreference:
         β.
     margin_scale : float
         γ, in log-odds for each unit of outcome.
+    loss : {"sigmoid", "robust", "ipo"}
+        ℓ.
+    label_smoothing : float
+        ε.
 
     Notes
     -----
     Assumption: preferences follow Bradley-Terry, and the winner was decided by the texts: pairs of
-    an experiment, or of deconfounded outcomes.
+    an experiment, or of deconfounded outcomes. ``"ipo"`` needs no Bradley-Terry.
 
     References
     ----------
     Rafailov et al. (2023), arXiv 2305.18290; the offset is that of Amini et al. (2024),
-    arXiv 2402.10571.
+    arXiv 2402.10571; ``"robust"`` that of Chowdhury et al. (2024), arXiv 2403.00409; ``"ipo"`` that
+    of Azar et al. (2024), arXiv 2310.12036.
     """
 
     beta: float = 0.1
     margin_scale: float = 0.0
+    loss: Literal["sigmoid", "robust", "ipo"] = "sigmoid"
+    label_smoothing: float = 0.0
 
     def __call__(self, logprob: Tensor, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the loss and its metrics; ``logprob`` is (2p,)."""
-        difference = self.beta * reward_difference(logprob, batch)  # (p,)
+        ratio = log_ratios(logprob, batch)
+        if self.loss == "ipo":
+            ratio = ratio / batch["length"].to(ratio)
+        difference = self.beta * (ratio[0::2] - ratio[1::2])  # (p,)
         weight = batch["weight"].to(logprob)
         logit = difference - self.margin_scale * batch["margin"].to(logprob)
-        loss = -(weight * torch.nn.functional.logsigmoid(logit)).mean()
+        loss = (weight * self._each(logit)).mean()
         half = logit.new_tensor(0.5)  # what a tie counts
         return loss, {
             "accuracy": torch.heaviside(difference.detach(), half).double().mean().item(),
@@ -204,10 +238,25 @@ class DirectPreference:
             "rejected_logprob": logprob.detach()[1::2].mean().item(),
         }
 
+    def _each(self, logit: Tensor) -> Tensor:
+        """Return ``ℓ`` of each pair, ``(p,)``."""
+        if self.loss == "ipo":
+            return ((logit - 0.5) / self.beta) ** 2
+        noise = self.label_smoothing
+        won, lost = (-torch.nn.functional.logsigmoid(z) for z in (logit, -logit))
+        if self.loss == "robust":
+            return ((1 - noise) * won - noise * lost) / (1 - 2 * noise)
+        return (1 - noise) * won + noise * lost
+
+
+def log_ratios(logprob: Tensor, batch: Batch) -> Tensor:
+    """Return ``log π/π_ref`` of each text, as ``logprob``; the column is ``reference_logprob``."""
+    return logprob - batch["reference_logprob"].to(logprob)
+
 
 def reward_difference(logprob: Tensor, batch: Batch) -> Tensor:
     """Return ``Δ`` of each pair, ``(p,)``, from log-probabilities of alternating texts (2p,)."""
-    ratio = logprob - batch["reference_logprob"].to(logprob)
+    ratio = log_ratios(logprob, batch)
     return ratio[0::2] - ratio[1::2]
 
 

@@ -1,7 +1,8 @@
 """Training on rows that do not change: one or two texts for each row, with columns of numbers."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from causalign.stats.importance_weights import diagnose_weights
 Columns = Mapping[str, NDArray[Any]]
 Network = torch.nn.Module
 Objective = Callable[[Tensor, Batch], tuple[Tensor, Metrics]]
+# What is measured anew of the rows of a whole batch, with the model as it is before a step.
+Measure = Callable[[NDArray[np.int64]], Mapping[str, float]]
 # Keeps the orders of passes apart from whatever else draws under the same seed.
 ORDER_STREAM = 0x9905
 
@@ -36,7 +39,7 @@ class FixedRows:
     """A task on n rows: texts, columns and an objective.
 
     Row i owns the completions ``i * texts_in_row`` onwards. ``columns`` are (n,) or, for numbers
-    that belong to texts, (n, texts_in_row).
+    that belong to texts, (n, texts_in_row). ``measure`` adds numbers of the whole batch.
     """
 
     objective: Objective
@@ -46,6 +49,8 @@ class FixedRows:
     batch_size: int
     share_prompts: bool
     texts_in_row: int = 1
+    measure: Measure | None = None
+    _measured: tuple[int, Mapping[str, float]] = field(default=(-1, {}))
 
     def batch(self, positions: NDArray[np.int64], step: int) -> Batch:  # noqa: ARG002
         """Return the texts and columns of the rows at these positions.
@@ -56,9 +61,12 @@ class FixedRows:
         batch = lay_out(self.completions.take(self._texts(rows)), share_prompts=self.share_prompts)
         columns = {name: value[rows] for name, value in self.columns.items()}
         first = positions[0] // self.batch_size * self.batch_size
-        whole = self._texts(self.order[first : first + self.batch_size])
-        columns["mean_length"] = self.completions.take(whole).lengths.mean()
-        return batch | tensors(columns)
+        whole = self.order[first : first + self.batch_size]
+        columns["mean_length"] = self.completions.take(self._texts(whole)).lengths.mean()
+        if self.measure is not None and self._measured[0] != first:
+            self._measured = first, self.measure(whole)
+        known = {name: np.array(value) for name, value in self._measured[1].items()}
+        return batch | tensors(columns | known)
 
     def _texts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return (rows[:, None] * self.texts_in_row + np.arange(self.texts_in_row)).ravel()
@@ -92,10 +100,12 @@ def train_on_rows(
     log_weight: NDArray[np.float64],
     out: str | Path,
     progress: bool,
+    measure: Callable[[LanguageModel, NDArray[np.int64]], Mapping[str, float]] | None = None,
 ) -> PolicyFit:
     """Train ``objective`` on n rows, each of as many texts as there are for each weight.
 
-    ``log_weight`` (n,) are the rows' weights, for the findings.
+    ``log_weight`` (n,) are the rows' weights, for the findings. ``measure`` takes the model as it
+    is and the rows of a batch.
     """
     training = method.training
     each = len(texts) // len(log_weight)
@@ -106,8 +116,10 @@ def train_on_rows(
         steps=steps,
         seed=training.seed,
     )
-    share = shares_prompts(start.model)
-    task = FixedRows(objective, texts, columns, order, training.batch_size, share, each)
+    model = prepare_for_training(start, method)
+    share = shares_prompts(model.model)
+    now = None if measure is None else partial(measure, model)
+    task = FixedRows(objective, texts, columns, order, training.batch_size, share, each, now)
 
     def conclude(trained: TrainingRun) -> tuple[Numbers, tuple[Finding, ...]]:
         weights = diagnose_weights(log_weight)
@@ -125,7 +137,6 @@ def train_on_rows(
 
     # What the model itself computed may differ in its last bits on another day.
     read = {name: value for name, value in columns.items() if name != "reference_logprob"}
-    model = prepare_for_training(start, method)
     return train_on_task(method, model, task, texts.hash(read)[:16], conclude, out, progress)
 
 
