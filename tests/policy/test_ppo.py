@@ -20,6 +20,7 @@ from causalign.policy import PPO, Training
 from causalign.policy.findings import clipped_ratios, divergence, equal_groups, value_head
 from causalign.policy.ppo_task import (
     ProximalPolicy,
+    adapt_price,
     estimate_advantages,
     explained_variance,
     shape_rewards,
@@ -67,6 +68,8 @@ def test_the_loss_of_two_tokens_by_hand():
     assert metrics["value_loss"] == pytest.approx(0.5 * (0.0031205 + 0.1352), abs=1e-6)
     assert loss.item() == pytest.approx(-0.2 + 0.5 * 0.06916025, abs=1e-6)
     assert metrics["clip_share"] == (2, 2)
+    # (.7 − 1 − log .7 + 1.5 − 1 − log 1.5) / 2
+    assert metrics["approx_kl"] == pytest.approx(0.5 * (0.2 - np.log(0.7 * 1.5)), abs=1e-6)
     loss.backward()
     assert logprob.grad.abs().max() == 0  # both have left in the direction that A asks for
     assert value.grad[0] == 0
@@ -232,6 +235,73 @@ def test_the_unit_of_the_reward_does_not_matter(bandit, tmp_path):
     assert np.allclose(*reached, atol=1e-4)
 
 
+def test_the_price_of_divergence_adapts_by_hand():
+    """A rollout of 64 texts, half of a horizon of 128; errors count between −.2 and .2."""
+    assert adapt_price(0.1, 9 / 6 - 1, 0.5) == pytest.approx(0.1 * 1.1)
+    assert adapt_price(0.1, 6.6 / 6 - 1, 0.5) == pytest.approx(0.1 * 1.05)
+    assert adapt_price(0.1, -1.0, 0.5) == pytest.approx(0.1 * 0.9)
+    assert adapt_price(0.1, 0.0, 0.5) == 0.1
+
+
+def test_an_adaptive_price_holds_the_divergence_where_a_fixed_one_does_not(bandit, tmp_path):
+    training = Training(steps=320, batch_size=16, learning_rate=1e-2, save_every=160)
+    reached = {}
+    for target in (None, 0.4):
+        method = player(
+            bandit,
+            kl_coef=0.02,
+            kl_target=target,
+            kl_horizon=64,
+            training=training,
+            evaluation_texts=0,
+        )
+        fit = method.fit(None, tmp_path / str(target), reward=known_reward())
+        reached[target] = fit.curve["kl"].to_numpy()[-80:].mean()
+        prices = fit.curve["kl_coef"].to_numpy()
+        assert prices[0] == 0.02
+        assert (np.ptp(prices) > 0) == (target is not None)
+    assert reached[0.4] == pytest.approx(0.4, abs=0.15)
+    assert reached[None] > 0.9
+
+
+def test_texts_without_an_end_earn_less(bandit, tmp_path):
+    """One word earns 1, two earn 2 and leave no room for the end; the penalty turns it round."""
+
+    def words(completions, prompts):
+        return np.array([float(len(text.split())) for text in completions])
+
+    cut = {}
+    for penalty in (0.0, 2.0):
+        method = player(bandit, max_new_tokens=2, missing_eos_penalty=penalty)
+        fit = method.fit(None, tmp_path / str(penalty), reward=words)
+        cut[penalty] = fit.curve["cut_share"].to_numpy()[-8:].mean()
+        # What is told of the reward is the reward.
+        after = fit.numbers["reward_after"]
+        assert after == pytest.approx(1 if penalty else 2, abs=0.2)
+    assert cut[0.0] > 0.9 > 0.2 > cut[2.0]
+
+
+def test_each_prompt_is_asked_as_often_as_the_others(tiny_lm_folder, tmp_path):
+    asked = []
+
+    def remember(completions, prompts):
+        asked.append(list(prompts))
+        return es(completions, prompts)
+
+    method = PPO(
+        model=str(tiny_lm_folder),
+        training=Training(steps=6, batch_size=4),
+        rollout_size=8,
+        num_ppo_epochs=1,
+        max_new_tokens=2,
+        evaluation_texts=0,
+    )
+    prompts = ["One ", "Two ", "Three "]
+    method.fit(prompts, tmp_path / "run", reward=remember)
+    told = [prompt for rows in asked if len(rows) == 8 for prompt in rows]
+    assert [told.count(prompt) for prompt in prompts] == [8, 8, 8]
+
+
 def es(completions, prompts):
     return np.array([float(text.count("e")) for text in completions])
 
@@ -239,10 +309,12 @@ def es(completions, prompts):
 @pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, Lora(rank=4)])
 def test_a_run_that_died_ends_like_one_that_did_not(tiny_lm_folder, tmp_path, killing, lora):
-    """A checkpoint in the middle of a rollout: its texts, values and units must survive."""
+    """A checkpoint in the middle of a rollout: texts, values, units and price must survive."""
     method = PPO(
         model=str(tiny_lm_folder),
         lora=lora,
+        kl_target=0.5,
+        kl_horizon=16,
         training=Training(steps=11, batch_size=4, learning_rate=1e-2, save_every=3),
         rollout_size=8,
         num_ppo_epochs=2,
@@ -334,6 +406,10 @@ def test_what_cannot_be_is_refused(bandit, tmp_path):
         {"kl_coef": -1},
         {"gae_lambda": 1.5},
         {"evaluation_texts": 1},
+        {"kl_target": 0.0, "kl_coef": 0.1},
+        {"kl_target": 1.0},
+        {"kl_horizon": 63},
+        {"missing_eos_penalty": -1.0},
     ):
         with pytest.raises(SettingsError):
             player(bandit, **changes)

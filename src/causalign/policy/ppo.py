@@ -1,5 +1,6 @@
 """Proximal policy optimisation: write, score with a reward, improve a little, write again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -30,7 +31,6 @@ from causalign.policy.rollout import (
     WritingSettings,
     check_asked,
     compare_with_start,
-    draw_prompts,
     read_asked,
     score_silence,
     write_evaluation,
@@ -38,6 +38,7 @@ from causalign.policy.rollout import (
 )
 from causalign.policy.rows import shuffle_passes
 from causalign.results import Finding
+from causalign.settings import require_number
 
 # Keeps the texts that rank checkpoints apart from whatever else draws under the same seed.
 VALIDATION_STREAM = 0x3D6E
@@ -75,6 +76,13 @@ class PPO(WritingSettings):
         Longest text, in tokens.
     kl_coef : float
         κ, in units of the reward for each nat.
+    kl_target : float, optional
+        Nats a text at which the divergence is to stay: after each rollout ``kl_coef`` rises by at
+        most ``rollout_size / kl_horizon`` fifths where it was above, and falls where it was below.
+    kl_horizon : int
+        Texts over which ``kl_coef`` adapts; smaller is faster.
+    missing_eos_penalty : float
+        What a text without an end within ``max_new_tokens`` earns less, in units of the reward.
     clip_range : float
         ε: how far the probability of a token may move on one rollout.
     clip_range_value : float
@@ -115,6 +123,9 @@ class PPO(WritingSettings):
     vf_coef: float = 0.5
     gamma: float = 1.0
     gae_lambda: float = 0.95
+    kl_target: float | None = None
+    kl_horizon: int = 10_000
+    missing_eos_penalty: float = 0.0
     stop_kl: float = 100.0
 
     name: ClassVar[str] = "ppo"
@@ -130,6 +141,12 @@ class PPO(WritingSettings):
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"{name} must lie in [0, 1]; found {getattr(self, name)}.")
+        require_number("kl_horizon", self.kl_horizon, least=self.rollout_size, whole=True)
+        require_number("missing_eos_penalty", self.missing_eos_penalty, least=0)
+        if self.kl_target is not None:
+            require_number("kl_target", self.kl_target, above=0)
+            why = "the price of divergence adapts by factors"
+            require_number("kl_coef", self.kl_coef, above=0, why=why)
         if self.rollout_size % self.training.batch_size:
             raise SettingsError(
                 "rollout_size must be a multiple of training.batch_size, so that each pass reads "
@@ -208,17 +225,18 @@ class PPO(WritingSettings):
         training, head = self.training, add_value_head(model)
         texts = len(prompts or ()) * self.num_ppo_epochs
         rows = training.steps_for(texts) * training.batch_size
+        updates = self.num_ppo_epochs * self.rollout_size // training.batch_size
+        asked = self._order_prompts(prompts, -(-training.steps_for(texts) // updates))
         server = None if self.vllm is None else VllmServer(model, self.vllm, self.max_new_tokens)
 
         def write(step: int) -> Rollout:
-            generator = np.random.default_rng([training.seed, step])
             return write_rollout(
                 model,
                 reference,
-                draw_prompts(prompts, self.rollout_size, generator),
+                asked[step // updates],
                 reward,
                 max_new_tokens=self.max_new_tokens,
-                seed=int(generator.integers(2**31)),
+                seed=int(np.random.default_rng([training.seed, step]).integers(2**31)),
                 chat=self.chat,
                 writer=server,
             )
@@ -231,15 +249,29 @@ class PPO(WritingSettings):
             head=head,
             objective=ProximalPolicy(self.clip_range, self.clip_range_value, self.vf_coef),
             kl_coef=self.kl_coef,
+            kl_target=self.kl_target,
+            kl_horizon=self.kl_horizon,
+            missing_eos_penalty=self.missing_eos_penalty,
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
             stop_kl=self.stop_kl,
             write=write,
             evaluate=evaluate if self.evaluation_texts else None,
             order=shuffle_passes(self.rollout_size, rows, training.seed),
-            updates=self.num_ppo_epochs * self.rollout_size // training.batch_size,
+            updates=updates,
             share_prompts=shares_prompts(model.model),
         )
+
+    def _order_prompts(
+        self, prompts: list[str] | None, rollouts: int
+    ) -> Sequence[Sequence[str | None]]:
+        """Return what each rollout is asked: all prompts once in any order, then all again."""
+        size = self.rollout_size
+        if prompts is None:
+            return [[None] * size] * rollouts
+        # Another seed than that of the texts within a rollout, which are read in passes as well.
+        order = shuffle_passes(len(prompts), rollouts * size, self.training.seed + 1)
+        return [[prompts[row] for row in rows] for rows in order.reshape(rollouts, size)]
 
 
 def _check_curve(curve: list[dict[str, float]], clip_range: float) -> tuple[Finding, ...]:

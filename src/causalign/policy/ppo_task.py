@@ -72,6 +72,7 @@ class ProximalPolicy:
             "policy_loss": policy_loss.item(),
             "value_loss": value_loss.item(),
             "clip_share": ((ratio != bounded).sum().item(), ratio.numel()),
+            "approx_kl": (share * (ratio - 1 - (logprob - old_logprob))).sum().item(),
             "ratio_max": ratio.detach().max().item(),
         }
 
@@ -82,13 +83,18 @@ class ProximalTask:
 
     ``order`` walks several times through each rollout, which lasts ``updates`` steps. The value
     head predicts returns in units of their own: minus ``centre``, by ``scale``, both of the first
-    rollout. So nothing depends on the unit of the reward.
+    rollout. So nothing depends on the unit of the reward. A text without an end earns
+    ``missing_eos_penalty`` less. Divergence costs ``kl_coef``; with a ``kl_target`` this price
+    follows, and checkpoints are still ranked by the price at the start, so that they compare.
     """
 
     language_model: LanguageModel
     head: Network
     objective: ProximalPolicy
     kl_coef: float
+    kl_target: float | None
+    kl_horizon: int
+    missing_eos_penalty: float
     gamma: float
     gae_lambda: float
     stop_kl: float
@@ -102,12 +108,20 @@ class ProximalTask:
     centre: float = 0.0
     scale: float = 0.0
     reason: str | None = None
+    price: float = field(init=False)
     _columns: dict[str, Floats] = field(default_factory=dict)
     _metrics: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.price = self.kl_coef
 
     def batch(self, positions: NDArray[np.int64], step: int) -> Batch:
         """Return the texts of the rollout at these positions, with the columns of their tokens."""
         if step % self.updates == 0 and self.step_of_rollout != step:
+            if self.rollout is not None and self.kl_target is not None:
+                error = float(self.rollout.log_ratio.mean()) / self.kl_target - 1
+                share = len(self.rollout.score) / self.kl_horizon
+                self.price = adapt_price(self.price, error, share)
             self.step_of_rollout, self.rollout = step, self.write(step)
             self._credit(self.rollout)
         assert self.rollout is not None
@@ -144,16 +158,19 @@ class ProximalTask:
         self.reason = self.reason or collapse_reason(rollout, self.stop_kl)
         if self.reason is not None:
             return None
-        earned = rollout.score - self.kl_coef * rollout.log_ratio
+        earned = self._earned(rollout) - self.kl_coef * rollout.log_ratio
         return float(earned.mean() - earned.std() / np.sqrt(len(earned)))
+
+    def _earned(self, rollout: Rollout) -> Floats:
+        """Return the scores ``(n,)``, less for texts without an end."""
+        return rollout.score - self.missing_eos_penalty * rollout.completions.cut
 
     def _credit(self, rollout: Rollout) -> None:
         """Turn scores into advantages and returns."""
-        lengths = rollout.completions.lengths
-        rewards = shape_rewards(rollout.score, rollout.divergence, lengths, self.kl_coef)
+        lengths, earned = rollout.completions.lengths, self._earned(rollout)
+        rewards = shape_rewards(earned, rollout.divergence, lengths, self.price)
         if self.scale == 0:
-            self.centre = float(rollout.score.mean())
-            self.scale = float(rollout.score.std()) or 1.0
+            self.centre, self.scale = float(earned.mean()), float(earned.std()) or 1.0
         values = self.centre + self.scale * rollout.value
 
         def estimate(gae_lambda: float) -> Floats:
@@ -172,15 +189,17 @@ class ProximalTask:
         self._metrics = {
             "reward": float(rollout.score.mean()),
             "kl": float(rollout.log_ratio.mean()),
+            "kl_coef": self.price,
+            "cut_share": float(rollout.completions.cut.mean()),
             "explained_variance": explained_variance(returns, values),
         }
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Return the rollout, the value head and the units of its values."""
+        """Return the rollout, the value head, the units of its values and the price."""
         state: dict[str, NDArray[np.generic]] = {
             f"head_{n}": t.detach().cpu().numpy() for n, t in self.head.named_parameters()
         }
-        state["units"] = np.array([self.centre, self.scale])
+        state["units"] = np.array([self.centre, self.scale, self.price])
         state["reason"] = np.frombuffer((self.reason or "").encode(), dtype=np.uint8)
         if self.rollout is not None:
             state |= self.rollout.state() | {"step": np.array([self.step_of_rollout])}
@@ -190,11 +209,20 @@ class ProximalTask:
         """Take up what :meth:`state` returned."""
         for name, value in self.head.named_parameters():
             value.data.copy_(tensors({name: state[f"head_{name}"]})[name].view_as(value))
-        self.centre, self.scale = (float(number) for number in state["units"])
+        self.centre, self.scale, self.price = (float(number) for number in state["units"])
         self.reason = state["reason"].tobytes().decode() or None
         if "step" in state:
             self.step_of_rollout, self.rollout = int(state["step"][0]), Rollout.of(state)
             self._credit(self.rollout)
+
+
+def adapt_price(price: float, error: float, share: float) -> float:
+    """Return the price of divergence after a rollout whose divergence missed the target.
+
+    ``error`` is KL / target − 1, of which at most a fifth counts either way; ``share`` how much of
+    the horizon the rollout was. Reference: Ziegler et al. (2019), arXiv 1909.08593, section 2.2.
+    """
+    return price * (1 + float(np.clip(error, -0.2, 0.2)) * share)
 
 
 def shape_rewards(
