@@ -135,3 +135,47 @@ def test_a_prompt_column_that_is_not_there_is_answered_with_the_nearest(
         main(["policy", "ppo", log, *named])
     assert stopped.value.code == 2
     assert "did you mean 'text'" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.fixture(scope="module")
+def guarded(log, tmp_path_factory):
+    """The log with a guardrail, and a reward that knows it."""
+    place = tmp_path_factory.mktemp("guarded")
+    table = pq.read_table(log)
+    left = [float(text.count("bad")) + i % 2 for i, text in enumerate(table["text"].to_pylist())]
+    pq.write_table(table.append_column("left", pa.array(left)), place / "log.parquet")
+    named = ["--completion", "text", "--outcome", "y", "--guardrail", "left"]
+    fit = ["reward", "fit", str(place / "log.parquet"), *named, "--encoder", "hashing"]
+    done = CliRunner().invoke(app, [*fit, "--out", str(place / "reward")])
+    assert done.exit_code == 0, done.output
+    return str(place / "log.parquet"), str(place / "reward" / "model")
+
+
+@pytest.mark.parametrize("from_reward", [True, False])
+def test_a_price_turns_who_wins(guarded, log, tiny_lm_folder, tmp_path, from_reward):
+    path, model = guarded
+    out = tmp_path / "out"
+    # The log without the column is enough where the reward knows what texts cost.
+    source = ["--reward-model", model] if from_reward else ["--group", "test"]
+    asked = arguments("dpo", log if from_reward else path, tiny_lm_folder, out, *source)
+    done = CliRunner().invoke(app, [*asked, "--price", "left=9"])
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [
+        ("left", "write GUARDRAIL=PRICE"),
+        ("left=much", "write GUARDRAIL=PRICE"),
+        ("lift=1", "There is no guardrail 'lift'; did you mean 'left'?"),
+    ],
+)
+def test_a_price_that_cannot_be_read_is_refused(
+    guarded, log, tiny_lm_folder, tmp_path, capsys, price, said
+):
+    more = ["--reward-model", guarded[1], "--price", price]
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments("dpo", log, tiny_lm_folder, tmp_path / "out", *more))
+    assert stopped.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()

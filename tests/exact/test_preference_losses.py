@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from causalign import Pairs
 from causalign.policy import DirectPreference, KahnemanTversky
 from causalign.policy.kto import distance_from_threshold
 
@@ -202,3 +203,21 @@ def test_the_loss_of_prospects_is_the_finite_sum(language, clicks):
     difference = (2 * (a - b) * BETA * (language.logprob() - language.reference)).sum().item()
     assert metrics["reward_difference"] == pytest.approx(difference)
     assert metrics["divergence"] == 0.3
+
+
+def test_what_texts_cost_is_taken_off_what_they_win(language):
+    """Winners tell the outcome alone; the minimum is β Δ = gap − the difference of costs."""
+    gap = language.outcome[FIRST] - language.outcome[SECOND]
+    sides, rows = pairs_in_expectation(language, torch.sigmoid(gap))
+    cost = (37 * torch.arange(64) % 64).double() / 32 - 1
+    words = [f"sentence {row}" for row in sides.tolist()]
+    pairs = Pairs(words[0::2], words[1::2], *np.ones((2, len(words) // 2)), np.arange(4032))
+    priced = pairs.priced(lambda texts, _: [float(cost[int(t.split()[1])]) for t in texts])
+    exact = gap - (cost[FIRST] - cost[SECOND])
+    reached = {}
+    for name, margin in (("priced", -torch.from_numpy(priced.cost)), ("naive", rows["margin"])):
+        objective = DirectPreference(BETA, margin_scale=1.0)
+        logprob, _ = minimise(objective, rows | {"margin": margin}, sides, language.reference)
+        reached[name] = (BETA * differences(logprob, language) - exact).abs().max().item()
+    assert reached["priced"] < 1e-3
+    assert reached["naive"] > 0.5

@@ -1,8 +1,8 @@
 """Chosen and rejected texts with margin and weight: made from logs within a group, or read."""
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import overload
 
 import numpy as np
@@ -38,6 +38,9 @@ class Pairs:
         Positions of chosen and rejected in the logs that they come from.
     notes : several str
         How they were read.
+    cost : (m,) numbers, optional
+        By how much the chosen text costs more than the rejected one, in log-odds of winning; below
+        0 where it costs less. See `priced`.
 
     Raises
     ------
@@ -55,10 +58,20 @@ class Pairs:
     objective: Sequence[str] | None = None
     rows: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    cost: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         size = len(self.chosen)
-        for name in ("rejected", "margin", "weight", "group", "prompt", "objective", "rows"):
+        for name in (
+            "rejected",
+            "margin",
+            "weight",
+            "group",
+            "prompt",
+            "objective",
+            "rows",
+            "cost",
+        ):
             values = getattr(self, name)
             if values is not None and len(values) != size:
                 raise InputError(f"There are {size} chosen texts, but {len(values)} of {name!r}.")
@@ -103,7 +116,33 @@ class Pairs:
             objective=pick(self.objective, index),
             rows=None if self.rows is None else self.rows[index],
             notes=self.notes,
+            cost=None if self.cost is None else self.cost[index],
         )
+
+    def priced(self, costs: Callable[[Sequence[str], Sequence[str] | None], ArrayLike]) -> "Pairs":
+        """Return pairs that know what their texts cost, so that DPO counts it.
+
+        DPO then has its minimum where ``β Δ`` is the log-odds of winning less the difference of
+        costs: Zhou et al. (2024), arXiv 2310.03708.
+
+        Parameters
+        ----------
+        costs : callable
+            ``(completions, prompts)`` to ``(n,)``, in log-odds of winning: what a reward says of
+            a guardrail, times its price.
+
+        Raises
+        ------
+        InputError
+            Unless each text gets a finite number.
+        """
+        sides = [
+            np.asarray(costs(list(side), self.prompt), dtype=np.float64)
+            for side in (self.chosen, self.rejected)
+        ]
+        if any(side.shape != (len(self),) or not np.isfinite(side).all() for side in sides):
+            raise InputError("Costs must be finite numbers, one for each text.")
+        return replace(self, cost=sides[0] - sides[1])
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> "Pairs":

@@ -1,9 +1,11 @@
 """Which column plays which causal role."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import cast
 
-from causalign.errors import SettingsError
+from causalign.errors import SettingsError, nearest
 from causalign.results import Card
 
 MANY = ("confounders", "instruments", "features", "categorical", "audience", "guardrails")
@@ -143,6 +145,23 @@ class Roles(Card):
     def cluster_columns(self) -> tuple[str, ...]:
         """Return the one or two columns by which rows cluster: ``cluster``, else ``group``."""
         return _names(self.cluster) or _names(self.group)
+
+
+def find_guardrail(name: str, known: Iterable[str]) -> str:
+    """Return the guardrail of that name: the column as declared, or as it was adjusted since.
+
+    Raises ``SettingsError`` for one that is not known.
+    """
+    names = list(known)
+    for one in names:
+        if re.fullmatch(rf"{re.escape(name)}(_adjusted)*", one):
+            return one
+    raise SettingsError(
+        f"There is no guardrail {name!r}; {nearest(name, names)}"
+        if names
+        else f"There is no guardrail {name!r}: none was declared when this was fitted. Declare "
+        "guardrails: Roles(guardrails=...), --guardrail."
+    )
 
 
 def _names(value: object) -> tuple[str, ...]:

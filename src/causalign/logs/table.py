@@ -25,8 +25,9 @@ from causalign.logs.pairs import (
 )
 from causalign.logs.reading import read_with_notes
 from causalign.logs.remote import Source, say_origin
-from causalign.logs.roles import Roles
+from causalign.logs.roles import Roles, find_guardrail
 from causalign.results import card, html_card
+from causalign.settings import require_number
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -204,6 +205,31 @@ class Logs(LogColumns):
         """Return logs whose outcome is a guardrail, and that have none beside it."""
         roles = replace(self.roles, outcome=name, guardrails=())
         return Logs(self.data, roles, self.history)
+
+    def priced(self, prices: Mapping[str, float]) -> "Logs":
+        """Return logs whose outcome is what texts earned less what they cost.
+
+        ``y - Σ_g price_g · g``, g the guardrails: what is learned from such logs counts both.
+        Guardrails that have a price are none any more.
+
+        Parameters
+        ----------
+        prices : mapping from str to float
+            What one of a guardrail costs, in units of the outcome; below 0 what it is worth.
+
+        Raises
+        ------
+        SettingsError
+            For a guardrail that the logs do not have, or a price that is no number.
+        """
+        named = {find_guardrail(name, self.roles.guardrails): p for name, p in prices.items()}
+        for name, price in named.items():
+            require_number(f"the price of {name}", price)
+        cost = sum(price * self.rate(name) for name, price in named.items())
+        note = "less " + " and ".join(f"{price:g} × {name}" for name, price in named.items())
+        logs = self.with_outcome(self.outcome - cost, note)
+        left = [name for name in logs.roles.guardrails if name not in named]
+        return replace(logs, roles=replace(logs.roles, guardrails=tuple(left)))
 
     def with_weights(self, values: np.ndarray, note: str) -> "Logs":
         """Return logs with other row weights; the old column stays in the table.

@@ -149,11 +149,13 @@ class DPO(ModelSettings):
         reference = reference_logprobs(start, texts, progress=progress)
         with np.errstate(divide="ignore"):
             log_weight = np.log(weight)
-        objective = DirectPreference(self.beta, self.margin_scale, self.loss, self.label_smoothing)
+        # What a text costs is a margin in log-odds already.
+        objective = DirectPreference(self.beta, 1.0, self.loss, self.label_smoothing)
+        margin = self.margin_scale * np.asarray(pairs.margin, dtype=np.float64)
         columns = {
             "reference_logprob": reference.reshape(-1, 2),
             "weight": weight / weight.mean(),
-            "margin": np.asarray(pairs.margin, dtype=np.float64),
+            "margin": margin if pairs.cost is None else margin - pairs.cost,
         }
         return train_on_rows(self, start, objective, texts, columns, log_weight, out, progress)
 

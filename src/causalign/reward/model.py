@@ -20,13 +20,15 @@ from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import load_encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import CrossFitted, Logs, LogScan, Roles
+from causalign.logs.roles import find_guardrail
 from causalign.logs.stories import rows_together
 from causalign.results import Card, Finding, Result, Section
 from causalign.reward import CHOICES, METHODS
 from causalign.reward.estimates import LanguageModelFit, LinearHeadFit, NetworkFit
 from causalign.reward.findings import texts_read_whole
 from causalign.reward.heads import ObjectiveHeads, Settings
-from causalign.reward.text_scorer import TextScorer
+from causalign.reward.text_scorer import PricedReward, TextScorer
+from causalign.settings import require_number
 from causalign.stats.folds import group_folds
 
 Texts = Sequence[str]
@@ -123,6 +125,24 @@ class RewardModel(Card, TextScorer):
             name: replace(self, head=head, guardrail_heads={}, settings=None)
             for name, head in self.guardrail_heads.items()
         }
+
+    def priced(self, prices: Mapping[str, float]) -> PricedReward:
+        """Return what texts earn less what they cost: ``r(T) - Σ_g price_g ĝ(T)``.
+
+        Parameters
+        ----------
+        prices : mapping from str to float
+            What one of a guardrail costs, in ``units`` of the reward.
+
+        Raises
+        ------
+        SettingsError
+            For a guardrail that the model does not know, or a price that is no number.
+        """
+        named = {find_guardrail(name, self.guardrail_heads): p for name, p in prices.items()}
+        for name, price in named.items():
+            require_number(f"the price of {name}", price)
+        return PricedReward(self, named)
 
     @property
     def method(self) -> RewardMethod | None:

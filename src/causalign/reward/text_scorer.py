@@ -1,6 +1,7 @@
 """Score texts with a saved model: their vectors, then the head; and how sure the head is."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,11 @@ from scipy.special import expit
 from causalign.errors import InputError, SettingsError
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import Embeddings, embed, embed_block
+from causalign.logs import CrossFitted, Logs
+from causalign.logs.outcome_model import CrossFittable
 from causalign.logs.pairs import join_prompts
 from causalign.reward.examples import EVENT_ODDS
-from causalign.reward.heads import LinearHead
+from causalign.reward.heads import Head, LinearHead
 from causalign.reward.saved_model import SavedModel
 
 Texts = Sequence[str]
@@ -85,11 +88,27 @@ class TextScorer(SavedModel):
 
         See :meth:`__call__`.
         """
+        (rewards,), truncated = self.apply_heads([self.head], completions, prompts, cache)
+        return rewards, truncated
+
+    def apply_heads(
+        self,
+        heads: Sequence[Head],
+        completions: Texts,
+        prompts: Texts | None = None,
+        cache: EmbeddingCache | None = None,
+    ) -> tuple[list[NDArray[np.float64]], int]:
+        """Return what each head makes of the same vectors, and how many texts were not read whole.
+
+        See :meth:`__call__`.
+        """
         texts = self._join(completions, prompts)
         block = embed_block(texts, self.load_encoder(), cache or self.cache)
-        if isinstance(self.head, LinearHead):
-            return self.head.score_block(block), block.truncated
-        return self.head(block.dense()), block.truncated
+        scores = [
+            head.score_block(block) if isinstance(head, LinearHead) else head(block.dense())
+            for head in heads
+        ]
+        return scores, block.truncated
 
     def expected_outcome(
         self, completions: Texts, prompts: Texts | None = None
@@ -275,3 +294,30 @@ class FrozenReward:
             return np.ones(len(completions))
         p = self(completions, prompts)
         return p * (1 - p)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PricedReward:
+    """Score texts by what they earn less what they cost; `RewardModel.priced` makes one."""
+
+    model: TextScorer
+    prices: Mapping[str, float]
+
+    def __call__(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
+        """Return ``r(T) - Σ_g price_g ĝ(T)`` ``(n,)``; texts are encoded once."""
+        heads = [self.model.head, *(self.model.guardrail_heads[name] for name in self.prices)]
+        (earned, *costs), _ = self.model.apply_heads(heads, completions, prompts)
+        return np.asarray(earned - sum(map(operator.mul, self.prices.values(), costs)))
+
+    def cross_fit(self, logs: Logs) -> CrossFitted:
+        """Fit the method again without each fold of logs whose outcome is priced as well.
+
+        Raises ``InputError`` for logs that still have the guardrails.
+        """
+        if logs.roles.guardrails:
+            raise InputError(
+                "The reward counts what texts cost and the outcome of the logs does not. Price "
+                "them too: logs.priced(prices)."
+            )
+        assert isinstance(self.model, CrossFittable)
+        return self.model.cross_fit(logs)
