@@ -49,7 +49,7 @@ def test_it_serves_until_it_is_told_to_end(folder, number):
     with started(folder) as (process, lines, address):
         assert "scores texts in units of the outcome: hashing+style, a linear head" in lines[0]
         assert "without a token; Ctrl-C ends it" in lines[1]
-        assert f"curl {address}/score" in lines[2]
+        assert f"curl {address}/assess" in lines[2]
         mails = ["Happy Monday!", "With free returns."]
         assert (ServedReward(address)(mails) == RewardModel.load(folder)(mails)).all()
         process.send_signal(number)

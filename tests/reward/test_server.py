@@ -73,11 +73,16 @@ def test_scores_are_the_models_to_the_bit(model, logs, address):
     mails = logs.completions[:64]
     served = ServedReward(address)
     assert (served(mails) == model(mails)).all()
-    assert served.__call__([]).shape == (0,)
-    answer = send(address, body={"completions": mails})[2]
-    assert answer["standard_error"] == model.standard_error(mails).tolist()
+    assert served([]).shape == (0,)
+    for texts in (mails, [*mails, "?!" * 99, "WORD " * 9_000]):
+        there, here = served.assess(texts), model.assess(texts)
+        for name in ("reward", "standard_error", "leverage", "in_support"):
+            assert (getattr(there, name) == getattr(here, name)).all()
+        assert (there.limit, there.truncated) == (here.limit, here.truncated)
+    assert (there.in_support.all(), there.truncated) == (False, 1)
+    answer = send(address, "/assess", {"completions": texts})[2]
+    assert answer["in_support"] == here.in_support.tolist()
     assert answer["units"] == model.units
-    assert answer["truncated"] == 0
 
 
 def test_scores_of_a_transformer_are_the_models_to_the_bit(logs, tiny_encoder_folder, tmp_path):
@@ -102,16 +107,23 @@ def test_prompts_are_read_where_the_model_reads_them():
 
 def test_a_model_without_a_covariance_says_so():
     with serving(slow_model()) as place:
-        answer = send(place, body={"completions": ["abc"], "prompts": ["x"]})[2]
+        scored, assessed = (
+            send(place, path, {"completions": ["abc"], "prompts": ["x"]})[2]
+            for path in ("/score", "/assess")
+        )
         described = send(place, "/model")[2]
-    assert answer == {
+        assert ServedReward(place).assess(["abc"]).in_support is None
+    assert scored == {"reward": [3.0], "truncated": 0, "units": "units of the outcome"}
+    assert assessed == {
         "reward": [3.0],
         "standard_error": None,
         "in_support": None,
+        "leverage": None,
+        "limit": None,
         "truncated": 0,
         "units": "units of the outcome",
     }
-    assert described["tells_standard_error"] is False
+    assert described["tells_standard_error"] is described["tells_support"] is False
     assert described["reads_prompt"] is False
     assert described["encoder"] == "slow"
 

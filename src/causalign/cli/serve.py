@@ -31,10 +31,10 @@ def command(
 ) -> None:
     """Serve a reward model to trainers: OpenRLHF, verl, TRL, GEPA, DSPy, or whoever asks by HTTP.
 
-    `POST /score` takes `{"completions": [...], "prompts": [...]}`, `POST /get_reward` what OpenRLHF
-    sends; `GET /health`, `/metrics` (Prometheus), `/model` and `/openapi.json` tell of the server.
-    Whoever asks must bear the token in the environment variable `CAUSALIGN_TOKEN`, if it is set. No
-    text is kept or logged. Ctrl-C ends it.
+    `POST /score` and `/assess` take `{"completions": [...], "prompts": [...]}`, `/get_reward` takes
+    what OpenRLHF sends; `GET /health`, `/metrics` (Prometheus), `/model` and `/openapi.json` tell
+    of the server. Whoever asks must bear the token in the environment variable `CAUSALIGN_TOKEN`,
+    if it is set. No text is kept or logged. Ctrl-C ends it.
 
     Example: `causalign serve runs/reward/model --port 8017`
     """
@@ -55,4 +55,4 @@ def _example(address: str, has_token: bool, reads_prompt: bool) -> str:
     prompts = ', "prompts": ["What it answers."]' if reads_prompt else ""
     body = shlex.quote(f'{{"completions": ["A text."]{prompts}}}')
     token = '-H "Authorization: Bearer $CAUSALIGN_TOKEN" ' if has_token else ""
-    return f"curl {address}/score -H 'Content-Type: application/json' {token}-d {body}"
+    return f"curl {address}/assess -H 'Content-Type: application/json' {token}-d {body}"

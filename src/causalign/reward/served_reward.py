@@ -4,21 +4,48 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from causalign.errors import ArtifactError, InputError, SettingsError, mask_address
+from causalign.reward.text_scorer import Assessment
 from causalign.settings import require_number
 
 TOKEN_VARIABLE = "CAUSALIGN_TOKEN"
 _BUSY = (429, 503)
 _LONGEST_ANSWER = 64 << 20
+_Rewards = TypeVar("_Rewards", bound="ServedRewards")
+
+
+class ServedRewards(BaseModel):
+    """What a server says of each text, in the order of the question."""
+
+    reward: list[float]
+    truncated: int
+    units: str
+
+
+class AssessedRewards(ServedRewards):
+    """What it says of texts beside: how sure the model is, and whether its fit covers them."""
+
+    standard_error: list[float] | None
+    in_support: list[bool] | None
+    leverage: list[float] | None
+    limit: float | None
+
+
+class Refusal(BaseModel):
+    """What a server says instead, in words."""
+
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +98,59 @@ class ServedReward:
         ArtifactError
             When no reward server answers.
         """
+        answer = self._ask("score", ServedRewards, completions, prompts)
+        return np.array(answer.reward, dtype=np.float64)
+
+    def assess(
+        self, completions: Sequence[str], prompts: Sequence[str] | None = None
+    ) -> Assessment:
+        """Return the reward of each completion, its standard error, and how far it is supported.
+
+        Parameters
+        ----------
+        completions, prompts
+            As in :meth:`__call__`, which also says what is raised.
+        """
+        answer = self._ask("assess", AssessedRewards, completions, prompts)
+        error, leverage = (
+            None if numbers is None else np.array(numbers, dtype=np.float64)
+            for numbers in (answer.standard_error, answer.leverage)
+        )
+        reward = np.array(answer.reward, dtype=np.float64)
+        return Assessment(reward, error, leverage, answer.limit, answer.truncated)
+
+    def _ask(
+        self,
+        path: str,
+        kind: type[_Rewards],
+        completions: Sequence[str],
+        prompts: Sequence[str] | None,
+    ) -> _Rewards:
         question = {"completions": list(completions)}
         if prompts is not None:
             question["prompts"] = list(prompts)
-        reward = self._ask(json.dumps(question).encode()).get("reward")
-        if not isinstance(reward, list) or len(reward) != len(completions):
+        said = self._send(path, json.dumps(question).encode())
+        try:
+            answer = kind.model_validate(json.loads(said))
+            if len(answer.reward) != len(completions):
+                raise ValueError("another number of rewards")
+        except ValueError:
             raise ArtifactError(
                 f"What answers at {mask_address(self.address)} is no reward server."
-            )
-        return np.array(reward, dtype=np.float64)
+            ) from None
+        return answer
 
-    def _ask(self, body: bytes) -> dict[str, object]:
+    def _send(self, path: str, body: bytes) -> bytes:
         headers = {"Content-Type": "application/json"}
         if token := os.environ.get(TOKEN_VARIABLE):
             headers["Authorization"] = f"Bearer {token}"
-        request = Request(f"{self.address.rstrip('/')}/score", body, headers)
+        request = Request(f"{self.address.rstrip('/')}/{path}", body, headers)
         deadline = time.monotonic() + self.seconds
         while True:
             left = max(deadline - time.monotonic(), 0.001)
             try:
                 with urlopen(request, timeout=left) as answer:
-                    return _read_object(answer.read(_LONGEST_ANSWER))
+                    return bytes(answer.read(_LONGEST_ANSWER))
             except HTTPError as refusal:
                 pause = _read_pause(refusal.headers.get("Retry-After"))
                 if refusal.code not in _BUSY or time.monotonic() + pause > deadline:
@@ -105,18 +164,12 @@ class ServedReward:
                 ) from None
 
     def _tell(self, refusal: HTTPError) -> str:
-        try:
-            words = _read_object(refusal.read(_LONGEST_ANSWER)).get("error", refusal.reason)
-        except (OSError, ValueError, HTTPException):
-            words = refusal.reason
+        words = refusal.reason
+        with suppress(OSError, ValueError, HTTPException):
+            words = Refusal.model_validate_json(refusal.read(_LONGEST_ANSWER)).error
         return (
             f"The reward server at {mask_address(self.address)} refuses ({refusal.code}): {words}"
         )
-
-
-def _read_object(answer: bytes) -> dict[str, object]:
-    read = json.loads(answer)
-    return read if isinstance(read, dict) else {}
 
 
 def _read_pause(seconds: str | None) -> float:

@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from causalign.errors import CausalignError, SettingsError, needs_extra
-from causalign.reward.served_reward import TOKEN_VARIABLE
+from causalign.reward.served_reward import TOKEN_VARIABLE, AssessedRewards, ServedRewards
 from causalign.reward.server_limits import (
     OPEN_TO_ALL,
     Gate,
@@ -53,16 +56,6 @@ class Question(BaseModel):
     prompts: _PerhapsTexts = None
 
 
-class Answer(BaseModel):
-    """What the model says of each text, in the order of the question."""
-
-    reward: list[float]
-    standard_error: list[float] | None
-    in_support: list[bool] | None
-    truncated: int
-    units: str
-
-
 class OpenRLHFQuestion(BaseModel):
     """What OpenRLHF sends: prompts with what followed them, and the prompts."""
 
@@ -86,6 +79,7 @@ class Description(BaseModel):
     encoder: str
     head: str
     tells_standard_error: bool
+    tells_support: bool
     most_texts: int
     most_bytes: int
 
@@ -101,14 +95,18 @@ class _Service:
         self._model, self._limits, self._meter = model, limits, meter
         self._one = CapacityLimiter(1)
 
-    async def score(self, question: Question) -> Answer:
-        """Score texts, and say how sure the model is."""
+    async def score(self, question: Question) -> ServedRewards:
+        """Score texts."""
+        return await self._ask(self._score, question.completions, question.prompts)
+
+    async def assess(self, question: Question) -> AssessedRewards:
+        """Score texts, and say how sure the model is, and whether its fit covers them."""
         return await self._ask(self._assess, question.completions, question.prompts)
 
     async def get_reward(self, question: OpenRLHFQuestion) -> OpenRLHFAnswer:
         """Score texts as OpenRLHF asks for it."""
         texts = _split_queries(question.query, question.prompts)
-        rewards = await self._ask(self._reward, texts, question.prompts)
+        rewards = (await self._ask(self._score, texts, question.prompts)).reward
         return OpenRLHFAnswer(rewards=rewards, scores=rewards, extra_logs={})
 
     async def describe(self) -> Description:
@@ -120,6 +118,7 @@ class _Service:
             encoder=model.encoder_name,
             head=model.head.kind,
             tells_standard_error=model.has_covariance,
+            tells_support=model.has_support,
             most_texts=limits.texts,
             most_bytes=limits.request_bytes,
         )
@@ -168,20 +167,26 @@ class _Service:
             except UnicodeEncodeError:
                 raise HTTPException(422, "A text holds half of a surrogate pair.") from None
 
-    def _reward(self, completions: Sequence[str], prompts: Sequence[str] | None) -> list[float]:
-        return list(map(float, self._model(completions, prompts)))
+    def _score(self, completions: Sequence[str], prompts: Sequence[str] | None) -> ServedRewards:
+        reward, truncated = self._model.score(completions, prompts)
+        return ServedRewards(reward=_numbers(reward), truncated=truncated, units=self._model.units)
 
-    def _assess(self, completions: Sequence[str], prompts: Sequence[str] | None) -> Answer:
-        model = self._model
-        reward, truncated = model.score(completions, prompts)
-        error = model.standard_error(completions, prompts) if model.has_covariance else None
-        return Answer(
-            reward=reward.tolist(),
-            standard_error=None if error is None else error.tolist(),
-            in_support=None,
-            truncated=truncated,
-            units=model.units,
+    def _assess(self, completions: Sequence[str], prompts: Sequence[str] | None) -> AssessedRewards:
+        said = self._model.assess(completions, prompts)
+        error, inside, leverage = said.standard_error, said.in_support, said.leverage
+        return AssessedRewards(
+            reward=_numbers(said.reward),
+            truncated=said.truncated,
+            units=self._model.units,
+            standard_error=None if error is None else _numbers(error),
+            in_support=None if inside is None else list(map(bool, inside)),
+            leverage=None if leverage is None else _numbers(leverage),
+            limit=said.limit,
         )
+
+
+def _numbers(numbers: NDArray[np.float64]) -> list[float]:
+    return list(map(float, numbers))
 
 
 def _split_queries(queries: Sequence[str], prompts: Sequence[str] | None) -> list[str]:
@@ -327,6 +332,7 @@ def _build_app(model: TextScorer, limits: ServerLimits, token: str | None) -> Fa
     )
     app.add_middleware(Gate, limits=limits, token=token, meter=meter)
     app.post("/score")(service.score)
+    app.post("/assess")(service.assess)
     app.post("/get_reward")(service.get_reward)
     app.get("/model")(service.describe)
     app.get(OPEN_TO_ALL)(service.report_health)

@@ -1,0 +1,207 @@
+"""Time a served reward against the model called directly: `causalign serve`, 8 clients.
+
+    python benchmarks/serving.py                     1,000 requests of 64 texts, hashing+style
+    python benchmarks/serving.py --encoder minilm --requests 60
+    python benchmarks/serving.py --hostile           what strangers send, and the memory it takes
+
+The server runs in a process of its own; clients are threads of this one, each with one connection
+that is kept. The direct call scores the same texts in this process, before and after. Seconds are
+of the wall clock and of the server's processor; the ratio to the direct call is what counts.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import local
+from urllib.parse import urlsplit
+
+import numpy as np
+
+import causalign as ca
+
+CLIENTS, TEXTS = 8, 64
+JSON = {"Content-Type": "application/json"}
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[tuple[int, str]]:
+    """Start the server; give its process id and its address."""
+    command = [sys.executable, "-m", "causalign", "serve", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        try:
+            yield process.pid, re.search(r"http://\S+\d", lines[1])[0]
+        finally:
+            process.terminate()
+
+
+def megabytes(process: int, name: str = "VmRSS") -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(re.search(rf"{name}:\s+(\d+)", status)[1]) / 1024
+
+
+def processor_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def time_direct(score: Callable[[Sequence[str]], object], batches: list[list[str]]) -> float:
+    """Return the processor seconds that a request takes here."""
+    started = time.process_time()
+    for batch in batches:
+        score(batch)
+    return (time.process_time() - started) / len(batches)
+
+
+def ask(address: str, path: str, bodies: list[bytes]) -> tuple[list[float], list[bytes], float]:
+    """Send bodies from 8 clients; return seconds and answers of each, and seconds of all."""
+    place, kept = urlsplit(address), local()
+
+    def send(body: bytes) -> tuple[float, bytes]:
+        started = time.perf_counter()
+        if not hasattr(kept, "line"):
+            kept.line = http.client.HTTPConnection(place.hostname, place.port)
+        kept.line.request("POST", path, body, JSON)
+        answer = kept.line.getresponse().read()
+        return time.perf_counter() - started, answer
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        seconds, answers = zip(*clients.map(send, bodies), strict=True)
+    return list(seconds), list(answers), time.perf_counter() - started
+
+
+def measure(encoder: str, requests: int) -> None:
+    logs = ca.simulate.Newsletter(rows=4000).simulate().logs
+    random = np.random.default_rng(0)
+    mails = np.array(logs.completions)
+    batches = [mails[random.integers(len(mails), size=TEXTS)].tolist() for _ in range(requests)]
+    print(f"{encoder}: {requests:,} requests of {TEXTS} texts from {CLIENTS} clients\n")
+    print(
+        "| asked | texts a second | p50, ms | p99, ms | of the direct call's speed | of its ",
+        end="",
+    )
+    print("processor time | MB before | MB after |\n" + "| --- " * 8 + "|")
+    with tempfile.TemporaryDirectory() as place:
+        ca.reward.Ridge().fit(logs, encoder).save(place)
+        folder = Path(place, "model")
+        model = ca.reward.RewardModel.load(folder)
+        rows = (
+            ("/get_reward", "query", "rewards", model),
+            ("/score", "completions", "reward", model),
+            ("/assess", "completions", "reward", lambda texts: model.assess(texts).reward),
+        )
+        with serve(folder) as (process, address):
+            for path, question, answered, score in rows:
+                bodies = [json.dumps({question: batch}).encode() for batch in batches]
+                ask(address, path, bodies[:CLIENTS])  # what is loaded late is loaded now
+                before, memory = processor_seconds(process), megabytes(process)
+                seconds, answers, wall = ask(address, path, bodies)
+                used = (processor_seconds(process) - before) / requests
+                after = megabytes(process)
+                score(batches[0])
+                started = time.perf_counter()
+                direct = time_direct(score, batches)
+                alone = time.perf_counter() - started
+                for batch, answer in zip(batches, answers, strict=True):
+                    assert (np.array(json.loads(answer)[answered]) == score(batch)).all()
+                p50, p99 = np.percentile(seconds, [50, 99]) * 1000
+                print(
+                    f"| `{path}` | {requests * TEXTS / wall:,.0f} | {p50:.0f} | {p99:.0f} | "
+                    f"{alone / wall:.2f} | {used / direct:.2f} | {memory:.0f} | {after:.0f} |"
+                )
+    print("\nEvery reward was the direct call's to the last bit.")
+
+
+def attack(connections: int = 10_000) -> None:
+    """Send what strangers send; print what they are told, and the memory of the server."""
+    logs = ca.simulate.Newsletter(rows=4000).simulate().logs
+    with tempfile.TemporaryDirectory() as place:
+        ca.reward.Ridge().fit(logs, "hashing+style").save(place)
+        with serve(Path(place, "model")) as (process, address):
+            served = ca.reward.ServedReward(address)
+            print("| sent | told | MB after | MB at most |\n" + "| --- " * 4 + "|")
+
+            def show(what: str, told: object) -> None:
+                most = megabytes(process, "VmHWM")
+                print(f"| {what} | {told} | {megabytes(process):.0f} | {most:.0f} |")
+
+            show("nothing yet", "")
+            ask(
+                address,
+                "/score",
+                [json.dumps({"completions": logs.completions[:64]}).encode()] * 80,
+            )
+            show("80 requests of 64 texts", "answered")
+            where = urlsplit(address)
+            lines = []
+            started = time.perf_counter()
+            for _ in range(connections):
+                lines.append(socket.create_connection((where.hostname, where.port), timeout=30))
+            opened = time.perf_counter() - started
+            started = time.perf_counter()
+            served(["A text."])
+            waited = time.perf_counter() - started
+            told = f"all opened in {opened:.1f} s; then a text was scored in {waited * 1000:.0f} ms"
+            show(f"{connections:,} connections, nothing on them", told)
+            for line in lines:
+                line.close()
+            for name, body in HOSTILE.items():
+                answers = ask_raw(address, [body] * 100)
+                show(f"100 × {name}", ", ".join(f"{n} × {code}" for code, n in answers.items()))
+            assert served(["A text."]).shape == (1,)
+
+
+HOSTILE = {
+    "a text of 10 MB": json.dumps({"completions": ["a" * 10_000_000]}).encode(),
+    "a text of 8 MB": json.dumps({"completions": ["é " * 1_000_000]}).encode(),
+    "a million numbers for texts": b'{"completions": [' + b"0," * 1_000_000 + b"0]}",
+    "two million objects for texts": b'{"completions": [' + b"{}," * 2_000_000 + b"{}]}",
+    "a hundred thousand brackets": b'{"completions": ' + b"[" * 100_000,
+    "broken JSON": b'{"completions": ["a',
+    "1,024 texts of 8,000 characters": json.dumps(
+        {"completions": ["word " * 1_600] * 1024}
+    ).encode(),
+}
+
+
+def ask_raw(address: str, bodies: list[bytes]) -> Counter[int]:
+    place = urlsplit(address)
+
+    def send(body: bytes) -> int:
+        line = http.client.HTTPConnection(place.hostname, place.port, timeout=600)
+        try:
+            line.request("POST", "/score", body, JSON)
+            return line.getresponse().status
+        except (BrokenPipeError, ConnectionResetError):
+            return line.getresponse().status
+        finally:
+            line.close()
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        return Counter(clients.map(send, bodies))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--encoder", default="hashing+style")
+    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--hostile", action="store_true")
+    asked = parser.parse_args()
+    if asked.hostile:
+        attack()
+    else:
+        measure(asked.encoder, asked.requests)
