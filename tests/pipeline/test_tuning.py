@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ import yaml
 
 from causalign import pipeline, recipe
 from causalign.errors import RoleNotDeclared, SettingsError
+from causalign.pipeline import tuning
 from causalign.policy import PolicyFit, dpo
 from causalign.results import Verdict
 from causalign.simulate import Newsletter
@@ -253,3 +255,15 @@ def test_a_killed_stage_goes_on_to_the_same_result(whole, written_settings, tmp_
     assert start(path, folder, moment) == -signal.SIGKILL
     assert start(path, folder, "nothing") == 0
     assert_same(folder, whole.folder)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
+def test_workers_of_ray_write_what_one_process_writes(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "TEXTS_AT_A_TIME", 3)
+    written = []
+    for engine in ("batches", "ray"):
+        settings["data"]["engine"] = engine
+        done = run({k: v for k, v in settings.items() if k != "start"}, tmp_path, engine)
+        written.append(pq.read_table(done.folder / "4-policy" / "generations.parquet"))
+    assert written[0].equals(written[1])

@@ -1,6 +1,6 @@
 """Sample completions from a language model: ids, texts, and how likely each was to be drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,8 +20,9 @@ from causalign.lm.completions import (
 from causalign.lm.language_model import LanguageModel, suspend_training
 from causalign.lm.logprob import completion_logprobs
 from causalign.lm.plain_text import find_ending
-from causalign.lm.processes import run_once
+from causalign.lm.processes import run_once, set_threads, thread_count
 from causalign.lm.progress import show_progress
+from causalign.logs.workers import Engine, map_on_workers
 
 
 class Writer(Protocol):
@@ -94,6 +95,55 @@ def sample(
     texts = decode_texts(tokenizer, after, stops, ending.text)
     logprob = completion_logprobs(language_model, completions, temperature=temperature)
     return Samples(texts, completions, logprob)
+
+
+def sample_on(
+    engine: Engine,
+    load: Callable[[], LanguageModel],
+    prompts: Sequence[Prompt],
+    *,
+    max_new_tokens: int,
+    seed: int,
+    batch_size: int,
+    chat: bool = False,
+    progress: bool = False,
+) -> Samples:
+    """Draw one completion for each prompt ``(n,)``, in this process or on Ray's workers.
+
+    ``load`` is called once by whoever writes. Each batch of prompts, in their order, is a job with
+    a seed of its own, so the engine and the number of workers change nothing. Raises what `sample`
+    and `map_on_workers` do.
+    """
+    jobs = [
+        (prompts[first : first + batch_size], np.random.default_rng([seed, first]))
+        for first in range(0, len(prompts), batch_size)
+    ]
+    threads = thread_count()
+
+    def make() -> Callable[[tuple[Sequence[Prompt], np.random.Generator]], Samples]:
+        set_threads(threads)
+        model = load()
+        return lambda job: sample(
+            model,
+            job[0],
+            max_new_tokens=max_new_tokens,
+            seed=int(job[1].integers(2**63)),
+            batch_size=batch_size,
+            chat=chat,
+        )
+
+    drawn = []
+    with show_progress("Writing texts", len(prompts), progress) as advance:
+        for samples in (
+            map_on_workers(make, jobs, threads) if engine == "ray" else map(make(), jobs)
+        ):
+            drawn.append(samples)
+            advance(len(samples.texts))
+    return Samples(
+        [text for samples in drawn for text in samples.texts],
+        Completions.concatenate([samples.completions for samples in drawn]),
+        np.concatenate([samples.logprob for samples in drawn]),
+    )
 
 
 def room_for_prompts(language_model: LanguageModel, max_new_tokens: int) -> int:

@@ -14,7 +14,7 @@ from causalign import artifacts, deconfound, policy
 from causalign.errors import InputError, NotIdentified
 from causalign.evaluate.marker_payments import name_units
 from causalign.files import read_json, write_json
-from causalign.lm.generate import room_for_prompts, sample
+from causalign.lm.generate import room_for_prompts, sample_on
 from causalign.lm.language_model import LanguageModel
 from causalign.pipeline.generations import POLICIES, Generated, HeldOutJudge, compare_policies
 from causalign.pipeline.plan import Plan
@@ -132,8 +132,9 @@ def _generate_or_read(
     path, wanted = place.unfinished / f"{name}.json", plan.recipe.generate
     if not path.exists():
         assert plan.policy is not None
-        samples = sample(
-            load(),
+        samples = sample_on(
+            plan.recipe.data.engine or "batches",
+            load,
             [None] * wanted.texts if prompts is None else prompts,
             max_new_tokens=wanted.max_new_tokens,
             seed=plan.recipe.seed,
