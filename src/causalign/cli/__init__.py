@@ -26,6 +26,7 @@ from causalign.cli import (
     run,
     serve,
     simulate,
+    write,
 )
 from causalign.cli.options import name_option
 from causalign.cli.output import Messages, complain, manner, print_document, say
@@ -124,6 +125,7 @@ for verb in (
     audit,
     deconfound,
     policy,
+    write,
     design,
     serve,
     report,

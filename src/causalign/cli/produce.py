@@ -14,19 +14,11 @@ from causalign.cli.output import note, say_path, show_section
 
 # Parameters that name what is read: what it holds counts, not where it lies.
 READ = (
-    "data",
-    "encoder",
-    "experiments",
-    "files",
-    "judge",
-    "logs",
-    "models",
-    "pairs",
-    "reward_model",
-    "samples",
+    *("candidates", "data", "encoder", "experiments", "files", "judge", "logs", "models"),
+    *("pairs", "prompts", "reward_model", "samples"),
 )
 # What may hold a password, and is not stored.
-SECRET = ("judge_command",)
+SECRET = ("judge_command", "writer_command")
 
 
 def require_writable(out: Path | None, *inputs: str | Path | None) -> None:

@@ -11,6 +11,7 @@ from .encoder_name import split_blocks as split_blocks
 from .encoders import default_encoder as default_encoder
 from .encoders import load_encoder as load_encoder
 from .language_model import Lora as Lora
+from .model_writer import LanguageModelWriter as LanguageModelWriter
 from .mpnet import mpnet_folder as mpnet_folder
 from .mpnet import unpack_mpnet as unpack_mpnet
 from .processes import run_once as run_once
@@ -18,3 +19,7 @@ from .smollm2 import gguf_file as gguf_file
 from .training import Training as Training
 from .vector_block import VectorBlock as VectorBlock
 from .vector_block import encode_block as encode_block
+from .writers import FileWriter as FileWriter
+from .writers import ProgramWriter as ProgramWriter
+from .writers import ServerWriter as ServerWriter
+from .writers import Writer as Writer

@@ -25,7 +25,7 @@ from causalign.lm.progress import show_progress
 from causalign.logs.workers import Engine, map_on_workers
 
 
-class Writer(Protocol):
+class Sampler(Protocol):
     """What writes a completion for each prompt in a model's place."""
 
     def write(self, prompts: Sequence[Ids], seed: int) -> list[Ids]:
@@ -62,7 +62,7 @@ def sample(
     batch_size: int = 16,
     chat: bool = False,
     progress: bool = False,
-    writer: Writer | None = None,
+    sampler: Sampler | None = None,
 ) -> Samples:
     """Draw one completion for each prompt ``(n,)`` from ``π(y | x)^(1/temperature)``, normalised.
 
@@ -71,8 +71,8 @@ def sample(
     no room for ``max_new_tokens`` in the window loses its beginning. The same seed, prompts
     and batch size give the same completions, and the global random state is left as it was.
     Of several processes the main one writes, and all get the texts. A prompt of None asks for a
-    text of its own. A ``writer`` that knows the model's weights writes in its place; the
-    log-probabilities are the model's own, and temperature and batch size are the writer's. Raises
+    text of its own. A ``sampler`` that knows the model's weights writes in its place; the
+    log-probabilities are the model's own, and temperature and batch size are the sampler's. Raises
     ``SettingsError`` for settings out of range.
     """
     if temperature <= 0 or max_new_tokens < 1 or batch_size < 1:
@@ -86,10 +86,10 @@ def sample(
     room = room_for_prompts(language_model, max_new_tokens)
     before, remarks = read_prompts(tokenizer, prompts, room, chat=chat)
     how = (stops, max_new_tokens, seed, temperature, batch_size, progress)
-    if writer is None:
+    if sampler is None:
         after = run_once(lambda: _draw(language_model, before, *how))
     else:
-        after = [_end(ids, stops) for ids in writer.write(before, seed)]
+        after = [_end(ids, stops) for ids in sampler.write(before, seed)]
     cut = np.array([ids[-1] not in stops for ids in after], dtype=bool)
     completions = Completions(tuple(before), tuple(after), cut, remarks)
     texts = decode_texts(tokenizer, after, stops, ending.text)

@@ -122,6 +122,68 @@ class UncertainReward(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Assessment:
+    """What a reward says of n texts, and how far it is to be believed.
+
+    Attributes
+    ----------
+    reward : (n,) array
+        In the units of the model.
+    standard_error : (n,) array, optional
+        Of each reward; of a reward of comparisons that of its difference from the average text of
+        the fit. None where the model does not tell.
+    leverage : (n,) array, optional
+        How far each text lies from those of the fit: see `causalign.stats.support.Support`. None
+        where the model does not tell: that the support is unknown.
+    limit : float, optional
+        The leverage up to which a text lies inside the support.
+    truncated : int
+        Texts whose end was not read.
+    factor : (n, k + 1) array, optional
+        F of `UncertainReward.covariance_factor`, and beside it what the penalty took.
+    """
+
+    reward: NDArray[np.float64]
+    standard_error: NDArray[np.float64] | None
+    leverage: NDArray[np.float64] | None
+    limit: float | None
+    truncated: int
+    factor: NDArray[np.float64] | None
+
+    @property
+    def in_support(self) -> NDArray[np.bool_] | None:
+        """Whether each text ``(n,)`` lies inside what the fit covers; None where unknown."""
+        if self.leverage is None or self.limit is None:
+            return None
+        return np.asarray(self.leverage <= self.limit)
+
+
+class AssessingReward(Protocol):
+    """A reward that says how far it is to be believed, and can be fitted again: a reward model."""
+
+    @property
+    def units(self) -> str: ...  # noqa: D102
+    @property
+    def reads_prompt(self) -> bool: ...  # noqa: D102
+    @property
+    def has_covariance(self) -> bool: ...  # noqa: D102
+
+    def assess(self, completions: Texts, prompts: Texts | None = None) -> Assessment:
+        """Return reward, standard error and leverage of each text."""
+        ...
+
+    def find_nearest(
+        self, completions: Texts, logged: Texts, prompts: Texts | None = None
+    ) -> NDArray[np.int64]:
+        """Return which of the logged texts, prompts and all, lies nearest to each ``(n,)``."""
+        ...
+
+    def fit_halves(self, logs: Logs, seed: int = 0) -> "Sequence[AssessingReward]":
+        """Return two models of the same kind, each fitted on half of the logs."""
+        ...
+
+
 @runtime_checkable
 class CrossFittable(Protocol):
     """An outcome model that can be fitted again without each fold: a reward model."""

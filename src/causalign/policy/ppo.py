@@ -238,7 +238,7 @@ class PPO(WritingSettings):
                 max_new_tokens=self.max_new_tokens,
                 seed=int(np.random.default_rng([training.seed, step]).integers(2**31)),
                 chat=self.chat,
-                writer=server,
+                sampler=server,
             )
 
         def evaluate() -> Rollout:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from causalign.errors import InputError, SettingsError
 from causalign.lm.completions import Completions, read_prompts
-from causalign.lm.generate import Writer, room_for_prompts, sample
+from causalign.lm.generate import Sampler, room_for_prompts, sample
 from causalign.lm.language_model import LanguageModel, shares_prompts
 from causalign.lm.layout import lay_out
 from causalign.lm.logprob import token_logprobs
@@ -173,15 +173,15 @@ def write_rollout(
     seed: int,
     chat: bool,
     values: bool = True,
-    writer: Writer | None = None,
+    sampler: Sampler | None = None,
 ) -> Rollout:
     """Let the policy write one text for each prompt, and score policy, reference and text.
 
-    Without ``values`` the network needs no value head, and the values are zero. A ``writer`` writes
-    in the policy's place.
+    Without ``values`` the network needs no value head, and the values are zero. A ``sampler``
+    writes in the policy's place.
     """
     drawn = sample(
-        language_model, asked, max_new_tokens=max_new_tokens, seed=seed, chat=chat, writer=writer
+        language_model, asked, max_new_tokens=max_new_tokens, seed=seed, chat=chat, sampler=sampler
     )
     texts = drawn.completions
     logprob, value = _score_tokens(language_model, texts, values)

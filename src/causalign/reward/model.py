@@ -10,25 +10,22 @@ from typing import ClassVar, Protocol
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from causalign import config
-from causalign.errors import InputError, SettingsError
+from causalign.errors import SettingsError
 from causalign.figures import Drawing
 from causalign.files import to_json
 from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import load_encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import CrossFitted, Logs, LogScan, Roles
-from causalign.logs.roles import find_guardrail
 from causalign.logs.stories import rows_together
 from causalign.results import Card, Finding, Result, Section
 from causalign.reward import CHOICES, METHODS
 from causalign.reward.estimates import LanguageModelFit, LinearHeadFit, NetworkFit
 from causalign.reward.findings import texts_read_whole
 from causalign.reward.heads import ObjectiveHeads, Settings
-from causalign.reward.text_scorer import PricedReward, TextScorer
-from causalign.settings import require_number
+from causalign.reward.text_scorer import TextScorer
 from causalign.stats.folds import group_folds
 
 Texts = Sequence[str]
@@ -119,54 +116,9 @@ class RewardModel(Card, TextScorer):
         return [f"scores {what} in {self.units}: {self.encoder_name}, a {self.head.kind} head{by}"]
 
     @property
-    def guardrails(self) -> dict[str, RewardModel]:
-        """What texts do to further outcomes, by name: models of the same vectors."""
-        return {
-            name: replace(self, head=head, guardrail_heads={}, settings=None)
-            for name, head in self.guardrail_heads.items()
-        }
-
-    def priced(self, prices: Mapping[str, float]) -> PricedReward:
-        """Return what texts earn less what they cost: ``r(T) - Σ_g price_g ĝ(T)``.
-
-        Parameters
-        ----------
-        prices : mapping from str to float
-            What one of a guardrail costs, in ``units`` of the reward.
-
-        Raises
-        ------
-        SettingsError
-            For a guardrail that the model does not know, or a price that is no number.
-        """
-        named = {find_guardrail(name, self.guardrail_heads): p for name, p in prices.items()}
-        for name, price in named.items():
-            require_number(f"the price of {name}", price)
-        return PricedReward(self, named)
-
-    @property
     def method(self) -> RewardMethod | None:
         """The method that fitted the model, or None if that is not recorded."""
         return None if self.settings is None else choose(self.settings)
-
-    def preference(
-        self, first: Texts, second: Texts, prompts: Texts | None = None
-    ) -> NDArray[np.float64]:
-        """Return the probability ``(n,)`` that the first wins, ``σ(r(first) - r(second))``.
-
-        Both sides answer the same prompts and are given as to :meth:`__call__`.
-
-        Raises
-        ------
-        InputError
-            Unless the model was fitted on comparisons, so that differences are log-odds.
-        """
-        if self.units != "log-odds":
-            raise InputError(
-                f"This reward is in {self.units}: its differences are no log-odds of winning. Fit "
-                "one on comparisons, such as Pairwise."
-            )
-        return np.asarray(expit(self(first, prompts) - self(second, prompts)))
 
     def cross_fit(
         self, logs: Logs, *, folds: int = 5, seed: int = 0, out: str | Path | None = None
@@ -189,14 +141,43 @@ class RewardModel(Card, TextScorer):
                 "This reward model does not record the method that fitted it, so it cannot be "
                 "fitted again without a fold. Use causalign.reward.cross_fit."
             )
-        encoder = self.load_encoder()
-        if isinstance(encoder, PrefixedEncoder):
-            encoder = encoder.encoder  # the method writes its own words in front
-        given = encoder if method.reads_vectors else None
+        given = self._plain_encoder() if method.reads_vectors else None
         fitted = cross_fit(method, logs, given, folds=folds, seed=seed, out=out)
         return (
             replace(fitted, whole=method.fit(logs, given).model) if self.has_covariance else fitted
         )
+
+    def fit_halves(self, logs: Logs, seed: int = 0) -> Sequence[RewardModel]:
+        """Fit the method again on each half of the logs.
+
+        Halves are cut between clusters, else groups, which keep equal texts together.
+
+        Parameters
+        ----------
+        logs : Logs
+            Those that the model was fitted on.
+        seed : int
+            Of the cut.
+
+        Raises
+        ------
+        SettingsError
+            If the model does not record how it was fitted, or experiments took part.
+        """
+        method = self.method
+        if method is None or method.reads_experiments:
+            by = "does not record its method" if method is None else "learned from experiments too"
+            raise SettingsError(
+                f"This reward model {by}, so that half a log does not make it anew."
+            )
+        encoder = self._plain_encoder() if method.reads_vectors else None
+        half = group_folds(rows_together(logs), 2, seed)
+        return [method.fit(logs.take(half == side, "one half"), encoder).model for side in (0, 1)]
+
+    def _plain_encoder(self) -> Encoder:
+        """Return the encoder as a method takes it, which writes its own words in front."""
+        encoder = self.load_encoder()
+        return encoder.encoder if isinstance(encoder, PrefixedEncoder) else encoder
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from causalign.errors import ArtifactError, InputError, SettingsError, mask_address
-from causalign.reward.text_scorer import Assessment
+from causalign.logs.outcome_model import Assessment
 from causalign.settings import require_number
 
 TOKEN_VARIABLE = "CAUSALIGN_TOKEN"
@@ -117,7 +117,7 @@ class ServedReward:
             for numbers in (answer.standard_error, answer.leverage)
         )
         reward = np.array(answer.reward, dtype=np.float64)
-        return Assessment(reward, error, leverage, answer.limit, answer.truncated)
+        return Assessment(reward, error, leverage, answer.limit, answer.truncated, factor=None)
 
     def _ask(
         self,
@@ -129,9 +129,9 @@ class ServedReward:
         question = {"completions": list(completions)}
         if prompts is not None:
             question["prompts"] = list(prompts)
-        said = self._send(path, json.dumps(question).encode())
+        answered = self._send(path, json.dumps(question).encode())
         try:
-            answer = kind.model_validate(json.loads(said))
+            answer = kind.model_validate(json.loads(answered))
             if len(answer.reward) != len(completions):
                 raise ValueError("another number of rewards")
         except ValueError:

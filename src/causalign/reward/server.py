@@ -172,16 +172,16 @@ class _Service:
         return ServedRewards(reward=_numbers(reward), truncated=truncated, units=self._model.units)
 
     def _assess(self, completions: Sequence[str], prompts: Sequence[str] | None) -> AssessedRewards:
-        said = self._model.assess(completions, prompts)
-        error, inside, leverage = said.standard_error, said.in_support, said.leverage
+        assessed = self._model.assess(completions, prompts)
+        error, inside, leverage = assessed.standard_error, assessed.in_support, assessed.leverage
         return AssessedRewards(
-            reward=_numbers(said.reward),
-            truncated=said.truncated,
+            reward=_numbers(assessed.reward),
+            truncated=assessed.truncated,
             units=self._model.units,
             standard_error=None if error is None else _numbers(error),
             in_support=None if inside is None else list(map(bool, inside)),
             leverage=None if leverage is None else _numbers(leverage),
-            limit=said.limit,
+            limit=assessed.limit,
         )
 
 

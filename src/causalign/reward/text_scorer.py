@@ -2,57 +2,27 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+from sklearn.metrics import pairwise_distances_argmin
 
 from causalign.errors import InputError, SettingsError
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import Embeddings, embed, embed_block
 from causalign.logs import CrossFitted, Logs
-from causalign.logs.outcome_model import CrossFittable
+from causalign.logs.outcome_model import Assessment, CrossFittable
 from causalign.logs.pairs import join_prompts
+from causalign.logs.roles import find_guardrail
 from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.heads import Head, LinearHead
 from causalign.reward.saved_model import SavedModel
+from causalign.settings import require_number
 
 Texts = Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Assessment:
-    """What a reward says of n texts, and how far it is to be believed.
-
-    Attributes
-    ----------
-    reward : (n,) array
-        In the units of the model.
-    standard_error : (n,) array, optional
-        Of each reward; of a reward of comparisons that of its difference from the average text of
-        the fit. None where the model does not tell.
-    leverage : (n,) array, optional
-        How far each text lies from those of the fit: see `causalign.stats.support.Support`. None
-        where the model does not tell: that the support is unknown.
-    limit : float, optional
-        The leverage up to which a text lies inside the support.
-    truncated : int
-        Texts whose end was not read.
-    """
-
-    reward: NDArray[np.float64]
-    standard_error: NDArray[np.float64] | None
-    leverage: NDArray[np.float64] | None
-    limit: float | None
-    truncated: int
-
-    @property
-    def in_support(self) -> NDArray[np.bool_] | None:
-        """Whether each text ``(n,)`` lies inside what the fit covers; None where unknown."""
-        if self.leverage is None or self.limit is None:
-            return None
-        return np.asarray(self.leverage <= self.limit)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -138,6 +108,51 @@ class TextScorer(SavedModel):
         """
         return FrozenReward(self)
 
+    def preference(
+        self, first: Texts, second: Texts, prompts: Texts | None = None
+    ) -> NDArray[np.float64]:
+        """Return the probability ``(n,)`` that the first wins, ``σ(r(first) - r(second))``.
+
+        Both sides answer the same prompts and are given as to :meth:`__call__`.
+
+        Raises
+        ------
+        InputError
+            Unless the model was fitted on comparisons, so that differences are log-odds.
+        """
+        if self.units != "log-odds":
+            raise InputError(
+                f"This reward is in {self.units}: its differences are no log-odds of winning. Fit "
+                "one on comparisons, such as Pairwise."
+            )
+        return np.asarray(expit(self(first, prompts) - self(second, prompts)))
+
+    @property
+    def guardrails(self) -> dict[str, Self]:
+        """What texts do to further outcomes, by name: models of the same vectors."""
+        return {
+            name: replace(self, head=head, guardrail_heads={}, settings=None)
+            for name, head in self.guardrail_heads.items()
+        }
+
+    def priced(self, prices: Mapping[str, float]) -> "PricedReward":
+        """Return what texts earn less what they cost: ``r(T) - Σ_g price_g ĝ(T)``.
+
+        Parameters
+        ----------
+        prices : mapping from str to float
+            What one of a guardrail costs, in ``units`` of the reward.
+
+        Raises
+        ------
+        SettingsError
+            For a guardrail that the model does not know, or a price that is no number.
+        """
+        named = {find_guardrail(name, self.guardrail_heads): p for name, p in prices.items()}
+        for name, price in named.items():
+            require_number(f"the price of {name}", price)
+        return PricedReward(self, named)
+
     def assess(
         self, completions: Texts, prompts: Texts | None = None, cache: EmbeddingCache | None = None
     ) -> Assessment:
@@ -150,15 +165,44 @@ class TextScorer(SavedModel):
         )
         X, head = block.dense(), self.head
         reward = head.score_block(block) if isinstance(head, LinearHead) else head(X)
-        error = leverage = limit = None
+        error = leverage = limit = factor = None
         if isinstance(head, LinearHead) and head.factor is not None:
             factor = head.covariance_factor(X)
             if self.units == "log-odds" and head.support is not None:
                 factor = factor - head.covariance_factor(head.support.centre[None])
             error = np.linalg.norm(factor, axis=1)
+            factor = np.column_stack([factor, head.shrinkage(X)])
         if isinstance(head, LinearHead) and head.support is not None:
             leverage, limit = head.support.leverage(X), head.support.limit
-        return Assessment(reward, error, leverage, limit, block.truncated)
+        return Assessment(reward, error, leverage, limit, block.truncated, factor)
+
+    def find_nearest(
+        self,
+        completions: Texts,
+        logged: Texts,
+        prompts: Texts | None = None,
+    ) -> NDArray[np.int64]:
+        """Return which logged text lies nearest to each completion ``(n,)``.
+
+        Distances are those of the leverage where the support is known, else of the vectors.
+
+        Parameters
+        ----------
+        completions : n strings
+        logged : m strings
+            As the fit read them: below their prompts, where it read these.
+        prompts : n strings, optional
+            As in :meth:`__call__`.
+        """
+        encoder, cache = self.load_encoder(), EmbeddingCache()
+        sides = [
+            embed(texts, encoder, cache).vectors.astype(np.float64)
+            for texts in (self._join(completions, prompts), logged)
+        ]
+        if isinstance(self.head, LinearHead) and self.head.support is not None:
+            region = self.head.support
+            sides = [(side - region.centre) @ region.root for side in sides]
+        return np.asarray(pairwise_distances_argmin(*sides), dtype=np.int64)
 
     @property
     def has_support(self) -> bool:
