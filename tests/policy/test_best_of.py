@@ -133,7 +133,7 @@ def test_the_worth_of_the_choice_is_told_with_an_interval(reward):
     assert gain.naive >= gain.estimate - 0.05
     assert {f.code: f.verdict for f in best.findings}["WR104"] == "pass"
     row = best.section().tables["what the choice is worth"].to_pylist()[1]
-    assert row["by the other half"] == gain.estimate
+    assert row["by the part that did not choose"] == gain.estimate
     unknown = BestOf(n=16).choose(drawn, reward, [None] * 60)
     assert "no log was given" in unknown.answer()
 

@@ -47,7 +47,9 @@ def test_worth_by_hand():
     group = np.array([0, 0, 1, 1])
     first = Valuation(np.array([1.0, 2, 3, 4]), np.array([1.0, 2, 3, 4]))
     second = Valuation(np.array([2.0, 1, 1, 5]), np.array([2.0, 1, 1, 5]))
-    chosen, gain = worth_of_choice(group, first, [first, second])
+    chosen, gain = worth_of_choice(
+        group, first, [Valuation(first.score, second.reward), Valuation(second.score, first.reward)]
+    )
     # The first chooses 1 and 3, which the second values 1 and 5; the second 0 and 3: 1 and 4.
     assert (chosen.naive, chosen.estimate) == (3.0, 2.75)
     assert (gain.naive, gain.estimate) == (0.5, 0.375)
@@ -69,7 +71,12 @@ def draw(random, rows, weak):
         return Valuation(reward, reward, Z @ L)
 
     half = np.arange(rows) % 2 == 0
-    return fit(np.ones(rows, bool)), [fit(half), fit(~half)], Z @ b
+    first, second = fit(half), fit(~half)
+    ways = [
+        Valuation(chooser.score, judge.reward, judge.factor)
+        for chooser, judge in ((first, second), (second, first))
+    ]
+    return fit(np.ones(rows, bool)), ways, Z @ b
 
 
 @pytest.mark.parametrize("weak", [False, True])

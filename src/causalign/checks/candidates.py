@@ -238,8 +238,9 @@ def _gain_known(worth: Sequence[ChoiceWorth], n: int) -> Finding:
     numbers = {"gain": gain.estimate, "lower": gain.lower, "upper": gain.upper}
     numbers |= {"naive": gain.naive}
     seen = (
-        f"By rewards that did not choose, a chosen text gains {gain.estimate:.3g} (95% interval "
-        f"{gain.lower:.3g} to {gain.upper:.3g}); the reward that chose says {gain.naive:.3g}"
+        f"By the part of the log that did not choose, a chosen text gains {gain.estimate:.3g} "
+        f"(95% interval {gain.lower:.3g} to {gain.upper:.3g}); the reward that chose says "
+        f"{gain.naive:.3g}"
     )
     if gain.lower > 0:
         return Finding("WR104", title, Verdict.PASS, f"{seen}.", numbers)

@@ -159,7 +159,15 @@ class Assessment:
         return np.asarray(self.leverage <= self.limit)
 
 
-class AssessingReward(Protocol):
+class AssessesTexts(Protocol):
+    """What says of texts what they earn, and how sure that is."""
+
+    def assess(self, completions: Texts, prompts: Texts | None = None) -> Assessment:
+        """Return reward, standard error and leverage of each text."""
+        ...
+
+
+class AssessingReward(AssessesTexts, Protocol):
     """A reward that says how far it is to be believed, and can be fitted again: a reward model."""
 
     @property
@@ -169,18 +177,16 @@ class AssessingReward(Protocol):
     @property
     def has_covariance(self) -> bool: ...  # noqa: D102
 
-    def assess(self, completions: Texts, prompts: Texts | None = None) -> Assessment:
-        """Return reward, standard error and leverage of each text."""
-        ...
-
     def find_nearest(
         self, completions: Texts, logged: Texts, prompts: Texts | None = None
     ) -> NDArray[np.int64]:
         """Return which of the logged texts, prompts and all, lies nearest to each ``(n,)``."""
         ...
 
-    def fit_halves(self, logs: Logs, seed: int = 0) -> "Sequence[AssessingReward]":
-        """Return two models of the same kind, each fitted on half of the logs."""
+    def fit_apart(
+        self, logs: Logs, seed: int = 0
+    ) -> "Sequence[tuple[AssessingReward, AssessesTexts]]":
+        """Return models that were fitted without a part of the logs, and what values theirs."""
         ...
 
 

@@ -21,7 +21,7 @@ from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.files import write_whole
 from causalign.lm.writers import Prompts, Writer, ask_writer
 from causalign.logs import Logs
-from causalign.logs.outcome_model import AssessingReward, Assessment
+from causalign.logs.outcome_model import AssessesTexts, AssessingReward, Assessment
 from causalign.results import Finding, Result, Section
 from causalign.settings import require_number
 from causalign.stats.best_of import (
@@ -197,26 +197,25 @@ class BestOf:
         whole: Valuation,
         logs: Logs | None,
     ) -> _Valued:
-        """Value the choice by halves of the log, each what the other chose."""
+        """Value what is chosen without a part of the log by that part."""
         if logs is None:
-            return (), "no log was given whose halves could value each other's choice"
+            return (), "no log was given whose parts could value the choice"
         if len(code) == code.max() + 1:
             return (), "no prompt had two candidates to choose from"
         rows = candidates.kept
         try:
-            halves = reward.fit_halves(logs, self.seed)
+            fits = reward.fit_apart(logs, self.seed)
         except (SettingsError, InputError, NotIdentified) as reason:
-            return (), f"half of the log makes no reward: {reason}".rstrip(".")
-        valued = []
-        for half in halves:
-            assessed = _assess(half, candidates, rows)
-            valued.append(Valuation(self._score(assessed), assessed.reward, assessed.factor))
-        return worth_of_choice(code, whole, valued), ""
+            return (), f"a part of the log makes no reward: {reason}".rstrip(".")
+        ways = []
+        for chooser, judge in fits:
+            score = self._score(_assess(chooser, candidates, rows))
+            valued = _assess(judge, candidates, rows)
+            ways.append(Valuation(score, valued.reward, valued.factor))
+        return worth_of_choice(code, whole, ways), ""
 
 
-def _assess(
-    reward: AssessingReward, candidates: OfferedTexts, rows: NDArray[np.int64]
-) -> Assessment:
+def _assess(reward: AssessesTexts, candidates: OfferedTexts, rows: NDArray[np.int64]) -> Assessment:
     texts = [candidates.texts[row] for row in rows]
     return reward.assess(texts, candidates.prompts_of(rows) if len(rows) else None)
 
@@ -340,8 +339,8 @@ class BestTexts(Result):
         gain = self.worth[1]
         return (
             f"{words} A chosen text is worth {gain.estimate:+.3g} {self.units} against a candidate "
-            f"drawn at random (95% interval {gain.lower:.3g} to {gain.upper:.3g}), by rewards that "
-            f"did not choose it; the reward that chose says {gain.naive:+.3g}."
+            f"drawn at random (95% interval {gain.lower:.3g} to {gain.upper:.3g}), by the part "
+            f"of the log that did not choose it; the reward that chose says {gain.naive:+.3g}."
         )
 
     def details(self) -> Sequence[str]:
@@ -384,7 +383,7 @@ class BestTexts(Result):
             {
                 "what": [name for name, _ in rows],
                 "by the reward that chose": [worth.naive for _, worth in rows],
-                "by the other half": [worth.estimate for _, worth in rows],
+                "by the part that did not choose": [worth.estimate for _, worth in rows],
                 "standard error": [worth.stderr for _, worth in rows],
                 "lower": [worth.lower for _, worth in rows],
                 "upper": [worth.upper for _, worth in rows],

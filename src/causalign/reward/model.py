@@ -19,13 +19,15 @@ from causalign.lm.encoder import Encoder
 from causalign.lm.encoders import load_encoder
 from causalign.lm.prefixed_encoder import PrefixedEncoder
 from causalign.logs import CrossFitted, Logs, LogScan, Roles
+from causalign.logs.outcome_model import AssessesTexts
 from causalign.logs.stories import rows_together
 from causalign.results import Card, Finding, Result, Section
 from causalign.reward import CHOICES, METHODS
+from causalign.reward.derived_rewards import DerivesRewards
 from causalign.reward.estimates import LanguageModelFit, LinearHeadFit, NetworkFit
+from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.findings import texts_read_whole
 from causalign.reward.heads import ObjectiveHeads, Settings
-from causalign.reward.text_scorer import TextScorer
 from causalign.stats.folds import group_folds
 
 Texts = Sequence[str]
@@ -83,7 +85,7 @@ class RewardMethod(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class RewardModel(Card, TextScorer):
+class RewardModel(Card, DerivesRewards):
     """Score completions: ``r(prompt, completion) = head(encode(text))``.
 
     Parameters
@@ -147,10 +149,12 @@ class RewardModel(Card, TextScorer):
             replace(fitted, whole=method.fit(logs, given).model) if self.has_covariance else fitted
         )
 
-    def fit_halves(self, logs: Logs, seed: int = 0) -> Sequence[RewardModel]:
-        """Fit the method again on each half of the logs.
+    def fit_apart(self, logs: Logs, seed: int = 0) -> Sequence[tuple[RewardModel, AssessesTexts]]:
+        """Fit the method again without a part of the logs, and let that part value its rewards.
 
-        Halves are cut between clusters, else groups, which keep equal texts together.
+        Parts are cut between clusters, else groups, which keep equal texts together. A reward of
+        outcomes is fitted without each of five parts, whose outcomes value it (`calibrate`); one of
+        comparisons on each half, and the reward of the other half values it.
 
         Parameters
         ----------
@@ -168,11 +172,19 @@ class RewardModel(Card, TextScorer):
         if method is None or method.reads_experiments:
             by = "does not record its method" if method is None else "learned from experiments too"
             raise SettingsError(
-                f"This reward model {by}, so that half a log does not make it anew."
+                f"This reward model {by}, so that part of a log does not make it anew."
             )
         encoder = self._plain_encoder() if method.reads_vectors else None
-        half = group_folds(rows_together(logs), 2, seed)
-        return [method.fit(logs.take(half == side, "one half"), encoder).model for side in (0, 1)]
+        by_outcomes = not method.compares and self.units != EVENT_ODDS
+        part = group_folds(rows_together(logs), 5 if by_outcomes else 2, seed)
+        rest = [logs.take(part != number, "without a part") for number in range(part.max() + 1)]
+        models = [method.fit(rows, encoder).model for rows in rest]
+        if not by_outcomes:
+            return [*zip(models, models[::-1], strict=True)]
+        return [
+            (model, model.calibrate(logs.take(part == number, "a part")))
+            for number, model in enumerate(models)
+        ]
 
     def _plain_encoder(self) -> Encoder:
         """Return the encoder as a method takes it, which writes its own words in front."""

@@ -1,9 +1,7 @@
 """Score texts with a saved model: their vectors, then the head; and how sure the head is."""
 
-import operator
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +11,11 @@ from sklearn.metrics import pairwise_distances_argmin
 from causalign.errors import InputError, SettingsError
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import Embeddings, embed, embed_block
-from causalign.logs import CrossFitted, Logs
-from causalign.logs.outcome_model import Assessment, CrossFittable
+from causalign.logs.outcome_model import Assessment
 from causalign.logs.pairs import join_prompts
-from causalign.logs.roles import find_guardrail
 from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.heads import Head, LinearHead
 from causalign.reward.saved_model import SavedModel
-from causalign.settings import require_number
 
 Texts = Sequence[str]
 
@@ -101,13 +96,6 @@ class TextScorer(SavedModel):
         rewards = self(completions, prompts)
         return np.asarray(expit(rewards)) if self.units == EVENT_ODDS else rewards
 
-    def freeze(self) -> "FrozenReward":
-        """Return an outcome model that off-policy evaluation asks as it is, and never fits again.
-
-        For a reward that learned from experiments, or from other logs.
-        """
-        return FrozenReward(self)
-
     def preference(
         self, first: Texts, second: Texts, prompts: Texts | None = None
     ) -> NDArray[np.float64]:
@@ -126,32 +114,6 @@ class TextScorer(SavedModel):
                 "one on comparisons, such as Pairwise."
             )
         return np.asarray(expit(self(first, prompts) - self(second, prompts)))
-
-    @property
-    def guardrails(self) -> dict[str, Self]:
-        """What texts do to further outcomes, by name: models of the same vectors."""
-        return {
-            name: replace(self, head=head, guardrail_heads={}, settings=None)
-            for name, head in self.guardrail_heads.items()
-        }
-
-    def priced(self, prices: Mapping[str, float]) -> "PricedReward":
-        """Return what texts earn less what they cost: ``r(T) - Σ_g price_g ĝ(T)``.
-
-        Parameters
-        ----------
-        prices : mapping from str to float
-            What one of a guardrail costs, in ``units`` of the reward.
-
-        Raises
-        ------
-        SettingsError
-            For a guardrail that the model does not know, or a price that is no number.
-        """
-        named = {find_guardrail(name, self.guardrail_heads): p for name, p in prices.items()}
-        for name, price in named.items():
-            require_number(f"the price of {name}", price)
-        return PricedReward(self, named)
 
     def assess(
         self, completions: Texts, prompts: Texts | None = None, cache: EmbeddingCache | None = None
@@ -307,61 +269,3 @@ class TextScorer(SavedModel):
         if self.reads_prompt and prompts is None:
             raise InputError("This reward model reads prompts; give one for each completion.")
         return join_prompts(completions, prompts if self.reads_prompt else None)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FrozenReward:
-    """Predict outcomes by a fitted reward as it is; see :meth:`TextScorer.freeze`."""
-
-    model: TextScorer
-
-    def __call__(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
-        """Return ``E[Y | T]`` ``(n,)``, as :meth:`TextScorer.expected_outcome` does."""
-        return self.model.expected_outcome(completions, prompts)
-
-    def covariance_factor(
-        self, completions: Texts, prompts: Texts | None = None
-    ) -> NDArray[np.float64]:
-        """Return F ``(n, k)`` of the expected outcomes; of a probability p its slope is p(1 - p).
-
-        See :meth:`TextScorer.covariance_factor`.
-        """
-        factor = self.model.covariance_factor(completions, prompts)
-        return factor * self._slope(completions, prompts)[:, None]
-
-    def shrinkage(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
-        """Return what the penalty took from the expected outcomes ``(n,)``, by their slope."""
-        return self.model.shrinkage(completions, prompts) * self._slope(completions, prompts)
-
-    def _slope(self, completions: Texts, prompts: Texts | None) -> NDArray[np.float64]:
-        if self.model.units != EVENT_ODDS:
-            return np.ones(len(completions))
-        p = self(completions, prompts)
-        return p * (1 - p)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PricedReward:
-    """Score texts by what they earn less what they cost; `RewardModel.priced` makes one."""
-
-    model: TextScorer
-    prices: Mapping[str, float]
-
-    def __call__(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
-        """Return ``r(T) - Σ_g price_g ĝ(T)`` ``(n,)``; texts are encoded once."""
-        heads = [self.model.head, *(self.model.guardrail_heads[name] for name in self.prices)]
-        (earned, *costs), _ = self.model.apply_heads(heads, completions, prompts)
-        return np.asarray(earned - sum(map(operator.mul, self.prices.values(), costs)))
-
-    def cross_fit(self, logs: Logs) -> CrossFitted:
-        """Fit the method again without each fold of logs whose outcome is priced as well.
-
-        Raises ``InputError`` for logs that still have the guardrails.
-        """
-        if logs.roles.guardrails:
-            raise InputError(
-                "The reward counts what texts cost and the outcome of the logs does not. Price "
-                "them too: logs.priced(prices)."
-            )
-        assert isinstance(self.model, CrossFittable)
-        return self.model.cross_fit(logs)

@@ -72,13 +72,14 @@ def choose_best(score: ArrayLike, group: ArrayLike) -> Codes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Valuation:
-    """What one reward says of m candidates: scores to choose by, and what they are worth.
+    """What is said of m candidates: scores to choose by, and what they are worth.
 
     Attributes
     ----------
     score : (m,) array
         What is chosen by, such as a lower bound.
     reward : (m,) array
+        By what did not choose.
     factor : (m, k) array, optional
         F, ``F_i'F_j`` the covariance of two rewards; further columns for what a penalty shrank.
     """
@@ -100,16 +101,16 @@ class ChoiceWorth:
 
 
 def worth_of_choice(
-    group: ArrayLike, whole: Valuation, halves: Sequence[Valuation]
+    group: ArrayLike, whole: Valuation, ways: Sequence[Valuation]
 ) -> tuple[ChoiceWorth, ChoiceWorth]:
     """Return what chosen texts are worth, and how much more than a candidate drawn at random.
 
     The largest of n estimates is large by luck as well (the winner's curse), so a reward does not
-    value its own choice: each of two rewards, of halves of the log, values what the other chose,
-    and both ways are averaged. The standard error adds up what the coefficients of the valuing
-    rewards leave open, as if both ways erred together, and how groups differ. What a reward of half
-    the log chooses is on average a little worse than what the whole one chooses, so the value errs
-    on the careful side.
+    value its own choice: what a reward chooses that was fitted without a part of the log is valued
+    by that part, and all ways are averaged. The standard error adds up what the valuing parts leave
+    open and how groups differ; of two halves as if both erred together, of more parts as if each
+    erred by itself. What is chosen without a part is on average a little worse than what the whole
+    log chooses, so the value errs on the careful side.
 
     Parameters
     ----------
@@ -117,8 +118,8 @@ def worth_of_choice(
         The prompt of each candidate, from 0, each with a candidate.
     whole : Valuation
         By the reward that chooses.
-    halves : two of Valuation
-        By rewards of the halves of the log.
+    ways : two or more of Valuation
+        Scores by a reward that did not see a part of the log, rewards by that part.
 
     Returns
     -------
@@ -126,13 +127,9 @@ def worth_of_choice(
         Of the chosen texts, and of the gain.
     """
     code = np.asarray(group, dtype=np.int64)
-    first, second = halves
-    own = _chosen_and_gain(code, choose_best(whole.score, code), whole)
-    ways = [
-        _chosen_and_gain(code, choose_best(chooser.score, code), judge)
-        for chooser, judge in ((first, second), (second, first))
-    ]
-    chosen, gain = (_average(own[place].values, [way[place] for way in ways]) for place in (0, 1))
+    own = _chosen_and_gain(code, whole)
+    valued = [_chosen_and_gain(code, way) for way in ways]
+    chosen, gain = (_average(own[place].values, [way[place] for way in valued]) for place in (0, 1))
     return chosen, gain
 
 
@@ -144,8 +141,8 @@ class _ByGroup:
     error: Array
 
 
-def _chosen_and_gain(code: Codes, rows: Codes, judge: Valuation) -> tuple[_ByGroup, _ByGroup]:
-    size = np.bincount(code)
+def _chosen_and_gain(code: Codes, judge: Valuation) -> tuple[_ByGroup, _ByGroup]:
+    rows, size = choose_best(judge.score, code), np.bincount(code)
     random = np.bincount(code, weights=judge.reward) / size
     reward = judge.reward[rows]
     if judge.factor is None:
@@ -157,7 +154,9 @@ def _chosen_and_gain(code: Codes, rows: Codes, judge: Valuation) -> tuple[_ByGro
 
 def _average(naive: Array, ways: Sequence[_ByGroup]) -> ChoiceWorth:
     values = np.mean([way.values for way in ways], axis=0)
-    coefficients = float(np.mean([np.linalg.norm(way.error) for way in ways]))
+    errors = np.array([np.linalg.norm(way.error) for way in ways])
+    together = errors.sum() if len(ways) == 2 else np.linalg.norm(errors)
+    coefficients = float(together) / len(ways)
     spread = values.var(ddof=1) / len(values) if len(values) > 1 else 0.0
     estimate, stderr = float(values.mean()), float(np.hypot(coefficients, np.sqrt(spread)))
     reach = NORMAL_95 * stderr

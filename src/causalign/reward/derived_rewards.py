@@ -1,0 +1,160 @@
+"""Rewards that read a model otherwise: frozen, priced, or calibrated on rows it did not see."""
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from causalign.errors import InputError
+from causalign.logs import CrossFitted, Logs
+from causalign.logs.outcome_model import Assessment, CrossFittable
+from causalign.logs.roles import find_guardrail
+from causalign.logs.stories import rows_together
+from causalign.reward.examples import EVENT_ODDS
+from causalign.reward.text_scorer import TextScorer
+from causalign.settings import require_number
+from causalign.stats.least_squares import ordinary
+
+Texts = Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class DerivesRewards(TextScorer):
+    """Make of a model the rewards that read it otherwise."""
+
+    def freeze(self) -> "FrozenReward":
+        """Return an outcome model that off-policy evaluation asks as it is, and never fits again.
+
+        For a reward that learned from experiments, or from other logs.
+        """
+        return FrozenReward(self)
+
+    @property
+    def guardrails(self) -> dict[str, Self]:
+        """What texts do to further outcomes, by name: models of the same vectors."""
+        return {
+            name: replace(self, head=head, guardrail_heads={}, settings=None)
+            for name, head in self.guardrail_heads.items()
+        }
+
+    def priced(self, prices: Mapping[str, float]) -> "PricedReward":
+        """Return what texts earn less what they cost: ``r(T) - Σ_g price_g ĝ(T)``.
+
+        Parameters
+        ----------
+        prices : mapping from str to float
+            What one of a guardrail costs, in ``units`` of the reward.
+
+        Raises
+        ------
+        SettingsError
+            For a guardrail that the model does not know, or a price that is no number.
+        """
+        named = {find_guardrail(name, self.guardrail_heads): p for name, p in prices.items()}
+        for name, price in named.items():
+            require_number(f"the price of {name}", price)
+        return PricedReward(self, named)
+
+    def calibrate(self, logs: Logs) -> "CalibratedReward":
+        """Return what the outcomes of logs that the fit did not see say of its rewards.
+
+        Parameters
+        ----------
+        logs : Logs
+
+        Raises
+        ------
+        InputError
+            If all rewards of the logs are the same.
+        """
+        r = self(logs.completions, logs.prompts if self.reads_prompt else None)
+        if np.ptp(r) == 0:
+            raise InputError("it gives all texts of the other half the same reward")
+        centre, clusters = float(r.mean()), rows_together(logs)
+        design = np.column_stack([np.ones(len(r)), r - centre])
+        line = ordinary(logs.outcome, design, clusters=clusters, weights=logs.weights)
+        root = np.asarray(np.linalg.cholesky(line.covariance), dtype=np.float64)
+        return CalibratedReward(self, line.coefficients, centre, root)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibratedReward:
+    """Value texts by the line ``a + s (r - centre)`` that outcomes of unseen rows follow.
+
+    A reward is shrunk, and rates too well what it chose itself. The line is neither: s says what a
+    difference of one in r was worth in rows that the fit did not see. Assumption: that is the same
+    for texts such as are valued.
+    """
+
+    model: TextScorer
+    line: NDArray[np.float64]
+    centre: float
+    root: NDArray[np.float64]
+
+    def assess(self, completions: Texts, prompts: Texts | None = None) -> Assessment:
+        """Return the expected outcome of texts and its standard error, by the line."""
+        r = self.model(completions, prompts if self.model.reads_prompt else None)
+        at = np.column_stack([np.ones(len(r)), r - self.centre])
+        factor = at @ self.root
+        return Assessment(at @ self.line, np.linalg.norm(factor, axis=1), None, None, 0, factor)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenReward:
+    """Predict outcomes by a fitted reward as it is; see :meth:`TextScorer.freeze`."""
+
+    model: TextScorer
+
+    def __call__(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
+        """Return ``E[Y | T]`` ``(n,)``, as :meth:`TextScorer.expected_outcome` does."""
+        return self.model.expected_outcome(completions, prompts)
+
+    def covariance_factor(
+        self, completions: Texts, prompts: Texts | None = None
+    ) -> NDArray[np.float64]:
+        """Return F ``(n, k)`` of the expected outcomes; of a probability p its slope is p(1 - p).
+
+        See :meth:`TextScorer.covariance_factor`.
+        """
+        factor = self.model.covariance_factor(completions, prompts)
+        return factor * self._slope(completions, prompts)[:, None]
+
+    def shrinkage(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
+        """Return what the penalty took from the expected outcomes ``(n,)``, by their slope."""
+        return self.model.shrinkage(completions, prompts) * self._slope(completions, prompts)
+
+    def _slope(self, completions: Texts, prompts: Texts | None) -> NDArray[np.float64]:
+        if self.model.units != EVENT_ODDS:
+            return np.ones(len(completions))
+        p = self(completions, prompts)
+        return p * (1 - p)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PricedReward:
+    """Score texts by what they earn less what they cost; `RewardModel.priced` makes one."""
+
+    model: TextScorer
+    prices: Mapping[str, float]
+
+    def __call__(self, completions: Texts, prompts: Texts | None = None) -> NDArray[np.float64]:
+        """Return ``r(T) - Σ_g price_g ĝ(T)`` ``(n,)``; texts are encoded once."""
+        heads = [self.model.head, *(self.model.guardrail_heads[name] for name in self.prices)]
+        (earned, *costs), _ = self.model.apply_heads(heads, completions, prompts)
+        return np.asarray(earned - sum(map(operator.mul, self.prices.values(), costs)))
+
+    def cross_fit(self, logs: Logs) -> CrossFitted:
+        """Fit the method again without each fold of logs whose outcome is priced as well.
+
+        Raises ``InputError`` for logs that still have the guardrails.
+        """
+        if logs.roles.guardrails:
+            raise InputError(
+                "The reward counts what texts cost and the outcome of the logs does not. Price "
+                "them too: logs.priced(prices)."
+            )
+        assert isinstance(self.model, CrossFittable)
+        return self.model.cross_fit(logs)
