@@ -4,7 +4,7 @@ import ast
 
 from tests.architecture.source import Function, Module, declared, imports, modules
 
-LARGEST_MODULE, LARGEST_FUNCTION, SMALLEST_ROOM, POLICY_FILES = 400, 50, 100, 22
+LARGEST_MODULE, LARGEST_FUNCTION, SMALLEST_ROOM, POLICY_FILES = 400, 50, 100, 23
 # Small modules that one sibling alone imports, each with the reason why it is apart all the same.
 
 
@@ -59,5 +59,5 @@ def test_no_crumbs():
     assert not crumbs, "\n".join(sorted(crumbs))
 
 
-def test_policy_has_at_most_22_files():
+def test_policy_has_at_most_23_files():
     assert len([name for name in modules() if name.startswith("causalign.policy")]) <= POLICY_FILES

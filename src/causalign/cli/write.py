@@ -48,6 +48,14 @@ LogFile = Annotated[
         "choice is worth.",
     ),
 ]
+Limits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        help="By how much a guardrail may differ from its mean in the log: "
+        "'complaints <= 0.01' (repeatable).",
+    ),
+]
 Column = Annotated[str | None, typer.Option("--completion", help="Column of the log's texts.")]
 Outcome = Annotated[str | None, typer.Option("--outcome", help="Column of the log's outcome.")]
 
@@ -64,6 +72,7 @@ def command(
     caution: Annotated[
         float, typer.Option("--caution", help="Standard errors to take off the reward.")
     ] = 1.0,
+    limit: Limits = None,
     texts: Annotated[int, typer.Option("--texts", help="How many, without prompts.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="Of the writer's draws.")] = 0,
     prompt: Annotated[str, typer.Option("--prompt", help="Column of the prompts.")] = "prompt",
@@ -71,6 +80,7 @@ def command(
     logs: LogFile = None,
     completion: Column = None,
     outcome: Outcome = None,
+    guardrail: given.Guardrails = None,
     weight: given.Weight = None,
     group: given.Group = None,
     cluster: given.Cluster = None,
@@ -88,18 +98,17 @@ def command(
     """
     source = _make_writer(writer, writer_command, candidates, prompt, settings)
     require_writable(out, prompts, reward_model, candidates, logs)
-    chooser = ca.policy.BestOf(n=n, caution=caution, seed=seed)
+    chooser = ca.policy.BestOf(n=n, caution=caution, limits=limit or (), seed=seed)
     reward = ca.reward.RewardModel.load(reward_model)
     asked = _read_prompts(context, prompts, prompt, texts)
     chooser.check(reward, asked)
     columns = {"weight": weight, "group": group, "trials": trials}
     columns["prompt"] = prompt if reward.reads_prompt else None
-    log = _read_log(logs, completion, outcome, cluster, columns)
+    log = _read_log(logs, completion, outcome, cluster, guardrail, columns)
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
-        best = chooser.write(
-            source, reward, asked, logs=log, folder=place, progress=given.shows_progress()
-        )
+        progress = given.shows_progress()
+        best = chooser.write(source, reward, asked, logs=log, folder=place, progress=progress)
         return best.section(), best.save
 
     closing = {"texts": [out / "texts.parquet"]}
@@ -157,6 +166,7 @@ def _read_log(
     completion: str | None,
     outcome: str | None,
     cluster: list[str] | None,
+    guardrails: list[str] | None,
     columns: dict[str, str | None],
 ) -> ca.Logs | None:
     """Read the log that the reward was fitted on, if one is named."""
@@ -164,5 +174,7 @@ def _read_log(
         return None
     if completion is None and (Path(path) / "logs.json").is_file():
         return ca.Logs.load(path)
-    roles = given.declare_roles(completion, outcome, cluster=cluster, **columns)
+    roles = given.declare_roles(
+        completion, outcome, cluster=cluster, guardrails=guardrails, **columns
+    )
     return given.read_logs(path, roles)

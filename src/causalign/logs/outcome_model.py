@@ -1,7 +1,7 @@
 """What an outcome model is: a callable of texts; cross-fitted, several of them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -142,6 +142,8 @@ class Assessment:
         Texts whose end was not read.
     factor : (n, k + 1) array, optional
         F of `UncertainReward.covariance_factor`, and beside it what the penalty took.
+    guardrails : mapping from str to Assessment
+        By how much each text moves further outcomes from their mean in the log.
     """
 
     reward: NDArray[np.float64]
@@ -150,6 +152,7 @@ class Assessment:
     limit: float | None
     truncated: int
     factor: NDArray[np.float64] | None
+    guardrails: "Mapping[str, Assessment]" = field(default_factory=dict)
 
     @property
     def in_support(self) -> NDArray[np.bool_] | None:
@@ -176,6 +179,8 @@ class AssessingReward(AssessesTexts, Protocol):
     def reads_prompt(self) -> bool: ...  # noqa: D102
     @property
     def has_covariance(self) -> bool: ...  # noqa: D102
+    @property
+    def guardrails(self) -> "Mapping[str, AssessesTexts]": ...  # noqa: D102
 
     def find_nearest(
         self, completions: Texts, logged: Texts, prompts: Texts | None = None

@@ -1,7 +1,7 @@
 import collections.abc
 
 from .best_of import BestOf as BestOf
-from .best_of import BestTexts as BestTexts
+from .best_texts import BestTexts as BestTexts
 from .causal_preference import CausalPreference as CausalPreference
 from .dpo import DPO as DPO
 from .dpo import DirectPreference as DirectPreference

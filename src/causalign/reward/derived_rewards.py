@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -70,36 +70,67 @@ class DerivesRewards(TextScorer):
         InputError
             If all rewards of the logs are the same.
         """
-        r = self(logs.completions, logs.prompts if self.reads_prompt else None)
-        if np.ptp(r) == 0:
-            raise InputError("it gives all texts of the other half the same reward")
-        centre, clusters = float(r.mean()), rows_together(logs)
-        design = np.column_stack([np.ones(len(r)), r - centre])
-        line = ordinary(logs.outcome, design, clusters=clusters, weights=logs.weights)
-        root = np.asarray(np.linalg.cholesky(line.covariance), dtype=np.float64)
-        return CalibratedReward(self, line.coefficients, centre, root)
+        known = logs.roles.guardrails
+        guardrails = {
+            name: _calibrate((model, self), logs.of_guardrail(find_guardrail(name, known)))
+            for name, model in (self.guardrails.items() if known else ())
+        }
+        return replace(_calibrate((self,), logs), guardrails=guardrails)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibratedReward:
-    """Value texts by the line ``a + s (r - centre)`` that outcomes of unseen rows follow.
+    """Value texts by the line ``a + s'(r - centre)`` that outcomes of unseen rows follow.
 
     A reward is shrunk, and rates too well what it chose itself. The line is neither: s says what a
-    difference of one in r was worth in rows that the fit did not see. Assumption: that is the same
-    for texts such as are valued.
+    difference of one in r was worth in rows that the fit did not see. A guardrail has two
+    directions, its own model and the reward that texts are chosen by. Assumption: the line is the
+    same for texts such as are valued.
     """
 
-    model: TextScorer
+    models: tuple[TextScorer, ...]
     line: NDArray[np.float64]
-    centre: float
+    centre: NDArray[np.float64]
     root: NDArray[np.float64]
+    guardrails: "Mapping[str, CalibratedReward]" = field(default_factory=dict)
 
     def assess(self, completions: Texts, prompts: Texts | None = None) -> Assessment:
         """Return the expected outcome of texts and its standard error, by the line."""
-        r = self.model(completions, prompts if self.model.reads_prompt else None)
-        at = np.column_stack([np.ones(len(r)), r - self.centre])
+        changes = {
+            name: one.assess_along(completions, prompts, level=0.0)
+            for name, one in self.guardrails.items()
+        }
+        return replace(self.assess_along(completions, prompts, level=1.0), guardrails=changes)
+
+    def assess_along(
+        self, completions: Texts, prompts: Texts | None, *, level: float
+    ) -> Assessment:
+        """Return the line at texts, or with ``level`` 0 its difference from the average row."""
+        r = _score_by(self.models, completions, prompts) - self.centre
+        at = np.column_stack([np.full(len(r), level), r])
         factor = at @ self.root
         return Assessment(at @ self.line, np.linalg.norm(factor, axis=1), None, None, 0, factor)
+
+
+def _calibrate(models: tuple[TextScorer, ...], logs: Logs) -> CalibratedReward:
+    """Fit the line of outcomes on what models say of unseen rows."""
+    r = _score_by(models, logs.completions, logs.prompts)
+    if np.ptp(r[:, 0]) == 0:
+        raise InputError("it gives all texts of the other half the same reward")
+    centre = r.mean(axis=0)
+    if len(models) > 1 and np.linalg.matrix_rank(r - centre) < len(models):
+        return _calibrate(models[:1], logs)
+    design = np.column_stack([np.ones(len(r)), r - centre])
+    line = ordinary(logs.outcome, design, clusters=rows_together(logs), weights=logs.weights)
+    root = np.asarray(np.linalg.cholesky(line.covariance), dtype=np.float64)
+    return CalibratedReward(models, line.coefficients, centre, root)
+
+
+def _score_by(
+    models: Sequence[TextScorer], completions: Texts, prompts: Texts | None
+) -> NDArray[np.float64]:
+    """Return what each model says of texts ``(n, k)``."""
+    return np.column_stack([m(completions, prompts if m.reads_prompt else None) for m in models])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -118,10 +118,11 @@ class Ridge(LinearMethod):
         """Fit from sums over batches, twice over the rows."""
         learnt = learn_encoder(scan, encoder)
         fitted = scan_path(scan, learnt, self.folds, self.seed, self.penalties)
+        first = fitted.paths[0]
         indices = [_choose_by_error(path, self.choose) for path in fitted.paths]
         factors, support = scan_error(scan, learnt, self.folds, self.seed, fitted, indices)
         fits = [
-            _fit_of_path(fitted.rows, path, index, factor, support)
+            _fit_of_path(fitted.rows, path, index, factor, support if path is first else None)
             for path, index, factor in zip(fitted.paths, indices, factors, strict=True)
         ]
         return RewardFit.of(
@@ -187,10 +188,8 @@ class Ridge(LinearMethod):
             index, ranking = _choose_penalty(path, X, y, self.choose, environment)
             factor = path.covariance_factor(X, y, index, weights=weights, groups=groups)
             unseen = path.out_of_fold if index == path.best else path.out_of_fold_at(X, index)
-            # Texts are the same whatever they caused: the first outcome's region serves all.
-            support = (
-                fits[0].head.support if fits else limit_support(path_support(path, index), X, w)
-            )
+            # Texts are the same whatever they caused: the region of the outcome's fit serves all.
+            support = None if fits else limit_support(path_support(path, index), X, w)
             fits.append(_fit_of_path(len(X), path, index, factor, support, ranking, unseen))
         return fits
 

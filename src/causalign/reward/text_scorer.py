@@ -136,7 +136,17 @@ class TextScorer(SavedModel):
             factor = np.column_stack([factor, head.shrinkage(X)])
         if isinstance(head, LinearHead) and head.support is not None:
             leverage, limit = head.support.leverage(X), head.support.limit
-        return Assessment(reward, error, leverage, limit, block.truncated, factor)
+        changes = {name: self._assess_change(X, one) for name, one in self.guardrail_heads.items()}
+        return Assessment(reward, error, leverage, limit, block.truncated, factor, changes)
+
+    def _assess_change(self, X: NDArray[np.floating], guardrail: LinearHead) -> Assessment:
+        """Return by how much texts move a guardrail from its mean in the log."""
+        assert isinstance(self.head, LinearHead)
+        assert self.head.support is not None  # who fits guardrails tells it
+        centre = self.head.support.centre[None]
+        factor = guardrail.covariance_factor(X) - guardrail.covariance_factor(centre)
+        change = (X - centre) @ guardrail.coefficients
+        return Assessment(change, np.linalg.norm(factor, axis=1), None, None, 0, factor)
 
     def find_nearest(
         self,
