@@ -104,6 +104,29 @@ def test_a_policy_reads_the_tokens_that_it_would_of_the_whole(text):
     assert read.remarks["shortened"].tolist() == [True, False]
 
 
+@pytest.mark.parametrize("kind", ["line-ends", "accents", "one-word"])
+def test_signs_that_make_no_tokens_are_not_read_for_ever(kind):
+    """A tokenizer of words drops line ends and accents, and reads a word too long as unknown."""
+    from transformers import AutoTokenizer
+
+    from causalign.lm.transformer_encoder import minilm_folder
+
+    tokenizer = AutoTokenizer.from_pretrained(minilm_folder())
+    tokenizer.eos_token = "[SEP]"
+    text = LONG[kind]
+
+    def read():
+        return tokenize(tokenizer, [text, "why?", "so"], ["mug", text, "tea"], max_length=32)
+
+    tokens, megabytes = peak_megabytes(read)
+    assert megabytes < 20
+    assert tokens.cut.tolist() == [False, True, False]
+    assert tokens.remarks["shortened"].tolist() == [True, False, False]
+    assert (tokens.lengths > 0).all()
+    short = tokenize(tokenizer, ["so"], ["tea"], max_length=32)
+    assert tokens.completions[2:] == short.completions
+
+
 def test_a_sentence_encoder_reads_a_beginning(tiny_encoder_folder):
     encoder = ca.lm.load_encoder(str(tiny_encoder_folder))
     texts = [*SHORT[:4], LONG["words"]]

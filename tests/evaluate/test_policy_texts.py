@@ -165,6 +165,15 @@ def test_intervals_of_share_differences_cover_where_shares_are_small(compare):
     assert 0.92 <= hits / 400 <= 0.99
 
 
+def test_diversity_reads_the_beginning_of_a_text_without_an_end():
+    long, short = "free mugs today " * 300_000, ["our river is cold"] * 9
+    whole, beginning = (
+        measure_diversity({"policy": [*short, text]}).to_pylist() for text in (long, long[:20_000])
+    )
+    assert whole == beginning
+    assert whole[0]["words"] == pytest.approx((9 * 4 + 3750) / 10)
+
+
 def test_diversity_counts_words_and_repetition():
     table = measure_diversity(
         {"one": ["a b c d", "e f g h"], "same": ["a a a a", "a a a a"]}

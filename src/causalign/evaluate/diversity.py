@@ -9,13 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from causalign.errors import InputError
+from causalign.logs.long_texts import read_beginnings
 
 
 def measure_diversity(generations: Mapping[str, Sequence[str]]) -> pa.Table:
     """Return length and diversity of what each policy wrote.
 
     Distinct shares fall with the number of words, and compression rises with it. So every policy
-    is cut to the number of words of the shortest, texts in their order.
+    is cut to the number of words of the shortest, texts in their order. Of a text of more than
+    20,000 characters the beginning is read.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ def measure_diversity(generations: Mapping[str, Sequence[str]]) -> pa.Table:
     Li et al. (2016), arXiv:1510.03055, for distinct-n; Shaib et al. (2024), arXiv:2403.00553, who
     found compression to agree with self-BLEU at a fraction of its cost.
     """
-    split = {name: [re.findall(r"\w+", t.casefold()) for t in texts]
+    split = {name: [re.findall(r"\w+", t.casefold()) for t in read_beginnings(texts)]
              for name, texts in generations.items()}  # fmt: skip
     sizes = {name: sum(map(len, texts)) for name, texts in split.items()}
     for name, size in sizes.items():

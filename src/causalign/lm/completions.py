@@ -132,13 +132,19 @@ def tokenize(
         raise SettingsError(f"max_length must be at least 4 tokens; found {max_length}.")
     asked = prompts or [None] * len(completions)
     ending = find_ending(tokenizer, chat=chat or holds_messages(asked))
-    before, typed_before = _encode_prompts(tokenizer, asked, chat=chat, room=max_length)
-    texts = [
-        _cut_text(tokenizer, _check_completion(tokenizer, text, row, ending), max_length)
-        for row, text in enumerate(completions)
+    before, typed_before, far_before = _encode_prompts(tokenizer, asked, chat=chat, room=max_length)
+    given = [
+        _check_completion(tokenizer, text, row, ending) for row, text in enumerate(completions)
     ]
-    plain, typed = encode_plain(tokenizer, [text + ending.text for text in texts])
-    whole = [(*ids, ending.token) for ids in plain]
+    texts = [_cut_text(tokenizer, text, max_length) for text in given]
+    far = _differ(given, texts)
+    plain, typed = encode_plain(
+        tokenizer, [text if on else text + ending.text for text, on in zip(texts, far, strict=True)]
+    )
+    # A beginning has no end, but something must have a probability.
+    whole = [
+        ids if on and ids else (*ids, ending.token) for ids, on in zip(plain, far, strict=True)
+    ]
     rooms = _rooms_for_prompts(before, whole, max_length, side_by_side)
     fitting = shorten_prompts(tokenizer, before, rooms)
     after = [
@@ -149,9 +155,9 @@ def tokenize(
     return Completions(
         tuple(fitting),
         tuple(after),
-        _differ(whole, after),
+        _differ(whole, after) | far,
         {
-            "shortened": _differ(before, fitting),
+            "shortened": _differ(before, fitting) | far_before,
             "typed": typed | typed_before,
             "altered": _differ(texts, back),
         },
@@ -172,9 +178,9 @@ def read_prompts(
 
     See `Completions` for the remarks.
     """
-    whole, typed = _encode_prompts(tokenizer, prompts, chat=chat, room=room)
+    whole, typed, far = _encode_prompts(tokenizer, prompts, chat=chat, room=room)
     fitting = shorten_prompts(tokenizer, whole, [room] * len(whole))
-    return fitting, {"shortened": _differ(whole, fitting), "typed": typed}
+    return fitting, {"shortened": _differ(whole, fitting) | far, "typed": typed}
 
 
 def shorten_prompts(
@@ -212,10 +218,10 @@ def holds_messages(prompts: Sequence[Prompt]) -> bool:
 
 def _encode_prompts(
     tokenizer: "Tokenizer", prompts: Sequence[Prompt], *, chat: bool, room: int | None = None
-) -> tuple[list[Ids], Bools]:
-    """Return the ids of each prompt, and which of them name a control token ``(n,)``.
+) -> tuple[list[Ids], Bools, Bools]:
+    """Return the ids of each prompt, which of them name a control token, and which go on before.
 
-    Of a text that is far longer than its ``room``, in tokens, the end.
+    Of a text that is far longer than its ``room``, in tokens, the end. Both are ``(n,)``.
     """
     controls, opening = control_tokens(tokenizer), _opening(tokenizer)
     texts = list(dict.fromkeys(prompt for prompt in prompts if isinstance(prompt, str)))
@@ -241,7 +247,10 @@ def _encode_prompts(
                 f"The prompt in row {row} is {str(prompt)[:60]!r}. A prompt is a text, or a list "
                 "of messages that each have 'role' and 'content'."
             )
-    return [ids for ids, _ in encoded], np.array([named for _, named in encoded], dtype=bool)
+    named = np.array([named for _, named in encoded], dtype=bool)
+    longer = {text for text, end in zip(texts, read, strict=True) if text != end}
+    far = [isinstance(prompt, str) and prompt in longer for prompt in prompts]
+    return [ids for ids, _ in encoded], named, np.array(far, dtype=bool)
 
 
 def _opening(tokenizer: "Tokenizer") -> Ids:
@@ -279,14 +288,18 @@ def _check_completion(tokenizer: "Tokenizer", text: object, row: int, ending: En
 
 
 def _cut_text(tokenizer: "Tokenizer", text: str, tokens: int, *, keep_end: bool = False) -> str:
-    """Return so much of a text that it still has more tokens than are read, or the text."""
-    size = CHARACTERS_A_TOKEN * tokens
-    while size < len(text):
+    """Return so much of a text that it still has more tokens than are read, or the text.
+
+    Some signs make no token at all, such as line ends, or many of them one: of those no more is
+    read than sixteen times the usual, which says as little as all of them.
+    """
+    usual = CHARACTERS_A_TOKEN * tokens
+    sizes = [size for size in (usual, 4 * usual, 16 * usual) if size < len(text)]
+    for size in sizes:
         part = text[-size:] if keep_end else text[:size]
         if len(encode_plain(tokenizer, [part])[0][0]) > tokens:
             return part
-        size *= 4
-    return text
+    return text if len(sizes) < 3 else part
 
 
 def _rooms_for_prompts(
