@@ -322,7 +322,7 @@ def audit_at_the_command_line(rows: int, encoder: str) -> None:
         )
 
 
-def short_texts(rows: int) -> pa.Table:
+def short_texts(rows: int, shortest: int = 6, longest: int = 15) -> pa.Table:
     """Return short texts of Zipf's words, 1,000 weeks of which some are busy, and a price.
 
     "Happy Monday!" travels with every seventh week.
@@ -330,7 +330,7 @@ def short_texts(rows: int) -> pa.Table:
     generator = np.random.default_rng(0)
     words = np.array([f"w{i}" for i in range(20_000)], dtype=object)
     share = 1 / np.arange(10, len(words) + 10)
-    lengths = generator.integers(6, 16, rows)
+    lengths = generator.integers(shortest, longest + 1, rows)
     drawn = words[generator.choice(len(words), lengths.sum(), p=share / share.sum())].tolist()
     week, price = generator.integers(0, 1000, rows), generator.normal(size=rows)
     busy = week % 7 == 0
@@ -388,7 +388,8 @@ def scale(sizes: list[int]) -> None:
 
 def candidates(rows: int) -> None:
     """Test every word and phrase that two texts hold, up to 100,000."""
-    logs = Logs.of(short_texts(rows), Roles("text", "y", confounders=("week", "price")))
+    texts = short_texts(rows, shortest=30, longest=90)
+    logs = Logs.of(texts, Roles("text", "y", confounders=("week", "price")))
     features = np.random.default_rng(1).normal(size=(rows, 24))
     started, used = time.perf_counter(), time.process_time()
     found = audit_markers(logs, text_features=features, rare=2, most=100_000, progress=True)

@@ -57,7 +57,7 @@ def draw(n, weighted, clusters):
 @pytest.mark.parametrize("n", [200, 3000])
 def test_sparse_sums_equal_dense_ones(n, weighted, clusters, monkeypatch):
     monkeypatch.setattr(row_blocks, "BLOCK", 700)
-    monkeypatch.setattr(marker_influence, "BLOCK", 300)
+    monkeypatch.setattr(marker_influence, "ENTRIES", 900)
     X, y, basis, text, weights, ways = draw(n, weighted, clusters)
     part = confounder_part(y, basis, text=FoldRidge.of(text, np.arange(n) % 4, weights))
     found = marker_effects(sparse.csc_array(X), y, part, clusters=ways)

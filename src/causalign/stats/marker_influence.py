@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from causalign.stats.confounder_part import ConfounderPart
-from causalign.stats.row_blocks import BLOCK
+from causalign.stats.row_blocks import row_slices
 from causalign.stats.sandwich import sum_groups
 from causalign.stats.ways import FULL
 
@@ -21,6 +22,8 @@ LARGE, PRECISION = 0.05, 1e-16
 # Beyond this leverage of zeros, in units of one row of n, a column is treated as dense.
 DENSE = 10.0
 CHUNK = 2_000_000
+# So many entries are summed at once: what is computed of them stays near the processor.
+ENTRIES = 250_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,19 +171,28 @@ def _blocks(
     """Yield slices of groups, the sums of the influence of γ in each, and the columns' sums."""
     w, influence = part.weights, part.influence
     if codes is None:
-        for rows, psi in influence:
-            entries = _Entries.of(columns.values[rows], w[rows], columns.outcomes[rows])
-            yield rows, psi, entries
+        for block, psi in influence:
+            for rows in _cut(columns.values.indptr, block):
+                entries = _Entries.of(columns.values[rows], w[rows], columns.outcomes[rows])
+                yield rows, psi[rows.start - block.start : rows.stop - block.start], entries
         return
     gathered = np.zeros((count, influence.shape[1]))
     for rows, psi in influence:
         gathered += sum_groups(psi, codes[rows], count)
     everything = _Entries.of(columns.values, w, columns.outcomes).gather(codes, count)
     pattern = everything.pattern
-    for start in range(0, count, BLOCK):
-        groups = slice(start, min(start + BLOCK, count))
-        inside = slice(pattern.indptr[start], pattern.indptr[groups.stop])
-        yield groups, gathered[groups], _Entries(pattern[groups], everything.data[:, inside])
+    for block in row_slices(count):
+        for groups in _cut(pattern.indptr, block):
+            inside = slice(pattern.indptr[groups.start], pattern.indptr[groups.stop])
+            yield groups, gathered[groups], _Entries(pattern[groups], everything.data[:, inside])
+
+
+def _cut(starts: NDArray[np.integer], block: slice) -> Iterator[slice]:
+    """Cut a block of rows, whose entries begin at ``starts``, into parts of few entries."""
+    number = (starts[block] - starts[block.start]) // ENTRIES
+    ends = block.start + 1 + np.flatnonzero(np.diff(number))
+    for start, stop in pairwise([block.start, *ends.tolist(), block.stop]):
+        yield slice(start, stop)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
