@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,14 +56,6 @@ def megabytes(process: int, name: str = "VmRSS") -> float:
 def processor_seconds(process: int) -> float:
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def time_direct(score: Callable[[Sequence[str]], object], batches: list[list[str]]) -> float:
-    """Return the processor seconds that a request takes here."""
-    started = time.process_time()
-    for batch in batches:
-        score(batch)
-    return (time.process_time() - started) / len(batches)
 
 
 def ask(address: str, path: str, bodies: list[bytes]) -> tuple[list[float], list[bytes], float]:
@@ -113,11 +105,12 @@ def measure(encoder: str, requests: int) -> None:
                 used = (processor_seconds(process) - before) / requests
                 after = megabytes(process)
                 score(batches[0])
-                started = time.perf_counter()
-                direct = time_direct(score, batches)
+                started, process_started = time.perf_counter(), time.process_time()
+                scored = [score(batch) for batch in batches]
                 alone = time.perf_counter() - started
-                for batch, answer in zip(batches, answers, strict=True):
-                    assert (np.array(json.loads(answer)[answered]) == score(batch)).all()
+                direct = (time.process_time() - process_started) / requests
+                for rewards, answer in zip(scored, answers, strict=True):
+                    assert (np.array(json.loads(answer)[answered]) == rewards).all()
                 p50, p99 = np.percentile(seconds, [50, 99]) * 1000
                 print(
                     f"| `{path}` | {requests * TEXTS / wall:,.0f} | {p50:.0f} | {p99:.0f} | "
@@ -126,43 +119,52 @@ def measure(encoder: str, requests: int) -> None:
     print("\nEvery reward was the direct call's to the last bit.")
 
 
-def attack(connections: int = 10_000) -> None:
-    """Send what strangers send; print what they are told, and the memory of the server."""
+def attack(connections: int = 10_000, rounds: int = 3) -> None:
+    """Send what strangers send, again and again; print answers, and the memory of the server."""
     logs = ca.simulate.Newsletter(rows=4000).simulate().logs
     with tempfile.TemporaryDirectory() as place:
         ca.reward.Ridge().fit(logs, "hashing+style").save(place)
         with serve(Path(place, "model")) as (process, address):
-            served = ca.reward.ServedReward(address)
-            print("| sent | told | MB after | MB at most |\n" + "| --- " * 4 + "|")
-
-            def show(what: str, told: object) -> None:
-                most = megabytes(process, "VmHWM")
-                print(f"| {what} | {told} | {megabytes(process):.0f} | {most:.0f} |")
-
-            show("nothing yet", "")
             ask(
                 address,
-                "/score",
+                "/assess",
                 [json.dumps({"completions": logs.completions[:64]}).encode()] * 80,
             )
-            show("80 requests of 64 texts", "answered")
-            where = urlsplit(address)
-            lines = []
-            started = time.perf_counter()
-            for _ in range(connections):
-                lines.append(socket.create_connection((where.hostname, where.port), timeout=30))
-            opened = time.perf_counter() - started
-            started = time.perf_counter()
-            served(["A text."])
-            waited = time.perf_counter() - started
-            told = f"all opened in {opened:.1f} s; then a text was scored in {waited * 1000:.0f} ms"
-            show(f"{connections:,} connections, nothing on them", told)
-            for line in lines:
-                line.close()
-            for name, body in HOSTILE.items():
-                answers = ask_raw(address, [body] * 100)
-                show(f"100 × {name}", ", ".join(f"{n} × {code}" for code, n in answers.items()))
-            assert served(["A text."]).shape == (1,)
+            memory = [[megabytes(process)] for _ in range(len(HOSTILE) + 1)]
+            told: list[object] = [""] * (len(HOSTILE) + 1)
+            for _ in range(rounds):
+                told[0] = open_and_leave(address, connections)
+                memory[0].append(megabytes(process))
+                for row, body in enumerate(HOSTILE.values(), start=1):
+                    answers = ask_raw(address, [body] * 40)
+                    told[row] = ", ".join(f"{n} × {code}" for code, n in answers.items())
+                    memory[row].append(megabytes(process))
+            ca.reward.ServedReward(address)(["A text."])
+            print(f"{memory[0][0]:.0f} MB after 80 requests of 64 texts\n")
+            heads = " | ".join(f"MB after round {n + 1}" for n in range(rounds))
+            print(f"| sent | told | {heads} |\n" + "| --- " * (2 + rounds) + "|")
+            names = [
+                f"{connections:,} connections, nothing on them",
+                *(f"40 × {n}" for n in HOSTILE),
+            ]
+            for name, answer, (_, *after) in zip(names, told, memory, strict=True):
+                print(f"| {name} | {answer} | {' | '.join(f'{mb:.0f}' for mb in after)} |")
+            print(f"\n{megabytes(process, 'VmHWM'):.0f} MB at most.")
+
+
+def open_and_leave(address: str, connections: int) -> str:
+    """Open connections without asking anything; say how long another then waits for a score."""
+    where = urlsplit(address)
+    lines = [
+        socket.create_connection((where.hostname, where.port), timeout=60)
+        for _ in range(connections)
+    ]
+    started = time.perf_counter()
+    ca.reward.ServedReward(address)(["A text."])
+    waited = time.perf_counter() - started
+    for line in lines:
+        line.close()
+    return f"another is answered after {waited * 1000:.0f} ms"
 
 
 HOSTILE = {
@@ -172,9 +174,6 @@ HOSTILE = {
     "two million objects for texts": b'{"completions": [' + b"{}," * 2_000_000 + b"{}]}",
     "a hundred thousand brackets": b'{"completions": ' + b"[" * 100_000,
     "broken JSON": b'{"completions": ["a',
-    "1,024 texts of 8,000 characters": json.dumps(
-        {"completions": ["word " * 1_600] * 1024}
-    ).encode(),
 }
 
 
