@@ -18,6 +18,7 @@ pytest.importorskip("fastapi")
 pytest.importorskip("prometheus_client")
 
 from causalign.errors import ArtifactError, InputError, SettingsError
+from causalign.policy.rewards import replace_outcome
 from causalign.reward import (
     LinearHead,
     RewardModel,
@@ -358,6 +359,23 @@ def test_drops_of_a_head_do_not_hold_a_connection():
         assert time.monotonic() - started < 10
 
 
+def test_a_client_that_does_not_listen_is_hung_up_on():
+    body = json.dumps({"completions": ["abc"] * 1024}).encode()
+    asked = HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with serving(slow_model(), limits=ServerLimits(seconds=0.5)) as place, socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect((urlsplit(place).hostname, urlsplit(place).port))
+        line.settimeout(30)
+        started, hung_up = time.monotonic(), False
+        while not hung_up and time.monotonic() - started < 30:
+            try:
+                line.sendall(asked)
+            except (ConnectionResetError, BrokenPipeError):
+                hung_up = True
+        assert hung_up
+        assert ServedReward(place)(["abc"]) == [3.0]
+
+
 def test_crowds_that_ask_nothing_keep_nobody_out():
     with serving(slow_model(), limits=ServerLimits(connections=20)) as place:
         crowd = [connect(place) for _ in range(200)]
@@ -394,6 +412,17 @@ def test_stopping_ends_what_is_under_way():
     assert not thread.is_alive()
     with pytest.raises(ArtifactError, match="causalign serve"):
         ServedReward(server.address)(["abc"])
+
+
+def test_many_texts_are_asked_in_parts(model, logs, address):
+    mails = (logs.completions * 6)[:2100]
+    served = ServedReward(address).assess(mails)
+    parts = [model.assess(mails[start : start + 1024]) for start in range(0, 2100, 1024)]
+    for name in ("reward", "standard_error", "leverage"):
+        assert (getattr(served, name) == np.concatenate([getattr(p, name) for p in parts])).all()
+    assert (ServedReward(address)(mails) == served.reward).all()
+    scored = replace_outcome(logs, ServedReward(address))
+    assert (scored.outcome == model(logs.completions)).all()
 
 
 def test_a_client_says_what_it_found(address):

@@ -21,6 +21,7 @@ from causalign.settings import require_number
 
 TOKEN_VARIABLE = "CAUSALIGN_TOKEN"
 _BUSY = (429, 503)
+_TEXTS_AT_ONCE = 1024  # as many as a server takes unless it was told otherwise
 _LONGEST_ANSWER = 64 << 20
 _Rewards = TypeVar("_Rewards", bound="ServedRewards")
 
@@ -86,6 +87,8 @@ class ServedReward:
     ) -> NDArray[np.float64]:
         """Return the reward ``(n,)`` of each completion: to the bit what the model says of them.
 
+        Of more than 1,024 at once, what it says of 1,024 at a time.
+
         Parameters
         ----------
         completions : n strings
@@ -98,8 +101,8 @@ class ServedReward:
         ArtifactError
             When no reward server answers.
         """
-        answer = self._ask("score", ServedRewards, completions, prompts)
-        return np.array(answer.reward, dtype=np.float64)
+        answers = self._ask("score", ServedRewards, completions, prompts)
+        return np.concatenate([answer.reward for answer in answers], dtype=np.float64)
 
     def assess(
         self, completions: Sequence[str], prompts: Sequence[str] | None = None
@@ -111,13 +114,15 @@ class ServedReward:
         completions, prompts
             As in :meth:`__call__`, which also says what is raised.
         """
-        answer = self._ask("assess", AssessedRewards, completions, prompts)
-        error, leverage = (
-            None if numbers is None else np.array(numbers, dtype=np.float64)
-            for numbers in (answer.standard_error, answer.leverage)
+        answers = self._ask("assess", AssessedRewards, completions, prompts)
+        return Assessment(
+            np.concatenate([answer.reward for answer in answers], dtype=np.float64),
+            _join([answer.standard_error for answer in answers]),
+            _join([answer.leverage for answer in answers]),
+            answers[0].limit,
+            sum(answer.truncated for answer in answers),
+            factor=None,  # thousands of numbers a text: it stays with the model
         )
-        reward = np.array(answer.reward, dtype=np.float64)
-        return Assessment(reward, error, leverage, answer.limit, answer.truncated, factor=None)
 
     def _ask(
         self,
@@ -125,20 +130,23 @@ class ServedReward:
         kind: type[_Rewards],
         completions: Sequence[str],
         prompts: Sequence[str] | None,
-    ) -> _Rewards:
-        question = {"completions": list(completions)}
-        if prompts is not None:
-            question["prompts"] = list(prompts)
-        answered = self._send(path, json.dumps(question).encode())
-        try:
-            answer = kind.model_validate(json.loads(answered))
-            if len(answer.reward) != len(completions):
-                raise ValueError("another number of rewards")
-        except ValueError:
-            raise ArtifactError(
-                f"What answers at {mask_address(self.address)} is no reward server."
-            ) from None
-        return answer
+    ) -> list[_Rewards]:
+        answers = []
+        for start in range(0, max(len(completions), 1), _TEXTS_AT_ONCE):
+            part = slice(start, start + _TEXTS_AT_ONCE)
+            question = {"completions": list(completions[part])}
+            if prompts is not None:
+                question["prompts"] = list(prompts[part])
+            read = self._send(path, json.dumps(question).encode())
+            try:
+                answers.append(kind.model_validate(json.loads(read)))
+                if len(answers[-1].reward) != len(question["completions"]):
+                    raise ValueError("another number of rewards")
+            except ValueError:
+                raise ArtifactError(
+                    f"What answers at {mask_address(self.address)} is no reward server."
+                ) from None
+        return answers
 
     def _send(self, path: str, body: bytes) -> bytes:
         headers = {"Content-Type": "application/json"}
@@ -170,6 +178,11 @@ class ServedReward:
         return (
             f"The reward server at {mask_address(self.address)} refuses ({refusal.code}): {words}"
         )
+
+
+def _join(parts: list[list[float] | None]) -> NDArray[np.float64] | None:
+    numbers = [part for part in parts if part is not None]
+    return np.concatenate(numbers, dtype=np.float64) if len(numbers) == len(parts) else None
 
 
 def _read_pause(seconds: str | None) -> float:

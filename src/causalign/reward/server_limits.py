@@ -196,7 +196,6 @@ class _Exchange:
         take: Callable[[int, int], None],
     ) -> None:
         self._receive, self._send, self._take = receive, send, take
-        self._seconds = seconds
         self._deadline = asyncio.get_running_loop().time() + seconds
         self.status = self.taken = 0
 
@@ -218,8 +217,7 @@ class _Exchange:
         """Send a part of the answer, and remember how it ended."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-        async with asyncio.timeout(self._seconds):
-            await self._send(message)
+        await self._send(message)
 
 
 def answer_error(status: int, words: str, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -228,9 +226,10 @@ def answer_error(status: int, words: str, headers: dict[str, str] | None = None)
 
 
 def impatient_protocol(limits: ServerLimits) -> type[H11Protocol]:
-    """Return uvicorn's protocol, which then closes connections that ask nothing.
+    """Return uvicorn's protocol, which then hangs up on who neither asks nor listens.
 
-    uvicorn itself waits for ever for the head of a first request, or for the rest of any head.
+    uvicorn itself waits for ever for the head of a first request, for the rest of any head, and for
+    a client that does not read its answer.
     """
     idle: dict[H11Protocol, asyncio.TimerHandle] = {}
 
@@ -238,12 +237,14 @@ def impatient_protocol(limits: ServerLimits) -> type[H11Protocol]:
         if line in idle:
             idle.pop(line).cancel()
 
-    def close(line: H11Protocol) -> None:
+    def hang_up(line: H11Protocol) -> None:
         leave(line)
         line.transport.abort()
 
     class ImpatientProtocol(H11Protocol):
-        """Close a connection that has not asked in time, and the oldest where too many wait."""
+        """Hang up on who is late, and on whoever waits longest where too many wait."""
+
+        _unread: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -251,6 +252,7 @@ def impatient_protocol(limits: ServerLimits) -> type[H11Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             leave(self)
+            self.resume_writing()
             super().connection_lost(exc)
 
         def handle_events(self) -> None:
@@ -263,9 +265,18 @@ def impatient_protocol(limits: ServerLimits) -> type[H11Protocol]:
             self._wait()
             super().on_response_complete()
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread = self.loop.call_later(limits.seconds, hang_up, self)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._unread is not None:
+                self._unread.cancel()
+
         def _wait(self) -> None:
-            idle[self] = self.loop.call_later(limits.seconds, close, self)
+            idle[self] = self.loop.call_later(limits.seconds, hang_up, self)
             if len(idle) > limits.connections:
-                close(next(iter(idle)))
+                hang_up(next(iter(idle)))
 
     return ImpatientProtocol
