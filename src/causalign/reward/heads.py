@@ -160,16 +160,14 @@ class LinearHead(Card):
 
         Raises ``SettingsError`` where the fit told none.
         """
-        return self._along(features)[:, :-1]
+        return self.along(features)[:, :-1]
 
     def shrinkage(self, features: ArrayLike) -> Array:
-        """Return ``(1, X) δ`` ``(n,)``: what the penalty took from the scores, by its estimate.
+        """Return ``(1, X) δ`` ``(n,)``, what the penalty took from the scores; raise as above."""
+        return self.along(features)[:, -1]
 
-        Raises ``SettingsError`` where the fit told none.
-        """
-        return self._along(features)[:, -1]
-
-    def _along(self, features: ArrayLike) -> Array:
+    def along(self, features: ArrayLike) -> Array:
+        """Return factor and shrinkage ``(1, X) (L, δ)`` by one product; raise as these do."""
         if self.factor is None:
             raise SettingsError("This head does not tell how uncertain its coefficients are.")
         X = _check_features(features, self.dimension)

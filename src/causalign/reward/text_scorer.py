@@ -129,11 +129,10 @@ class TextScorer(SavedModel):
         reward = head.score_block(block) if isinstance(head, LinearHead) else head(X)
         error = leverage = limit = factor = None
         if isinstance(head, LinearHead) and head.factor is not None:
-            factor = head.covariance_factor(X)
+            factor = head.along(X)
             if self.units == "log-odds" and head.support is not None:
-                factor = factor - head.covariance_factor(head.support.centre[None])
-            error = np.linalg.norm(factor, axis=1)
-            factor = np.column_stack([factor, head.shrinkage(X)])
+                factor[:, :-1] -= head.covariance_factor(head.support.centre[None])
+            error = np.linalg.norm(factor[:, :-1], axis=1)
         if isinstance(head, LinearHead) and head.support is not None:
             leverage, limit = head.support.leverage(X), head.support.limit
         changes = {name: self._assess_change(X, one) for name, one in self.guardrail_heads.items()}
