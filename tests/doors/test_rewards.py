@@ -15,6 +15,7 @@ QUICK = {"width": 4, "depth": 2, "training": {"epochs": 2}}
 # Which roles and settings let a method learn from the log; other methods take BASE and nothing.
 CASES = {
     "pairwise": (GROUPED, {}),
+    "for-audience": (BASE | {"audience": ["aim"]}, {}),
     "perceptron": (BASE, QUICK),
     "logistic": (BASE | {"outcome": "bought"}, QUICK),
     "multi-class": (BASE | {"outcome": "stars"}, QUICK),

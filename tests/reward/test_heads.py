@@ -8,8 +8,9 @@ import pytest
 
 from causalign.errors import ArtifactError, InputError, SettingsError
 from causalign.lm import load_encoder
-from causalign.reward import LinearHead, RewardModel
-from causalign.reward.heads import HEADS, ClassHead, NetworkHead, build_head
+from causalign.reward import AudienceHead, LinearHead, RewardModel
+from causalign.reward.heads import ClassHead, NetworkHead
+from causalign.reward.saved_model import HEADS, build_head
 
 TEXTS = ["free mugs today", "rain and more rain", "Mugs!"]
 random = np.random.default_rng(0)
@@ -25,6 +26,13 @@ def network(*sizes):
 
 EXAMPLES = {
     "linear": LinearHead(random.normal(size=2048), 0.25),
+    "audiences": AudienceHead(
+        random.normal(size=2048),
+        0.25,
+        None,
+        {"new": LinearHead(random.normal(size=2048)), "old": LinearHead(np.ones(2048), 1.0)},
+        np.array([1.0, 2.0]),
+    ),
     "network": network(2048, 4, 1),
     "classes": ClassHead(network(2048, 4, 3), np.array([0.0, 1.0, 4.0])),
 }

@@ -66,6 +66,7 @@ def fit(
     categorical: given.Categorical = None,
     guardrail: given.Guardrails = None,
     objective: given.Objective = None,
+    audience: given.Audience = None,
     weight: given.Weight = None,
     group: given.Group = None,
     cluster: given.Cluster = None,
@@ -94,7 +95,7 @@ def fit(
     several = {"confounders": confounder, "categorical": categorical, "guardrails": guardrail}
     asked = None if experiments else group  # it is a column of the tests
     roles = given.declare_roles(
-        completion, outcome, group=asked, cluster=cluster, **several, **columns
+        completion, outcome, group=asked, cluster=cluster, audience=audience, **several, **columns
     )
     chosen.check_roles(roles)
     require_writable(out, logs, *([experiments] if experiments else []))

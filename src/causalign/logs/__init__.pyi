@@ -1,3 +1,7 @@
+from .audiences import Audiences as Audiences
+from .audiences import address as address
+from .audiences import address_prompts as address_prompts
+from .audiences import read_audiences as read_audiences
 from .columns import ColumnReading as ColumnReading
 from .columns import describe_columns as describe_columns
 from .columns import tabulate_readings as tabulate_readings

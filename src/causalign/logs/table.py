@@ -231,6 +231,19 @@ class Logs(LogColumns):
         left = [name for name in logs.roles.guardrails if name not in named]
         return replace(logs, roles=replace(logs.roles, guardrails=tuple(left)))
 
+    def with_prompts(self, values: Sequence[str], note: str) -> "Logs":
+        """Return logs with other prompts; the old column stays in the table.
+
+        Parameters
+        ----------
+        values, note : n strings, else `InputError` is raised; what the history says
+        """
+        if len(values) != len(self):
+            raise InputError(f"The new prompts must be {len(self)} texts.")
+        column = pa.array(values, pa.large_string())
+        data, name = _append(self.data, self.roles.prompt or "prompt", column)
+        return Logs(data, replace(self.roles, prompt=name), (*self.history, note))
+
     def with_weights(self, values: np.ndarray, note: str) -> "Logs":
         """Return logs with other row weights; the old column stays in the table.
 
@@ -325,8 +338,9 @@ class Logs(LogColumns):
         return pairs_of_rows(rows, margin, self.completions, self.weights, group, **texts)
 
 
-def _append(table: pa.Table, name: str, values: np.ndarray) -> tuple[pa.Table, str]:
+def _append(table: pa.Table, name: str, values: np.ndarray | pa.Array) -> tuple[pa.Table, str]:
     """Return the table with one more column, and the name that was free for it."""
     while name in table.column_names:
         name += "_adjusted"
-    return table.append_column(name, pa.array(values, pa.float64())), name
+    column = values if isinstance(values, pa.Array) else pa.array(values, pa.float64())
+    return table.append_column(name, column), name

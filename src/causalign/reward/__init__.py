@@ -25,6 +25,11 @@ _METHODS = {
         "a log and experiments in one fit, linear. Needs `--experiments`; without them it is "
         "ridge.",
     ),
+    "for-audience": (
+        "ForAudience",
+        "a reward for each audience, linear, with what they share learned from all. Needs "
+        "`--audience`.",
+    ),
     "perceptron": (
         _PERCEPTRON,
         "like ridge, but any curve: a small network. Networks need torch.",

@@ -1,5 +1,6 @@
 import causalign.config
 
+from .audience_head import AudienceHead as AudienceHead
 from .comparison import compare as compare
 from .confounder_in_text import ConfounderInText as ConfounderInText
 from .diagnostics import Diagnostics as Diagnostics
@@ -10,6 +11,9 @@ from .estimates import LanguageModelFit as LanguageModelFit
 from .estimates import LinearHeadFit as LinearHeadFit
 from .estimates import NetworkFit as NetworkFit
 from .examples import Examples as Examples
+from .for_audience import AudienceGains as AudienceGains
+from .for_audience import ForAudience as ForAudience
+from .for_audience import audience_gains as audience_gains
 from .heads import ClassHead as ClassHead
 from .heads import Head as Head
 from .heads import LinearHead as LinearHead

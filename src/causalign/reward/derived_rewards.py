@@ -8,11 +8,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from causalign.errors import InputError
+from causalign.errors import InputError, SettingsError
 from causalign.logs import CrossFitted, Logs
 from causalign.logs.outcome_model import Assessment, CrossFittable
 from causalign.logs.roles import find_guardrail
 from causalign.logs.stories import rows_together
+from causalign.reward.audience_head import AudienceHead
 from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.text_scorer import TextScorer
 from causalign.settings import require_number
@@ -31,6 +32,29 @@ class DerivesRewards(TextScorer):
         For a reward that learned from experiments, or from other logs.
         """
         return FrozenReward(self)
+
+    def for_audience(self, audience: str) -> Self:
+        """Return the reward for one audience; the model itself is for the mean of the readers.
+
+        Parameters
+        ----------
+        audience : str
+            As the log names it; of several columns the levels, joined by ", ".
+
+        Raises
+        ------
+        SettingsError
+            If the model knows no audiences: `causalign.reward.ForAudience` fits one that does.
+        InputError
+            For an audience that was not learned from, naming those that were.
+        """
+        if not isinstance(self.head, AudienceHead):
+            raise SettingsError(
+                "This reward is the same for every reader. Fit one with reward.ForAudience, on the "
+                "command line `causalign reward fit --method for-audience --audience COLUMN`."
+            )
+        # Fitted again, it would be the whole model.
+        return replace(self, head=self.head.of(audience), settings=None)
 
     @property
     def guardrails(self) -> dict[str, Self]:

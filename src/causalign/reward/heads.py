@@ -1,7 +1,7 @@
 """Heads score vectors of texts, in plain numpy: linear, a network, classes, one per objective.
 
-``HEADS`` is the closed list of heads that a saved reward model may hold. A head that keeps to
-:class:`Head` needs one line there to be saved and loaded.
+A head that keeps to :class:`Head` needs one line in ``HEADS`` of ``reward/saved_model.py``, the
+closed list of heads that a saved reward model may hold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, ndtr, softmax
 
-from causalign.errors import ArtifactError, InputError, SettingsError, nearest
+from causalign.errors import InputError, SettingsError, nearest
 from causalign.lm.vector_block import VectorBlock
 from causalign.results import Card, file_stem
 from causalign.stats.support import Support
@@ -365,26 +365,6 @@ class ObjectiveHeads(Card):
             f"/{stem if plain else f'{number}-{stem}'}": head
             for number, (stem, head) in enumerate(zip(stems, self.heads.values(), strict=True))
         }
-
-
-HEADS: Mapping[str, type[LinearHead] | type[NetworkHead] | type[ClassHead]] = {
-    head.kind: head for head in (LinearHead, NetworkHead, ClassHead)
-}
-
-
-def build_head(kind: str, settings: Settings, tensors: Tensors) -> Head:
-    """Return the head that was saved; raise ``ArtifactError`` if its parts do not fit."""
-    if kind not in HEADS:
-        raise ArtifactError(
-            f"The reward model has a head of the kind {kind!r}, which this causalign does not "
-            f"know; {nearest(kind, HEADS)} Install the causalign that wrote it."
-        )
-    try:
-        return HEADS[kind].from_tensors(settings, tensors)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as damage:
-        raise ArtifactError(
-            f"The saved parts make no head of the kind {kind!r}: {damage!r}. Save the model again."
-        ) from damage
 
 
 def _check_features(features: ArrayLike, dimension: int) -> Array:

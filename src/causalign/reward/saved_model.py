@@ -13,12 +13,13 @@ import numpy as np
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from causalign.errors import ArtifactError, SettingsError
+from causalign.errors import ArtifactError, SettingsError, nearest
 from causalign.files import read_format, write_json, write_whole
 from causalign.lm.cache import EmbeddingCache
 from causalign.lm.encoder import Encoder, Storable
 from causalign.lm.encoders import load_encoder
-from causalign.reward.heads import Head, LinearHead, Settings, Tensors, build_head
+from causalign.reward.audience_head import AudienceHead
+from causalign.reward.heads import ClassHead, Head, LinearHead, NetworkHead, Settings, Tensors
 
 _DESCRIPTION = "reward_model.json"
 _FORMAT = "causalign-reward-model"
@@ -169,6 +170,27 @@ class SavedModel:
             raise ArtifactError(
                 f"{path} is incomplete: {missing}. Save the model again."
             ) from missing
+
+
+# What a saved model may hold: a closed list, since anybody may have written the file.
+HEADS: Mapping[str, type[LinearHead] | type[NetworkHead] | type[ClassHead]] = {
+    head.kind: head for head in (LinearHead, AudienceHead, NetworkHead, ClassHead)
+}
+
+
+def build_head(kind: str, settings: Settings, tensors: Tensors) -> Head:
+    """Return the head that was saved; raise ``ArtifactError`` if its parts do not fit."""
+    if kind not in HEADS:
+        raise ArtifactError(
+            f"The reward model has a head of the kind {kind!r}, which this causalign does not "
+            f"know; {nearest(kind, HEADS)} Install the causalign that wrote it."
+        )
+    try:
+        return HEADS[kind].from_tensors(settings, tensors)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as damage:
+        raise ArtifactError(
+            f"The saved parts make no head of the kind {kind!r}: {damage!r}. Save the model again."
+        ) from damage
 
 
 def _read_heads(source: Path, description: Settings) -> tuple[Head, dict[str, LinearHead]]:

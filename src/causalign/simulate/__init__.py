@@ -11,6 +11,7 @@ SIMULATORS = Methods(
     {
         "newsletter": "Newsletter",
         "interacting": "Interacting",
+        "opposite-tastes": "OppositeTastes",
         "pricing": "Pricing",
     },
 )

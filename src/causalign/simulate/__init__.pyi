@@ -4,6 +4,7 @@ from .entangled_news import EntangledNews as EntangledNews
 from .interacting import Interacting as Interacting
 from .newsletter import Newsletter as Newsletter
 from .nonlinear_instruments import NonlinearInstruments as NonlinearInstruments
+from .opposite_tastes import OppositeTastes as OppositeTastes
 from .partially_linear import PartiallyLinear as PartiallyLinear
 from .pricing import Pricing as Pricing
 from .simulated import Simulated as Simulated

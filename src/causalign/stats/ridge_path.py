@@ -74,7 +74,7 @@ class RidgePath(PenaltyPath):
         groups : (n,) labels, optional
             Rows that are not independent.
         """
-        X, Y, w, _ = _check_arrays(features, outcome, weights)
+        X, Y, w, _ = check_arrays(features, outcome, weights)
         centred, basis = X - self.origin.mean_x, self.origin.basis
         Z = centred if basis is None else centred @ basis
         errors = Y[:, 0] - self.out_of_fold_at(X, index)
@@ -166,7 +166,7 @@ def ridge_path(
     Raises ``InputError`` for shapes that do not fit, values that are not finite, or negative
     weights; ``NotIdentified`` if the features do not vary. Reference: Hoerl and Kennard (1970).
     """
-    X, Y, w, single = _check_arrays(features, outcome, weights)
+    X, Y, w, single = check_arrays(features, outcome, weights)
     member = check_folds(folds, len(X))
     parts, origin = _sum_folds(X, Y, w, member, single=single)
     return _predict_held_out(fit_moments(parts, origin, penalties), X, member)
@@ -181,7 +181,7 @@ def ridge_paths(
     weights: ArrayLike | None = None,
 ) -> tuple[RidgePath, ...]:
     """Fit each of the outcomes ``(n, m)`` as `ridge_path` does alone, from one factorisation."""
-    X, Y, w, _ = _check_arrays(features, outcomes, weights)
+    X, Y, w, _ = check_arrays(features, outcomes, weights)
     member = check_folds(folds, len(X))
     parts, origin = _sum_folds(X, Y, w, member, single=False)
     paths = fit_each_outcome(parts, origin, penalties)
@@ -195,7 +195,7 @@ def _sum_folds(
     centred, Y = X - mean_x, Y - mean_y
     basis = row_space(centred)
     Z = centred if basis is None else centred @ basis
-    parts = [_moments(Z, Y, w, member == fold) for fold in range(member.max() + 1)]
+    parts = [row_moments(Z, Y, w, member == fold) for fold in range(member.max() + 1)]
     return parts, Origin(basis, mean_x, mean_y, single)
 
 
@@ -326,7 +326,8 @@ def _grid(gram: Array) -> Array:
     return penalty_grid(float(eigh(gram, eigvals_only=True, subset_by_index=[last, last])[0]))
 
 
-def _moments(X: Array, Y: Array, w: Array, rows: NDArray[np.bool_]) -> RidgeMoments:
+def row_moments(X: Array, Y: Array, w: Array, rows: NDArray[np.bool_]) -> RidgeMoments:
+    """Return the weighted sums over some of the rows."""
     X, Y, w = X[rows], Y[rows], w[rows]
     Xw = X * w[:, None]
     return RidgeMoments(float(w.sum()), Xw.sum(axis=0), w @ Y, Xw.T @ X, Xw.T @ Y, w @ np.square(Y))
@@ -367,9 +368,13 @@ def _held_out(X: Array, member: NDArray[np.int64], coefficients: Array, intercep
     return predicted
 
 
-def _check_arrays(
+def check_arrays(
     features: ArrayLike, outcome: ArrayLike, weights: ArrayLike | None
 ) -> tuple[Array, Array, Array, bool]:
+    """Return features ``(n, d)``, outcomes ``(n, m)``, weights, and whether one outcome was given.
+
+    Raises `InputError` for shapes that do not fit or values that are not finite.
+    """
     X = np.asarray(features, dtype=np.float64)
     Y = np.asarray(outcome, dtype=np.float64)
     single = Y.ndim == 1

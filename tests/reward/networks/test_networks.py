@@ -17,7 +17,8 @@ from causalign.reward import (
     NetworkTraining,
     Perceptron,
 )
-from causalign.reward.heads import build_head, gelu
+from causalign.reward.heads import gelu
+from causalign.reward.saved_model import build_head
 
 ROWS, DIMENSION, SMALL = 1200, 16, 32
 HOW = NetworkTraining(learning_rate=2e-3, epochs=12, batch_size=64, device="cpu")
