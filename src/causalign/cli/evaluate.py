@@ -60,6 +60,25 @@ Range = Annotated[
     typer.Option("--range", help="Lowest and highest outcome possible: adds sure bounds."),
 ]
 Level = Annotated[float, typer.Option("--level", help="Level of the intervals.")]
+Candidates = Annotated[
+    str | None,
+    typer.Option(
+        "--candidates",
+        metavar="FILE",
+        help="Texts to choose among, in the column of `--completion`; the logged ones unless "
+        "given.",
+    ),
+]
+Written = Annotated[
+    str | None,
+    typer.Option(
+        "--written",
+        metavar="FILE",
+        help="What a policy wrote for everybody, in the column of `--completion`: who gains by it, "
+        "and who loses?",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of the folds, halves and the test.")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -73,6 +92,8 @@ Examples:
 - `causalign evaluate generations before.parquet after.parquet --judge runs/reward/model`
 - `causalign evaluate value logs.parquet --outcome minutes --logging-logprob logged
   --target-logprob tuned`
+- `causalign evaluate audience adjusted.parquet --completion mail --outcome minutes_adjusted
+  --audience reader`
 - `causalign evaluate worth adjusted.parquet --completion headline --outcome clicks_adjusted
   --experiments tests.csv --group test`
 """,
@@ -199,3 +220,58 @@ def _estimate_value(
         other = estimate(evaluate.read_columns(table, **second))
         section = evaluate.add_second_policy(section, values, other, against)
     return section, None
+
+
+@app.command("audience")
+def audience_command(
+    context: typer.Context,
+    logs: given.LogsPath,
+    completion: given.Completion,
+    outcome: given.Outcome,
+    audience: given.Audience = None,
+    candidates: Candidates = None,
+    written: Written = None,
+    prompt: given.Prompt = None,
+    categorical: given.Categorical = None,
+    weight: given.Weight = None,
+    cluster: given.Cluster = None,
+    drop_incomplete: given.DropIncomplete = False,
+    encoder: given.Encoder = None,
+    seed: Seed = 0,
+    query: given.Query = None,
+    out: given.Out = None,
+    strict: given.Strict = False,
+) -> None:
+    """Test whether audiences differ, and say what targeting them gains and who would lose.
+
+    The log must be deconfounded. Texts are chosen on one half of it and valued on the other.
+
+    Example: `causalign evaluate audience runs/adjusted/logs.parquet --completion mail --outcome
+    minutes_adjusted --audience reader`
+    """
+    columns = {"prompt": prompt, "weight": weight}
+    roles = given.declare_roles(
+        completion, outcome, audience=audience, categorical=categorical, cluster=cluster, **columns
+    )
+    require_writable(out, logs, candidates, written)
+    logs = given.fetch(context, logs, query)
+
+    def work(place: Path) -> tuple[ca.results.Section, None]:
+        del place  # a study is not continued
+        texts = {"candidates": candidates, "written": written}
+        study = ca.evaluate.audiences(
+            given.read_logs(logs, roles, drop_incomplete=drop_incomplete),
+            encoder,
+            seed=seed,
+            progress=given.shows_progress(),
+            **{name: _read_texts(path, roles.completion) for name, path in texts.items()},
+        )
+        return study.section(), None
+
+    produce(context, work, out, strict=strict)
+
+
+def _read_texts(path: str | None, column: str) -> list[str] | None:
+    if path is None:
+        return None
+    return [str(text) for text in ca.logs.read_column(path, column)]

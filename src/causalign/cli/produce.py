@@ -15,7 +15,7 @@ from causalign.cli.output import note, say_path, show_section
 # Parameters that name what is read: what it holds counts, not where it lies.
 READ = (
     *("candidates", "data", "encoder", "experiments", "files", "judge", "logs", "models"),
-    *("pairs", "prompts", "reward_model", "samples"),
+    *("pairs", "prompts", "reward_model", "samples", "written"),
 )
 # What may hold a password, and is not stored.
 SECRET = ("judge_command", "writer_command")

@@ -1,5 +1,7 @@
 from .against_baseline import AgainstBaseline as AgainstBaseline
 from .against_baseline import compare_with_baseline as compare_with_baseline
+from .audience_study import AudienceStudy as AudienceStudy
+from .audience_study import audiences as audiences
 from .choosing import Choices as Choices
 from .choosing import add_choices as add_choices
 from .choosing import choose_between as choose_between

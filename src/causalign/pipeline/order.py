@@ -207,6 +207,8 @@ def _list_stages(recipe: Recipe, read: str) -> list[tuple[_Stage, str]]:
         order.append(_Stage("4-policy", pipeline.policy_stage, tuning, "3-reward"))
     # What judges the rewards does not ask which policy was tuned.
     order.append(_Stage("5-evaluate", stages.evaluate_stage, judge, "3-reward"))
+    if recipe.data.roles.audience:
+        order.append(_Stage("5-evaluate-audiences", stages.audience_stage, None, "2-deconfound"))
     if recipe.experiments is not None:
         order.append(_Stage("5-evaluate-worth", stages.worth_stage, None, "2-deconfound"))
         order.append(_Stage("5-evaluate-bias", stages.bias_stage, None, "2-deconfound"))

@@ -165,6 +165,19 @@ def bias_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     return _ask_tests(plan, evaluate.BiasOfLog.question, measure)
 
 
+def audience_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
+    """Ask for whom texts work, and who would lose by what is best on the whole."""
+    logs = load_adjusted_rows(plan, place)
+    try:
+        study = evaluate.audiences(
+            logs, plan.encoder, seed=plan.recipe.seed, progress=place.progress
+        )
+    except InputError as refusal:
+        # The rewards of this run are fitted and judged all the same.
+        return Section("evaluate", evaluate.AudienceStudy.question, str(refusal)), None
+    return study.section(), None
+
+
 def _ask_tests(
     plan: Plan, question: str, measure: Callable[[Logs], Result]
 ) -> tuple[Section, Payload]:

@@ -60,6 +60,7 @@ class AudienceErrors:
         spectra: tuple[Spectrum, ...],
         shared_spectrum: Spectrum,
         penalties: tuple[float, float],
+        cautious: float,
         *,
         weight: Array,
         basis: Array | None,
@@ -68,6 +69,8 @@ class AudienceErrors:
         """Gather them from features about the mean of their audience, and errors times weights.
 
         ``weight (a,)`` is that of each audience; ``penalties`` are λ_s and λ_a.
+        ``cautious`` is the smallest λ_a that predicts about as well, and tells by how much
+        audiences may differ: the best one may say not at all, which nobody can know.
         """
         shared, apart = penalties
         gram = np.asarray(sum((V * values) @ V.T for values, V in spectra))
@@ -80,7 +83,7 @@ class AudienceErrors:
             shared,
             apart,
             noise / shared,
-            noise / apart,
+            noise / cautious,
             centred,
             scaled_error,
             scaled_error / np.maximum(weight, np.finfo(float).tiny)[audience],

@@ -27,7 +27,9 @@ class PenaltyPairs:
 
     ``error`` and its standard error ``spread`` are ``(K, L)`` by ``apart (K,)`` and ``shared
     (L,)``; ``best`` is the place of the smallest error; ``null_error`` that of predicting the mean
-    of the row's audience.
+    of the row's audience. ``cautious`` is the smallest of ``apart`` whose error exceeds the
+    smallest by no more than one standard error of the difference: audiences may well differ by so
+    much.
     """
 
     fits: Sequence["_Fits"]
@@ -37,6 +39,7 @@ class PenaltyPairs:
     spread: Array
     best: tuple[int, int]
     null_error: float
+    cautious: float
 
     @property
     def chosen(self) -> tuple[float, float]:
@@ -85,6 +88,8 @@ def audience_ridge(
     penalties: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    audiences: int | None = None,
+    alone: bool = False,
 ) -> AudienceRidge:
     """Fit ``min Σ_i w_i (y_i - a_l(i) - x_i'c_l(i))² + λ_s‖b‖² + λ_a Σ_l ‖c_l - b‖²``.
 
@@ -108,6 +113,10 @@ def audience_ridge(
     weights : (n,) array, optional
     groups : (n,) labels, optional
         Rows that are not independent, for the errors.
+    audiences : int, optional
+        a, where some of them may have no row here: what is known of these is what all share.
+    alone : bool
+        Let each audience learn by itself: λ_a is the smallest that is tried.
 
     Raises
     ------
@@ -117,19 +126,16 @@ def audience_ridge(
         If the features do not vary within audiences.
     """
     X, Y, w, _ = check_arrays(features, outcome, weights)
-    member, code = check_folds(folds, len(X)), require_codes(audience, len(X))
+    member, code = check_folds(folds, len(X)), require_codes(audience, len(X), audiences)
     mean_x, mean_y = w @ X / w.sum(), float(w @ Y[:, 0] / w.sum())
     centred = X - mean_x
     basis = row_space(centred)
     Z, y = (centred if basis is None else centred @ basis), Y - mean_y
-    cells = [
-        [row_moments(Z, y, w, (member == fold) & (code == m)) for m in range(int(code.max()) + 1)]
-        for fold in range(int(member.max()) + 1)
-    ]
+    cells = _sum_cells(Z, y, w, member, code, audiences)
     totals = [reduce(RidgeMoments.plus, parts) for parts in zip(*cells, strict=True)]
     top = _largest_eigenvalue(totals, float((w @ np.square(Z)).max()))
     grid = penalty_grid(top) if penalties is None else check_penalties(penalties)
-    pairs = _cross_validate(cells, totals, grid, top * _APART)
+    pairs = _cross_validate(cells, totals, grid, top * (_APART[:1] if alone else _APART))
     final = _Fits.of(totals, *(np.array([one]) for one in pairs.chosen))
     mix = np.array([total.weight for total in totals]) / w.sum()
     own, for_all = _predict_held(Z, member, code, pairs, mix)
@@ -149,11 +155,23 @@ def audience_ridge(
             code,
             *final.systems[0],
             pairs.chosen,
-            weight=np.asarray(np.bincount(code, weights=w), dtype=np.float64),
+            pairs.cautious,
+            weight=mix * w.sum(),
             basis=basis,
             groups=groups,
         ),
     )
+
+
+def _sum_cells(
+    Z: Array, y: Array, w: Array, member: Codes, code: Codes, count: int | None
+) -> list[list[RidgeMoments]]:
+    """Return sums over each audience of each fold."""
+    audiences = int(code.max()) + 1 if count is None else count
+    return [
+        [row_moments(Z, y, w, (member == fold) & (code == m)) for m in range(audiences)]
+        for fold in range(int(member.max()) + 1)
+    ]
 
 
 def _largest_eigenvalue(totals: Sequence[RidgeMoments], overall: float) -> float:
@@ -167,11 +185,14 @@ def _largest_eigenvalue(totals: Sequence[RidgeMoments], overall: float) -> float
     return top
 
 
-def require_codes(audience: ArrayLike, rows: int) -> Codes:
-    """Return the audience of each row; raise `InputError` unless 0 ... a - 1 all occur."""
+def require_codes(audience: ArrayLike, rows: int, count: int | None = None) -> Codes:
+    """Return the audience of each row; raise `InputError` unless 0 ... a - 1 all occur.
+
+    Of a ``count`` that is given some may be missing.
+    """
     code = np.asarray(audience)
-    whole = code.shape == (rows,) and code.dtype.kind in "iu" and rows and code.min() >= 0
-    if not whole or not np.bincount(code).all():
+    fits = code.shape == (rows,) and code.dtype.kind in "iu" and rows and code.min() >= 0
+    if not fits or (not np.bincount(code).all() if count is None else code.max() >= count):
         raise InputError("audience must hold one number for each row, from 0, none left out.")
     return code.astype(np.int64)
 
@@ -202,7 +223,19 @@ def _cross_validate(
         choice.cv_standard_error.reshape(len(apart), -1),
         (choice.best // len(grid), choice.best % len(grid)),
         float(np.average(nulls, weights=weights)),
+        _be_cautious(np.array(errors), np.array(weights), apart),
     )
+
+
+def _be_cautious(errors: Array, weights: Array, apart: Array) -> float:
+    """Return the smallest penalty that predicts as well as the best, by errors ``(k, K·L)``."""
+    by_pair = errors.reshape(len(errors), len(apart), -1)
+    mean = np.average(by_pair, axis=0, weights=weights)
+    each = np.take_along_axis(by_pair, mean.argmin(axis=1)[None, :, None], axis=2)[:, :, 0]
+    beyond = each - each[:, [int(mean.min(axis=1).argmin())]]
+    spread = beyond.std(axis=0, ddof=1) / np.sqrt(len(errors))
+    near = np.average(beyond, axis=0, weights=weights) <= spread
+    return float(apart[np.flatnonzero(near)[0]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
