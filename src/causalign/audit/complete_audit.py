@@ -8,6 +8,7 @@ from causalign.audit.basis import encode_features, read_text_features
 from causalign.audit.confounders import judge_logs
 from causalign.audit.judging import judge_confounders
 from causalign.audit.marker_audit import add_markers
+from causalign.audit.markers_by_audience import compare_audiences
 from causalign.audit.spurious_markers import MarkerSettings, find_spurious
 from causalign.lm.encoder import Encoder
 from causalign.logs import Logs, LogScan
@@ -27,6 +28,8 @@ def audit_with_markers(
     progress: bool = False,
 ) -> Section:
     """Audit the confounders and, where there are any, the markers; as command line and recipe do.
+
+    With the role ``audience`` markers are compared between audiences too (MK104).
 
     Parameters
     ----------
@@ -67,6 +70,8 @@ def audit_with_markers(
     settings = MarkerSettings(attributes, sentiment, progress=progress)
     audited = find_spurious(held, drawn, settings)
     section = add_markers(judge_logs(logs, drawn, audited.judged).section(), audited)
+    if logs.roles.audience:
+        section = compare_audiences(held, audited.markers).add_to(section)
     if len(logs) == rows:
         return section
     about = f"Markers are tested on {len(logs):,} of {rows:,} rows, drawn by a hash of their units."

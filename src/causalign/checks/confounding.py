@@ -261,6 +261,27 @@ def markers_tested(
     )
 
 
+def markers_by_audience(
+    different: Sequence[tuple[str, str]], tested: int, audiences: int
+) -> Finding:
+    """MK104: which markers do other things in some audiences than in others?
+
+    ``different`` holds their names and effects in words, the surest first.
+    """
+    check = Check("MK104", "Markers alike for audiences", different=len(different), tested=tested)
+    if not tested:
+        return check.does_not_apply("No marker is frequent enough in two audiences.")
+    if not different:
+        return check.passes(
+            f"None of {tested} markers is seen to do other things in some of {audiences} audiences."
+        )
+    named = "; ".join(f"“{name}” {effects}" for name, effects in different[:3])
+    return check.warns(
+        f"{len(different)} of {tested} markers do other things in some audiences than in others: "
+        f"{named}. Fit a reward for each audience: ForAudience."
+    )
+
+
 def no_judge() -> Finding:
     """Say that nobody can tell whether deconfounding helped the policy (PO120)."""
     explanation = (

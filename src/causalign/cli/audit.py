@@ -41,6 +41,7 @@ def command(
     categorical: given.Categorical = None,
     group: given.Group = None,
     cluster: given.Cluster = None,
+    audience: given.Audience = None,
     time: given.Time = None,
     scale: given.ScaleOption = "identity",
     drop_incomplete: given.DropIncomplete = False,
@@ -67,6 +68,7 @@ def command(
         categorical=categorical,
         group=group,
         cluster=cluster,
+        audience=audience,
         time=time,
     )
     require_writable(out, logs)

@@ -258,13 +258,13 @@ def audience_command(
 
     def work(place: Path) -> tuple[ca.results.Section, None]:
         del place  # a study is not continued
-        texts = {"candidates": candidates, "written": written}
         study = ca.evaluate.audiences(
             given.read_logs(logs, roles, drop_incomplete=drop_incomplete),
             encoder,
             seed=seed,
             progress=given.shows_progress(),
-            **{name: _read_texts(path, roles.completion) for name, path in texts.items()},
+            candidates=_read_texts(candidates, roles.completion),
+            written=_read_texts(written, roles.completion),
         )
         return study.section(), None
 

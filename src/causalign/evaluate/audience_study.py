@@ -316,7 +316,7 @@ def _check_worst(names: Sequence[str], whole: Gains, each: Gains, unit: str) -> 
     worst = int(each.estimate.argmin())
     gain, lower, upper = (float(side[worst]) for side in (each.estimate, each.lower, each.upper))
     overall = float(whole.estimate[0])
-    numbers = {
+    numbers: dict[str, float | str] = {
         "audience": names[worst],
         "gain": gain,
         "lower": lower,
@@ -343,7 +343,7 @@ def _check_worst(names: Sequence[str], whole: Gains, each: Gains, unit: str) -> 
 
 
 def _check_sizes(names: Sequence[str], rows: NDArray[np.int64]) -> Finding:
-    few = [f"{names[i]!r} ({rows[i]})" for i in np.flatnonzero(rows < FEW)]
+    few = [f"{names[i]!r} ({rows[i]})" for i in np.flatnonzero(rows < FEW).tolist()]
     numbers = {"rows of the smallest": float(rows.min()), "too small": float(len(few))}
     title = "Audiences large enough"
     if not few:
