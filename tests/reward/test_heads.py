@@ -30,6 +30,7 @@ EXAMPLES = {
         random.normal(size=2048),
         0.25,
         None,
+        None,
         {"new": LinearHead(random.normal(size=2048)), "old": LinearHead(np.ones(2048), 1.0)},
         np.array([1.0, 2.0]),
     ),

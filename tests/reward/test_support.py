@@ -10,7 +10,7 @@ from causalign.errors import ArtifactError, InputError
 from causalign.lm import load_encoder
 from causalign.logs import scan_logs
 from causalign.reward import LinearHead, Pairwise, Pooled, RewardModel, Ridge, WithinTests
-from causalign.reward.heads import build_head
+from causalign.reward.saved_model import build_head
 from causalign.stats.support import Support
 
 STRANGE = ["?!?!?! 1234567890 ??? !!! 777 !!!!!", "WORD " * 300]

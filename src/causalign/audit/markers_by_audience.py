@@ -59,12 +59,12 @@ class MarkersByAudience:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """MK104: which markers do other things in some audiences?"""
-        told = [
+        named = [
             (printable(self.markers.names[place], 40), self._say(int(place)))
             for place in self.different
         ]
         tested = int(np.isfinite(self.difference_q).sum())
-        return (markers_by_audience(told, tested, len(self.names)),)
+        return (markers_by_audience(named, tested, len(self.names)),)
 
     def _say(self, place: int) -> str:
         return ", ".join(

@@ -72,4 +72,5 @@ class AudienceHead(LinearHead):
             own = {n[len(mark) :]: t for n, t in tensors.items() if n.startswith(mark)}
             audiences[str(name)] = LinearHead.from_tensors({}, own)
         levels = np.asarray(tensors["levels"], dtype=np.float64)
-        return cls(mean.coefficients, mean.intercept, mean.factor, audiences, levels)
+        known = (mean.coefficients, mean.intercept, mean.factor, mean.support)
+        return cls(*known, audiences, levels)

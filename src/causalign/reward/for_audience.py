@@ -20,6 +20,7 @@ from causalign.reward.model import RewardModel
 from causalign.reward.vector_method import LinearMethod
 from causalign.stats.audience_ridge import AudienceRidge, audience_ridge
 from causalign.stats.folds import group_folds
+from causalign.stats.support import Support, measure_support
 
 Array = NDArray[np.float64]
 Texts = Sequence[str]
@@ -139,7 +140,8 @@ class ForAudience(LinearMethod):
             groups=groups,
         )
         called = tuple(map(str, range(len(fit.shares)))) if names is None else tuple(names)
-        return _tell(fit, len(X), called)
+        region = measure_support(X, fit.pairs.chosen[0], weights)
+        return _tell(fit, len(X), called, region)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,15 +215,17 @@ def audience_gains(
     return AudienceGains(tuple(head.audiences), gain, error)
 
 
-def _tell(fit: AudienceRidge, rows: int, names: tuple[str, ...]) -> LinearHeadFit:
+def _tell(fit: AudienceRidge, rows: int, names: tuple[str, ...], region: Support) -> LinearHeadFit:
     """Return the fit with a head for the mean of the readers, and one for each audience."""
     unit = np.eye(len(fit.shares))
-    heads = [_make_head(fit, of_one) for of_one in unit]
-    mean = _make_head(fit, fit.shares)
+    # What all readers share is learned from all rows, so that one region is that of each audience.
+    heads = [_make_head(fit, of_one, region) for of_one in unit]
+    mean = _make_head(fit, fit.shares, region)
     head = AudienceHead(
         mean.coefficients,
         mean.intercept,
         mean.factor,
+        mean.support,
         dict(zip(names, heads, strict=True)),
         fit.levels,
     )
@@ -263,7 +267,7 @@ def _tell(fit: AudienceRidge, rows: int, names: tuple[str, ...]) -> LinearHeadFi
     )
 
 
-def _make_head(fit: AudienceRidge, mix: Array) -> LinearHead:
+def _make_head(fit: AudienceRidge, mix: Array, region: Support) -> LinearHead:
     """Return the head for a mixture ``(a,)`` of the audiences, with the factor of its errors."""
     size = fit.coefficients.shape[1]
     coefficients = mix @ fit.coefficients
@@ -280,4 +284,4 @@ def _make_head(fit: AudienceRidge, mix: Array) -> LinearHead:
     root = cholesky(covariance + floor * np.eye(len(covariance)), lower=True)
     # In the order of a saved file, so that a loaded head rounds alike.
     factor = np.ascontiguousarray(np.column_stack([root, coded.shrunk]), dtype=np.float32)
-    return LinearHead(coefficients, float(mix @ levels), factor)
+    return LinearHead(coefficients, float(mix @ levels), factor, region)

@@ -69,7 +69,7 @@ class AudienceErrors:
         """Gather them from features about the mean of their audience, and errors times weights.
 
         ``weight (a,)`` is that of each audience; ``penalties`` are λ_s and λ_a.
-        ``cautious`` is the smallest λ_a that predicts about as well, and tells by how much
+        ``cautious`` is a smaller λ_a that predicts about as well, and tells by how much
         audiences may differ: the best one may say not at all, which nobody can know.
         """
         shared, apart = penalties

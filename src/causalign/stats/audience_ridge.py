@@ -27,9 +27,9 @@ class PenaltyPairs:
 
     ``error`` and its standard error ``spread`` are ``(K, L)`` by ``apart (K,)`` and ``shared
     (L,)``; ``best`` is the place of the smallest error; ``null_error`` that of predicting the mean
-    of the row's audience. ``cautious`` is the smallest of ``apart`` whose error exceeds the
-    smallest by no more than one standard error of the difference: audiences may well differ by so
-    much.
+    of the row's audience. ``cautious`` is the next smaller of ``apart`` where its error
+    exceeds the smallest by no more than one standard error of the difference: audiences may well
+    differ by so much.
     """
 
     fits: Sequence["_Fits"]
@@ -228,14 +228,18 @@ def _cross_validate(
 
 
 def _be_cautious(errors: Array, weights: Array, apart: Array) -> float:
-    """Return the smallest penalty that predicts as well as the best, by errors ``(k, K·L)``."""
+    """Return the best penalty, or the next smaller one if it predicts as well.
+
+    ``errors`` are ``(k, K·L)``. Few folds tell a difference of errors badly: one step at most.
+    """
     by_pair = errors.reshape(len(errors), len(apart), -1)
     mean = np.average(by_pair, axis=0, weights=weights)
     each = np.take_along_axis(by_pair, mean.argmin(axis=1)[None, :, None], axis=2)[:, :, 0]
-    beyond = each - each[:, [int(mean.min(axis=1).argmin())]]
-    spread = beyond.std(axis=0, ddof=1) / np.sqrt(len(errors))
-    near = np.average(beyond, axis=0, weights=weights) <= spread
-    return float(apart[np.flatnonzero(near)[0]])
+    best = int(mean.min(axis=1).argmin())
+    smaller = max(best - 1, 0)
+    beyond = each[:, smaller] - each[:, best]
+    is_near = np.average(beyond, weights=weights) <= beyond.std(ddof=1) / np.sqrt(len(errors))
+    return float(apart[smaller if is_near else best])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
