@@ -124,7 +124,7 @@ class Gate:
                     await answer_error(500, "The server failed.")(scope, receive, exchange.send)
         route = scope.get("route")
         endpoint = getattr(route, "path", "other")
-        self._meter.requests.labels(endpoint, str(exchange.status)).inc()
+        self._meter.requests.labels(endpoint, str(exchange.status or "gone")).inc()
         self._meter.seconds.observe(time.perf_counter() - started)
 
     @contextmanager
