@@ -127,6 +127,30 @@ def test_parts_of_other_schemas_are_named(folder):
         scan_logs(folder, ROLES)
 
 
+def test_kept_columns_are_of_one_type_in_all_parts(folder):
+    table, numbers = make_table(100), pa.array(range(100))
+    for part, more in enumerate((numbers, numbers.cast(pa.float64()), pa.nulls(100))):
+        pq.write_table(table.append_column("rank", more), folder / f"part-{part}.parquet")
+    batches = scan_logs(folder, ROLES, keep=("rank",)).batches()
+    kept = pa.concat_tables([logs.data.select(["rank"]) for logs in batches])
+    assert kept.schema.field("rank").type == pa.float64()
+    assert kept["rank"].to_pylist() == [*range(100), *range(100), *[None] * 100]
+    words = pa.array([f"rank {i}" for i in range(100)])
+    pq.write_table(table.append_column("rank", words), folder / "part-1.parquet")
+    with pytest.raises(InputError, match=r"part-1.parquet' holds a column in another type.*rank"):
+        scan_logs(folder, ROLES, keep=("rank",))
+    assert len(scan_logs(folder, ROLES)) == 300  # nobody asks for it
+
+
+def test_kept_bytes_stay_what_they_are(folder):
+    table, words = make_table(100), pa.array([b"tea"] * 100)
+    for part, more in enumerate((words, pa.array([b"\xff"] * 100), words)):
+        pq.write_table(table.append_column("picture", more), folder / f"part-{part}.parquet")
+    batches = scan_logs(folder, ROLES, keep=("picture",)).batches()
+    kept = [logs.data["picture"][0].as_py() for logs in batches]
+    assert set(kept) == {"tea", b"\xff"}
+
+
 def test_a_constant_outcome_is_refused(tmp_path):
     table = make_table().set_column(1, "y", pa.array(np.ones(300)))
     pq.write_table(table, tmp_path / "log.parquet")

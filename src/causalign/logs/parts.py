@@ -1,6 +1,6 @@
 """Parts of Parquet files, read batch by batch, and what a column is in all of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from causalign.logs.columns import require_usable, settle_column
 from causalign.logs.covariates import Kind, covariate
 from causalign.logs.kinds import COVARIATES, NUMBERS, Column
 from causalign.logs.listing import LogFile
-from causalign.logs.reading import settle_text
+from causalign.logs.reading import require_one_schema, settle_text
 from causalign.logs.remote import open_parquet
 from causalign.logs.roles import Roles
 from causalign.logs.storage import open_column
@@ -91,11 +91,18 @@ def kind_of(values: pa.Array) -> Kind:
     return covariate("", pa.chunked_array([values.slice(0, 0)])).kind
 
 
-def read_schema(file: LogFile, roles: Roles) -> pa.Schema:
-    """Return the types of a file's columns that have a role."""
-    played = roles.columns()
-    with open_parquet(file) as reader:
-        return pa.schema(field for field in reader.schema_arrow if field.name in played)
+def read_types(files: Sequence[LogFile], needed: Collection[str]) -> dict[str, pa.DataType]:
+    """Return of each column that is needed the type that holds the values of all files.
+
+    Raises `InputError` naming a file whose types do not go with those before it.
+    """
+    schemas = []
+    for file in files:
+        with open_parquet(file) as reader:
+            own = reader.schema_arrow
+        schemas.append(pa.schema(field for field in own if field.name in needed))
+    joint = settle_text(require_one_schema([file.path for file in files], schemas).empty_table())
+    return {field.name: field.type for field in joint.schema}
 
 
 def cut_parts(file: LogFile, needed: Mapping[str, str]) -> Iterator[ScanPart]:

@@ -139,7 +139,7 @@ def settle_text(table: pa.Table) -> pa.Table:
     them, and a column without a role harms nobody.
     """
     for index, field in enumerate(table.schema):
-        if _is_bytes(field.type):
+        if is_bytes(field.type):
             with contextlib.suppress(pa.ArrowInvalid):
                 text = table.column(index).cast(pa.large_binary()).cast(pa.large_string())
                 table = table.set_column(index, field.name, text)
@@ -152,7 +152,8 @@ def settle_text(table: pa.Table) -> pa.Table:
     return table
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
+def is_bytes(kind: pa.DataType) -> bool:
+    """Return whether it is a type of bytes, of any length."""
     kinds = (
         pa.types.is_binary,
         pa.types.is_large_binary,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,10 @@ from causalign.logs.parts import (
     open_written,
     plain_columns,
     read_part,
-    read_schema,
+    read_types,
     read_written,
 )
-from causalign.logs.reading import require_one_schema
+from causalign.logs.reading import is_bytes
 from causalign.logs.remote import is_address, list_remote
 from causalign.logs.roles import Roles
 from causalign.logs.row_hash import Between
@@ -74,8 +74,9 @@ class LogScan:
         Whether rows that miss a value are passed over.
     engine : {"batches", "ray"}
         Where sums over the rows are made.
-    keep : tuple of str
-        Columns without a role that batches have all the same, as they are in the files.
+    keep : mapping of str to type
+        Columns without a role that batches have all the same, in the type that holds the values of
+        all files; None where the names of folders write it.
     """
 
     parts: tuple[ScanPart, ...]
@@ -89,7 +90,7 @@ class LogScan:
     batch_rows: int = BATCH_ROWS
     drop_incomplete: bool = False
     engine: Engine = "batches"
-    keep: tuple[str, ...] = ()
+    keep: Mapping[str, pa.DataType | None] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[LogFile, ...]:
@@ -236,7 +237,8 @@ class LogScan:
                 made[name] = self._settle_column(table, name)
             else:
                 made[name] = pa.chunked_array([pa.nulls(table.num_rows, pa.large_string())])
-        batch = pa.table(made | {name: table[name] for name in self.keep})
+        more = {name: _hold(table[name], kind) for name, kind in self.keep.items()}
+        batch = pa.table(made | more)
         if self.drop_incomplete:
             batch = batch.filter(_held(batch, names))
         return Logs(batch, roles)
@@ -280,6 +282,11 @@ def require_memory(logs: Logs | LogScan, what: str) -> Logs:
         f"These logs are read batch by batch. {what} needs all rows at once: give it some of "
         "them, `logs.sample(100_000)`; what was estimated on these can adjust all."
     )
+
+
+def _hold(column: pa.ChunkedArray, kind: pa.DataType | None) -> pa.ChunkedArray:
+    """Return a column in the type of all files; bytes that are no text stay what they are."""
+    return column if kind is None or is_bytes(column.type) else column.cast(kind)
 
 
 def _held(table: pa.Table, names: Sequence[str]) -> NDArray[np.bool_]:
@@ -350,7 +357,7 @@ def scan_logs(
     files = list_remote(place) if is_address(place) else list_files(place, ("parquet",))
     needed = roles.columns() | dict.fromkeys(keep, "keep")
     parts = tuple(part for file in files for part in cut_parts(file, needed))
-    require_one_schema([file.path for file in files], [read_schema(file, roles) for file in files])
+    types = read_types(files, needed)
     rows = sum(part.rows for part in parts)
     if rows < 2:
         raise InputError(f"{str(path)!r} holds {'one row' if rows else 'no rows'}; logs need two.")
@@ -369,7 +376,7 @@ def scan_logs(
         batch_rows,
         drop_incomplete,
         engine,
-        keep,
+        {name: types.get(name) for name in keep},
     )
     ends: dict[str, list[float]] = {}
     left = 0
