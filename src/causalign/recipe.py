@@ -171,6 +171,11 @@ class Recipe:
     policy : Settings, optional
         ``method`` and its settings: a language model is then tuned twice, on the outcome as logged
         and deconfounded.
+    best_of : Settings, optional
+        ``n``, ``caution`` and ``writer``: the best of n candidates are chosen by the naive reward
+        and by the deconfounded one, beside what a tuned ``policy`` writes, whose starting model
+        then offers them. Else ``writer`` has the settings of what offers them (``model``, or
+        ``url``, ``command``, ``path``). ``policy: {method: best-of, n: 16}`` means the same alone.
     start : Settings, optional
         Settings of supervised fine-tuning on the logged texts, which then comes before ``policy``.
     generate : Generation
@@ -191,6 +196,7 @@ class Recipe:
     experiments: Experiments | None = None
     evaluate: Evaluation = Evaluation()
     policy: Settings | None = None
+    best_of: Settings | None = None
     start: Settings | None = None
     generate: Generation = Generation()
     report: Money | None = None
@@ -199,6 +205,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         require_number("seed", self.seed, least=0, whole=True)
+        if self.policy is not None and self.policy.get("method") == "best-of":
+            if self.best_of is not None:
+                raise SettingsError("'policy.method': best-of is set by 'best_of' already.")
+            chosen = {name: value for name, value in self.policy.items() if name != "method"}
+            object.__setattr__(self, "best_of", chosen)
+            object.__setattr__(self, "policy", None)
         if not _is_file_name(self.name):
             shown = self.name if len(self.name) <= 60 else f"{self.name[:60]}..."
             raise SettingsError(
@@ -233,8 +245,12 @@ def load(path: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
     data, tests, judge = settings.data, settings.experiments, settings.evaluate
     if tests is not None:
         tests = replace(tests, path=config.resolve_path(tests.path, base))
+    chosen = settings.best_of
+    if chosen is not None and "path" in (writer := chosen.get("writer", {})):
+        chosen = {**chosen, "writer": {**writer, "path": str(resolve(writer["path"]))}}
     return replace(
         settings,
+        best_of=chosen,
         data=replace(data, path=resolve(data.path), uri=resolve(data.uri)),
         experiments=tests,
         evaluate=replace(judge, pairs=resolve(judge.pairs)),

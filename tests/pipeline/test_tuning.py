@@ -14,6 +14,7 @@ import yaml
 
 from causalign import pipeline, recipe
 from causalign.errors import RoleNotDeclared, SettingsError
+from causalign.lm import LanguageModelWriter
 from causalign.pipeline import tuning
 from causalign.policy import PolicyFit, dpo
 from causalign.results import Verdict
@@ -267,3 +268,66 @@ def test_workers_of_ray_write_what_one_process_writes(settings, tmp_path, monkey
         done = run({k: v for k, v in settings.items() if k != "start"}, tmp_path, engine)
         written.append(pq.read_table(done.folder / "4-policy" / "generations.parquet"))
     assert written[0].equals(written[1])
+
+
+BEST = {"n": 3, "caution": 0.5}
+
+
+def test_choosing_stands_beside_tuning_in_the_same_tables(settings, tmp_path):
+    done = run(settings | {"best_of": BEST}, tmp_path)
+    section, stage = policy_section(done), done.folder / "4-policy"
+    names = ["before", "naive", "deconfounded", "naive, best of 3", "deconfounded, best of 3"]
+    assert section.tables["texts side by side"].column_names == names
+    described = section.tables["what each policy writes"]
+    assert described["policy"].to_pylist() == names
+    assert described["reward"].null_count == 0
+    chosen = pq.read_table(stage / "best-of-deconfounded" / "texts.parquet")
+    assert chosen.num_rows == 8
+    # Both rewards chose among the same candidates, which the starting model wrote.
+    offered = [
+        pq.read_table(stage / f"best-of-{name}" / "candidates.parquet")["text"].to_pylist()
+        for name in ("naive", "deconfounded")
+    ]
+    assert offered[0] == offered[1]
+    assert {"WR101", "WR102", "PO109"} <= {f.code for f in section.findings}
+
+
+def test_choosing_alone_needs_no_tuning_and_is_resumed(settings, tmp_path, monkeypatch):
+    del settings["start"]
+    model = settings["policy"]["model"]
+    settings["policy"] = {"method": "best-of", "writer": {"model": model}, **BEST}
+    asked = []
+    write = LanguageModelWriter.write
+
+    def count(self, prompts, n, seed):
+        asked.append(len(prompts))
+        return write(self, prompts, n, seed)
+
+    monkeypatch.setattr(LanguageModelWriter, "write", count)
+    monkeypatch.setattr(tuning, "compare_policies", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(settings, tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(LanguageModelWriter, "write", lambda *arguments: 1 / 0)
+    done = run(settings, tmp_path)
+    assert asked == [8]  # what was answered before the failure was kept
+    section = policy_section(done)
+    assert section.details["method"] == "best-of"
+    assert "chosen by the deconfounded one" in done.report.read_text()
+    written = pq.read_table(done.folder / "4-policy" / "generations.parquet")
+    assert written.column_names == ["prompt", "before", "naive", "deconfounded"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        ({"best_of": BEST | {"writer": {"model": "smollm2"}}}, "starts from"),
+        ({"best_of": {"m": 3}}, "best_of"),
+        ({"best_of": {"n": 0}}, "n must be"),
+        ({"policy": {"method": "best-of"}, "best_of": BEST, "start": None}, "already"),
+        ({"policy": None, "start": None, "best_of": {"writer": {"url": "x"}}}, "best_of.writer"),
+    ],
+)
+def test_settings_of_a_choice_that_cannot_be_are_refused(settings, tmp_path, changed, match):
+    with pytest.raises(SettingsError, match=match):
+        run(settings | changed, tmp_path)

@@ -20,9 +20,9 @@ from causalign.evaluate.marker_payments import marker_worth
 from causalign.figures import Drawing
 from causalign.logs import Logs
 from causalign.logs.outcome_model import OutcomeModel
+from causalign.policy.best_of import BestTexts
 from causalign.policy.findings import sampled_texts
 from causalign.policy.fit import PolicyFit
-from causalign.policy.method import PolicyMethod
 from causalign.results import Finding, Section
 from causalign.stats.proportions import share_interval
 
@@ -45,15 +45,71 @@ class HeldOutJudge:
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """The texts of one policy; ``cut`` of them did not end within their budget."""
+    """The texts of one policy; ``cut`` of them, if known, did not end within their budget."""
 
     texts: tuple[str, ...]
-    cut: int
+    cut: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTexts:
+    """Texts that were chosen among candidates, by the name of the reward that chose."""
+
+    chosen: Mapping[str, BestTexts]
+
+    def generated(self, *, beside: bool) -> dict[str, Generated]:
+        """Return what is compared: the choices, and without a tuned policy the writer's texts.
+
+        A prompt all of whose candidates were refused keeps the writer's first.
+        """
+        some = next(iter(self.chosen.values()))
+        first: dict[int, str] = {}
+        for row in some.candidates.select(["number", "text"]).to_pylist():
+            first.setdefault(row["number"], row["text"])
+        written = [first.get(number, "") for number in range(some.prompts)]
+        named = {} if beside else {POLICIES[0]: Generated(tuple(written), None)}
+        for name, best in self.chosen.items():
+            texts = [text or other for text, other in zip(best.texts(), written, strict=True)]
+            shown = f"{name}, best of {best.method.n}" if beside else name
+            named[shown] = Generated(tuple(texts), None)
+        return named
+
+    def tabulate_worth(self) -> dict[str, pa.Table]:
+        """Return what each choice is worth by what did not make it, where that is known."""
+        parts = [
+            best.tabulate_worth().add_column(0, "reward", [[name] * len(best.worth)])
+            for name, best in self.chosen.items()
+            if best.worth and best.units != "log-odds"
+        ]
+        return {"what choosing is worth": pa.concat_tables(parts)} if parts else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What wrote the texts: tuned policies, choices or both, and the method that tuned."""
+
+    fits: Mapping[str, PolicyFit]
+    choices: ChosenTexts
+    method: str | None
+
+    @property
+    def assumption(self) -> str:
+        """On what the texts rest."""
+        if self.method is not None:
+            return self.fits["deconfounded"].assumption
+        return self.choices.chosen["deconfounded"].section().assumption
+
+    def describe(self) -> dict[str, str]:
+        """Return the method and what it started from."""
+        if self.method is None:
+            return {"method": "best-of", "base": "the writer", "start": "the model as it is"}
+        start = "fine-tuned on the logged texts" if "start" in self.fits else "the model as it is"
+        base = self.fits["deconfounded"].base
+        return {"method": self.method, "base": base, "start": start}
 
 
 def compare_policies(
-    method: PolicyMethod,
-    fits: Mapping[str, PolicyFit],
+    compared: Compared,
     generated: Mapping[str, Generated],
     prompts: Prompts,
     markers: Sequence[str],
@@ -64,7 +120,7 @@ def compare_policies(
 
     ``logged`` are the rows that the policies were tuned on, to whose markers theirs are compared.
     """
-    texts = {name: generated[name].texts for name in POLICIES}
+    texts = {name: written.texts for name, written in generated.items()}
     pair = texts["deconfounded"], texts["naive"]
     gain = None
     if judge is not None:
@@ -81,6 +137,7 @@ def compare_policies(
         }
         pictures.append(_draw_shares(counts, markers, len(texts["naive"])))
     tables["what each policy writes"] = _describe_policies(texts, prompts, judge)
+    tables |= compared.choices.tabulate_worth()
     numbers: dict[str, float | str | None] = {"texts of each policy": len(texts["naive"])}
     if gain is not None:
         reward = "reward gained by deconfounding"
@@ -89,17 +146,20 @@ def compare_policies(
         stage="policy",
         question="What does the model write once it is tuned, naively and deconfounded?",
         answer=_answer(texts, shares, gain, judge),
-        assumption=fits["deconfounded"].assumption,
+        assumption=compared.assumption,
         numbers=numbers,
         tables=tables,
         figures=figures.draw_figures(
-            *pictures, *(_draw_training(name, fits[name]) for name in POLICIES[1:])
+            *pictures,
+            *(
+                _draw_training(name, compared.fits[name])
+                for name in POLICIES[1:]
+                if name in compared.fits
+            ),
         ),
-        findings=_findings(fits, generated, texts, markers, gain, judge, logged),
+        findings=_findings(compared, generated, texts, markers, gain, judge, logged),
         details={
-            "method": method.name,
-            "base": fits["deconfounded"].base,
-            "start": "fine-tuned on the logged texts" if "start" in fits else "the model as it is",
+            **compared.describe(),
             "judge": "none" if judge is None else judge.name,
             "units": "" if judge is None else judge.units,
         },
@@ -135,14 +195,15 @@ def _name_policies(table: pa.Table) -> pa.Table:
 
 def _draw_shares(counts: pa.Table, markers: Sequence[str], texts: int) -> Drawing:
     rows = counts.to_pylist()
-    by = {name: [row for row in rows if row["policy"] == name] for name in POLICIES}
+    names = list(dict.fromkeys(row["policy"] for row in rows))
+    by = {name: [row for row in rows if row["policy"] == name] for name in names}
     shares = {name: [row["share"] for row in own] for name, own in by.items()}
     spread = {
         name: [[r["share"] - r["lower"] for r in own], [r["upper"] - r["share"] for r in own]]
         for name, own in by.items()
     }
     words = [
-        f"{marker}: " + ", ".join(f"{name} {shares[name][i]:.0%}" for name in POLICIES)
+        f"{marker}: " + ", ".join(f"{name} {shares[name][i]:.0%}" for name in names)
         for i, marker in enumerate(markers)
     ]
     return figures.bars(
@@ -210,7 +271,7 @@ def _answer(
 
 
 def _findings(
-    fits: Mapping[str, PolicyFit],
+    compared: Compared,
     generated: Mapping[str, Generated],
     texts: Mapping[str, Sequence[str]],
     markers: Sequence[str],
@@ -231,15 +292,19 @@ def _findings(
         if judge is not None:
             some = logged.take(np.arange(min(len(logged), TEXTS_RATED)), "those rated")
             worth = marker_worth(judge.score, some.completions, markers, some.prompts)
-        for name in POLICIES[1:]:
+        for name in [*texts][1:]:
             moved = marker_shares(texts[name], own, markers, paired=False, worth=worth)
             findings += [_title_with(f, f"{name}, against the log") for f in moved.findings]
-    for name in POLICIES:
-        empty = sum(not text.strip() for text in texts[name])
-        findings.append(
-            _title_with(sampled_texts(empty, generated[name].cut, len(texts[name])), name)
-        )
-    return (*findings, *(_title_with(f, name) for name, fit in fits.items() for f in fit.findings))
+    for name, written in generated.items():
+        empty = sum(not text.strip() for text in written.texts)
+        if written.cut is not None:  # what was chosen among candidates is told by WR101 and WR102
+            sampled = sampled_texts(empty, written.cut, len(written.texts))
+            findings.append(_title_with(sampled, name))
+    made = [
+        *compared.fits.items(),
+        *((f"best of, {n}", b) for n, b in compared.choices.chosen.items()),
+    ]
+    return (*findings, *(_title_with(f, name) for name, one in made for f in one.findings))
 
 
 def _title_with(finding: Finding, policy_name: str) -> Finding:

@@ -201,9 +201,11 @@ def _list_stages(recipe: Recipe, read: str) -> list[tuple[_Stage, str]]:
         _Stage("2-deconfound", stages.deconfound_stage, recipe.deconfound, "1-audit"),
         _Stage("3-reward", stages.reward_stage, (reward, judge), "2-deconfound"),
     ]
-    if recipe.policy is not None:
+    if recipe.policy is not None or recipe.best_of is not None:
         policy, start = identify_models(recipe.policy), identify_models(recipe.start)
-        tuning = (policy, start, recipe.generate)
+        tuning: tuple[object, ...] = (policy, start, recipe.generate)
+        if recipe.best_of is not None:  # the key of a run without stays what it was
+            tuning += (recipe.best_of, identify_models(recipe.best_of.get("writer")))
         order.append(_Stage("4-policy", pipeline.policy_stage, tuning, "3-reward"))
     # What judges the rewards does not ask which policy was tuned.
     order.append(_Stage("5-evaluate", stages.evaluate_stage, judge, "3-reward"))

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from causalign import artifacts, config, deconfound, policy, reward
+from causalign import artifacts, config, deconfound, lm, policy, reward
 from causalign.deconfound.method import Deconfounder
 from causalign.errors import CausalignError, RoleNotDeclared, SettingsError
 from causalign.files import hash_content
 from causalign.lm.encoder import Encoder, JoinsBlocks
 from causalign.lm.encoders import load_encoder
 from causalign.lm.language_model import check_model_name
+from causalign.lm.writers import Writer
 from causalign.logs import Logs, LogScan, Pairs, Roles, scan_logs
 from causalign.logs.remote import hash_log_file
 from causalign.logs.scales import rescale
 from causalign.logs.splits import draw_held_out, draw_one_per_group
 from causalign.pipeline.held_out_pairs import JudgingPairs, choose_pairs
+from causalign.policy.best_of import BestOf
 from causalign.recipe import Recipe
 from causalign.reward.model import RewardMethod
 
@@ -41,8 +43,9 @@ class Plan:
     ``whole`` is a scan, and ``train`` and ``test`` are some of the rows, in memory. ``pairs``
     are those that fit the experimental reward and those that judge, ``tests`` the experiments that
     a reward reads beside the log, None where there are none. ``policy`` is None in a run that tunes
-    nothing, ``start`` where no fine-tuning comes before it. ``key`` is the hash of what was read
-    and how, ``data`` of the log's columns alone.
+    nothing, ``start`` where no fine-tuning comes before it, ``best_of`` where no text is chosen
+    among several; ``writer`` offers them where no policy is tuned. ``key`` is the hash of what was
+    read and how, ``data`` of the log's columns alone.
     """
 
     recipe: Recipe
@@ -56,6 +59,8 @@ class Plan:
     reward: RewardMethod
     policy: "PolicyMethod | None"
     start: "SFT | None"
+    best_of: BestOf | None
+    writer: Writer | None
     key: str
     data: str
 
@@ -98,6 +103,8 @@ def make_plan(recipe: Recipe) -> Plan:
         reward=fitter,
         policy=tuner,
         start=_choose_start(tuner, recipe.start),
+        best_of=_choose_best_of(recipe),
+        writer=_choose_writer(recipe, tuner),
         key=_hash_inputs(recipe, read.content, judging, tests, encoder),
         data=read.data,
     )
@@ -321,6 +328,33 @@ def _choose_policy(recipe: Recipe, fitter: RewardMethod) -> "PolicyMethod | None
             f"{fitter.name} compares texts. Fit one on outcomes, such as reward: {{method: ridge}}."
         )
     return tuner
+
+
+def _choose_best_of(recipe: Recipe) -> BestOf | None:
+    """Return how texts are chosen among several, if they are."""
+    if recipe.best_of is None:
+        return None
+    asked = {name: value for name, value in recipe.best_of.items() if name != "writer"}
+    return config.construct(BestOf, {"seed": recipe.seed} | asked, "best_of")
+
+
+def _choose_writer(recipe: Recipe, tuner: "PolicyMethod | None") -> Writer | None:
+    """Return what offers candidates where no policy is tuned, whose starting model would."""
+    if recipe.best_of is None:
+        return None
+    asked = recipe.best_of.get("writer", {})
+    if tuner is not None:
+        if asked:
+            raise SettingsError(
+                "'best_of.writer': the model that 'policy' starts from offers the candidates."
+            )
+        return None
+    kinds = {"url": lm.ServerWriter, "command": lm.ProgramWriter, "path": lm.FileWriter}
+    kind = next((kinds[name] for name in kinds if name in asked), None)
+    if kind is not None:
+        return config.construct(kind, asked, "best_of.writer")
+    budget = {"max_new_tokens": recipe.generate.max_new_tokens}
+    return config.construct(lm.LanguageModelWriter, budget | dict(asked), "best_of.writer")
 
 
 def _choose_start(tuner: "PolicyMethod | None", settings: Mapping[str, Any] | None) -> "SFT | None":

@@ -1,4 +1,4 @@
-"""The stage that tunes: one policy from the outcome as logged, one from the deconfounded one."""
+"""The stage that writes: policies tuned, and texts chosen, by either outcome's reward."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,16 @@ from causalign.evaluate.marker_payments import name_units
 from causalign.files import read_json, write_json
 from causalign.lm.generate import room_for_prompts, sample_on
 from causalign.lm.language_model import LanguageModel
-from causalign.pipeline.generations import POLICIES, Generated, HeldOutJudge, compare_policies
+from causalign.lm.model_writer import LanguageModelWriter
+from causalign.lm.writers import ask_writer
+from causalign.pipeline.generations import (
+    POLICIES,
+    ChosenTexts,
+    Compared,
+    Generated,
+    HeldOutJudge,
+    compare_policies,
+)
 from causalign.pipeline.plan import Plan
 from causalign.pipeline.stages import Payload, Place, fit_reward, load_adjusted_rows, load_reward
 from causalign.policy.method import PolicyMethod, load_start
@@ -28,6 +37,8 @@ TEXTS_AT_A_TIME = 32
 def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     """Tune from either outcome with the same settings, and let all write to the same prompts.
 
+    Beside them, or alone, the best of n candidates are chosen by either reward.
+
     Whatever training leaves lies in ``place.unfinished`` until the stage is stored, so that a
     killed run goes on from its last checkpoint.
 
@@ -37,12 +48,45 @@ def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
     place : Place
         The folder of the run, and where this stage works.
     """
-    assert plan.policy is not None
-    # Raises for texts that cannot be written, before the first policy is tuned.
-    room_for_prompts(load_start(plan.policy), plan.recipe.generate.max_new_tokens)
     artifacts.open_run(place.unfinished)
-    judge = _choose_judge(plan, place)
-    fits, method = _fit_start(plan, plan.policy, place)
+    judge, prompts = _choose_judge(plan, place), _draw_prompts(plan)
+    fits: dict[str, policy.PolicyFit] = {}
+    generated: dict[str, Generated] = {}
+    method, best = plan.policy, ChosenTexts({})
+    if method is not None:
+        fits, method = _tune_both(plan, method, place)
+        for name in POLICIES:
+            load = partial(_load_policy, fits.get(name), method)
+            generated[name] = _generate_or_read(plan, prompts, load, place, name)
+    if plan.best_of is not None:
+        best = _choose_texts(plan, plan.best_of, method, prompts, place)
+        generated |= best.generated(beside=method is not None)
+
+    def payload(folder: Path) -> None:
+        for name, fit in fits.items():
+            shutil.copytree(fit.model_folder, folder / name / "model")
+            shutil.copy(fit.folder / "fit.json", folder / name)
+        for name, chosen in best.chosen.items():
+            (folder / f"best-of-{name}").mkdir()
+            chosen.save(folder / f"best-of-{name}")
+            pq.write_table(chosen.candidates, folder / f"best-of-{name}" / "candidates.parquet")
+        asked = pa.nulls(plan.recipe.generate.texts, pa.string()) if prompts is None else prompts
+        columns = {name: written.texts for name, written in generated.items()}
+        pq.write_table(pa.table({"prompt": asked} | columns), folder / "generations.parquet")
+
+    markers = plan.recipe.evaluate.markers
+    compared = Compared(fits, best, None if method is None else method.name)
+    section = compare_policies(compared, generated, prompts, markers, judge, plan.train)
+    return section, payload
+
+
+def _tune_both(
+    plan: Plan, method: PolicyMethod, place: Place
+) -> tuple[dict[str, policy.PolicyFit], PolicyMethod]:
+    """Tune on either outcome; return the fits, and the method that starts where both did."""
+    # Raises for texts that cannot be written, before the first policy is tuned.
+    room_for_prompts(load_start(method), plan.recipe.generate.max_new_tokens)
+    fits, method = _fit_start(plan, method, place)
     for name in POLICIES[1:]:
         logs = plan.train if name == "naive" else load_adjusted_rows(plan, place)
         fits[name] = policy.tune(
@@ -54,25 +98,37 @@ def policy_stage(plan: Plan, place: Place) -> tuple[Section, Payload]:
             else None,
             progress=place.progress,
         )
-    prompts = _draw_prompts(plan)
-    generated = {
-        name: _generate_or_read(
-            plan, prompts, partial(_load_policy, fits.get(name), method), place, name
+    return fits, method
+
+
+def _choose_texts(
+    plan: Plan,
+    best_of: policy.BestOf,
+    method: PolicyMethod | None,
+    prompts: list[str] | None,
+    place: Place,
+) -> ChosenTexts:
+    """Choose by either reward among the same candidates, of the writer or the starting model."""
+    writer = plan.writer
+    if method is not None:
+        writer = LanguageModelWriter(
+            method.model,
+            method.adapter,
+            max_new_tokens=plan.recipe.generate.max_new_tokens,
+            chat=method.chat,
         )
-        for name in POLICIES
-    }
-
-    def payload(folder: Path) -> None:
-        for name, fit in fits.items():
-            shutil.copytree(fit.model_folder, folder / name / "model")
-            shutil.copy(fit.folder / "fit.json", folder / name)
-        asked = pa.nulls(plan.recipe.generate.texts, pa.string()) if prompts is None else prompts
-        columns = {name: written.texts for name, written in generated.items()}
-        pq.write_table(pa.table({"prompt": asked} | columns), folder / "generations.parquet")
-
-    markers = plan.recipe.evaluate.markers
-    section = compare_policies(method, fits, generated, prompts, markers, judge, plan.train)
-    return section, payload
+    assert writer is not None
+    asked = [None] * plan.recipe.generate.texts if prompts is None else prompts
+    folder = place.unfinished / "candidates"
+    offers = ask_writer(writer, asked, best_of.n, best_of.seed, folder, progress=place.progress)
+    chosen = {}
+    for name in POLICIES[1:]:
+        reward = load_reward(plan, place.run / "3-reward" / name)
+        logs = plan.train if name == "naive" else load_adjusted_rows(plan, place)
+        # Rewards that tell no standard error choose by their estimate; WR103 says so.
+        chooser = best_of if reward.has_covariance else replace(best_of, caution=0.0)
+        chosen[name] = chooser.choose(offers, reward, asked, logs=logs)
+    return ChosenTexts(chosen)
 
 
 def _fit_start(

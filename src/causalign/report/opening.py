@@ -117,6 +117,12 @@ def _show_texts(stages: Stages) -> Comparison | None:
             "naive": "tuned on the outcome as logged",
             "deconfounded": "tuned on the deconfounded one",
         }
+        if stages.detail("policy", "method") == "best-of":
+            written_by = {
+                "before": "as the writer wrote",
+                "naive": "chosen by the reward as logged",
+                "deconfounded": "chosen by the deconfounded one",
+            }
         return _pick(written, "What the model writes", written_by, _say_shares(stages))
     differ = stages.rows("evaluate", "texts on which the rewards differ")
     if differ:
@@ -178,9 +184,16 @@ def _advise(stages: Stages) -> list[tuple[str, str]]:
 def _say_what_to_use(stages: Stages) -> str:
     gain, judge = gain_of_policy(stages), stages.detail("policy", "judge")
     if gain is not None and stages.verdict("PO120") == "pass":
+        chosen = stages.detail("policy", "method") == "best-of"
+        use = (
+            "the texts in 4-policy/best-of-deconfounded"
+            if chosen
+            else ("the model in 4-policy/deconfounded/model")
+        )
+        other = "chosen" if chosen else "of the one tuned"
         return (
-            f"the model in 4-policy/deconfounded/model: {printable(judge, 80)} rates its texts "
-            f"{gain.number} above those of the one tuned as logged ({gain.interval})."
+            f"{use}: {printable(judge, 80)} rates its texts {gain.number} above those {other} as "
+            f"logged ({gain.interval})."
         )
     verdict = stages.verdict("EV102")
     if verdict == "pass":
