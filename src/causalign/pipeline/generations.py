@@ -20,7 +20,7 @@ from causalign.evaluate.marker_payments import marker_worth
 from causalign.figures import Drawing
 from causalign.logs import Logs
 from causalign.logs.outcome_model import OutcomeModel
-from causalign.policy.best_of import BestTexts
+from causalign.policy.best_texts import BestTexts
 from causalign.policy.findings import sampled_texts
 from causalign.policy.fit import PolicyFit
 from causalign.results import Finding, Section
