@@ -5,7 +5,7 @@
     python benchmarks/markers.py audit --rows 100000 --encoder hashing
     python benchmarks/markers.py logs
     python benchmarks/markers.py scale --sizes 20000 100000 1000000
-    python benchmarks/markers.py candidates --rows 100000
+    python benchmarks/markers.py candidates --rows 20000
 
 In real texts (hacker_news, news, pizza_requests of CAUSALIGN_DATA) "Happy Monday!" is put before
 80 % of the texts of a Monday and 2 % of the others; weekdays are drawn at random, and Mondays add

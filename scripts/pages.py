@@ -35,6 +35,7 @@ FAMILIES = {
     "EV": "Evaluation",
     "EX": "Experiments",
     "DR": "Installation",
+    "WR": "Chosen texts",
 }
 NAMESPACES = (
     *("logs", "audit", "deconfound", "reward", "policy", "evaluate", "experiment"),

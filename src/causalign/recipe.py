@@ -1,6 +1,7 @@
 """What a run is made of: the settings in ``pipeline.yaml``, strict and frozen."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -176,6 +177,9 @@ class Recipe:
         and by the deconfounded one, beside what a tuned ``policy`` writes, whose starting model
         then offers them. Else ``writer`` has the settings of what offers them (``model``, or
         ``url``, ``command``, ``path``). ``policy: {method: best-of, n: 16}`` means the same alone.
+    prices : mapping from str to float
+        What one of a guardrail costs, in units of the outcome: a tuned ``policy`` learns what texts
+        earn less what they cost. For a choice there are ``best_of.limits``.
     start : Settings, optional
         Settings of supervised fine-tuning on the logged texts, which then comes before ``policy``.
     generate : Generation
@@ -197,6 +201,7 @@ class Recipe:
     evaluate: Evaluation = Evaluation()
     policy: Settings | None = None
     best_of: Settings | None = None
+    prices: Mapping[str, float] = field(default_factory=dict)
     start: Settings | None = None
     generate: Generation = Generation()
     report: Money | None = None

@@ -331,3 +331,63 @@ def test_choosing_alone_needs_no_tuning_and_is_resumed(settings, tmp_path, monke
 def test_settings_of_a_choice_that_cannot_be_are_refused(settings, tmp_path, changed, match):
     with pytest.raises(SettingsError, match=match):
         run(settings | changed, tmp_path)
+
+
+@pytest.fixture
+def guarded(settings, log, tmp_path):
+    """The recipe for a log with complaints, which travel with the weekday as minutes do."""
+    table = pq.read_table(log / "logs.parquet")
+    complaints = [
+        float(text.count("!")) + 2 * (day == "Monday") + row % 3
+        for row, (text, day) in enumerate(
+            zip(table["mail"].to_pylist(), table["weekday"].to_pylist(), strict=True)
+        )
+    ]
+    path = tmp_path / "guarded.parquet"
+    pq.write_table(table.append_column("complaints", pa.array(complaints)), path)
+    settings["data"]["path"] = str(path)
+    settings["data"]["roles"]["guardrails"] = ["complaints"]
+    settings["encoder"] = "style"  # of few numbers, so that the held-out rows can judge
+    return settings
+
+
+def test_guardrails_are_deconfounded_priced_limited_and_judged(guarded, tmp_path):
+    best = BEST | {"limits": ["complaints <= 2"]}
+    done = run(guarded | {"best_of": best, "prices": {"complaints": 0.5}}, tmp_path)
+    section = policy_section(done)
+    table = section.tables["what each policy writes"]
+    assert table["complaints"].null_count == 0
+    costs = [f.title for f in section.findings if f.code == "PO121"]
+    assert len(costs) == 4, costs  # two tuned, two chosen, against what was written before
+    assert "WR105" in {f.code for f in section.findings}
+    effects = next(s for s in done.sections if s.stage == "deconfound").tables
+    assert "effects on complaints" in effects
+    # Another price is another run of this stage, and of no other.
+    again = run(guarded | {"best_of": best, "prices": {"complaints": 5.0}}, tmp_path, "other")
+    assert again.sections[1].numbers == done.sections[1].numbers
+
+
+def test_guardrails_that_nobody_can_judge_are_named(guarded, tmp_path):
+    guarded["encoder"] = "hashing"
+    del guarded["start"]
+    findings = policy_section(run(guarded, tmp_path)).findings
+    told = next(f for f in findings if f.code == "PO121")
+    assert told.verdict is Verdict.WARN
+    assert "too few" in told.explanation
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        ({"prices": {"complaint": 1.0}}, "'prices': There is no guardrail 'complaint'"),
+        ({"best_of": {"limits": ["refunds <= 1"]}}, "'best_of.limits': There is no guardrail"),
+        ({"prices": {"complaints": 1.0}, "policy": None, "start": None}, "paid by what is tuned"),
+        ({"reward": {"method": "pairwise"}}, "Use the method 'ridge'"),
+    ],
+)
+def test_guardrails_that_cannot_be_are_refused(guarded, tmp_path, changed, match):
+    if "reward" in changed:
+        guarded["data"]["roles"]["group"] = "weekday"
+        guarded["data"]["roles"]["confounders"] = ["day"]
+    with pytest.raises(SettingsError, match=match):
+        run(guarded | changed, tmp_path)

@@ -154,3 +154,47 @@ def guardrails_kept(changes: Mapping[str, ChoiceWorth], limits: Sequence[Limit])
     if worst is not Verdict.PASS:
         explanation += " Ask for a tighter limit or more candidates, or test the texts first."
     return Finding("WR105", title, worst, explanation, numbers)
+
+
+def cost_of_gain(
+    guardrail: str, gain: tuple[float, float, float], rise: tuple[float, float, float]
+) -> Finding:
+    """Does a policy win the outcome at the cost of a guardrail (PO121)?
+
+    Parameters
+    ----------
+    guardrail : str
+    gain, rise : three floats
+        By how much its texts raise the outcome and the guardrail: estimate, and 95% interval.
+    """
+    numbers = {"gain": gain[0], "rise": rise[0], "lower": rise[1], "upper": rise[2]}
+    seen = (
+        f"Against what was written before, a judge that training never saw says {gain[0]:+.3g} of "
+        f"the outcome ({gain[1]:.3g} to {gain[2]:.3g}) and {rise[0]:+.3g} of {guardrail} "
+        f"({rise[1]:.3g} to {rise[2]:.3g})"
+    )
+    title = "Guardrails of a policy"
+    if rise[1] <= 0:
+        verdict = Verdict.PASS if rise[2] <= 0 else Verdict.WARN
+        more = "" if verdict is Verdict.PASS else " A rise is not ruled out."
+        return Finding("PO121", title, verdict, f"{seen}.{more}", numbers)
+    bought = " Its gain is bought." if gain[1] > 0 else ""
+    explanation = (
+        f"{seen}.{bought} Give {guardrail} a price (prices: {{{guardrail}: ...}}), choose within "
+        "limits, or keep the policy away from readers."
+    )
+    return Finding("PO121", title, Verdict.FAIL, explanation, numbers)
+
+
+def guardrails_not_judged(guardrails: Sequence[str]) -> Finding:
+    """Say that nobody can tell what a policy does to the guardrails (PO121).
+
+    Parameters
+    ----------
+    guardrails : sequence of str
+    """
+    explanation = (
+        "The held-out rows are too few for a reward of their own, so that nothing is known of what "
+        f"the policies do to {', '.join(guardrails)}. Hold out more rows."
+    )
+    return Finding("PO121", "Guardrails of a policy", Verdict.WARN, explanation)

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 
 from causalign import figures
 from causalign.checks.confounding import gain_of_deconfounding, no_judge
+from causalign.checks.limits import cost_of_gain, guardrails_not_judged
 from causalign.evaluate import (
     MarkerShares,
     MeanDifference,
@@ -19,7 +20,7 @@ from causalign.evaluate import (
 from causalign.evaluate.marker_payments import marker_worth
 from causalign.figures import Drawing
 from causalign.logs import Logs
-from causalign.logs.outcome_model import OutcomeModel
+from causalign.logs.outcome_model import OutcomeModel, predict_outcome
 from causalign.policy.best_texts import BestTexts
 from causalign.policy.findings import sampled_texts
 from causalign.policy.fit import PolicyFit
@@ -36,11 +37,15 @@ Prompts = Sequence[str] | None
 
 @dataclass(frozen=True, slots=True)
 class HeldOutJudge:
-    """A reward that training never saw, what to call it, and what a difference of one is."""
+    """A reward that training never saw, what to call it, and what a difference of one is.
+
+    ``guardrails`` say what texts do to further outcomes.
+    """
 
     name: str
     units: str
     score: OutcomeModel
+    guardrails: Mapping[str, OutcomeModel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +154,11 @@ def compare_policies(
         assumption=compared.assumption,
         numbers=numbers,
         tables=tables,
-        figures=figures.draw_figures(
-            *pictures,
-            *(
-                _draw_training(name, compared.fits[name])
-                for name in POLICIES[1:]
-                if name in compared.fits
-            ),
+        figures=figures.draw_figures(*pictures, *_draw_trainings(compared.fits)),
+        findings=(
+            *_findings(compared, generated, texts, markers, gain, judge, logged),
+            *_judge_guardrails(texts, prompts, judge, logged.roles.guardrails),
         ),
-        findings=_findings(compared, generated, texts, markers, gain, judge, logged),
         details={
             **compared.describe(),
             "judge": "none" if judge is None else judge.name,
@@ -228,11 +229,18 @@ def _describe_policies(
         errors = scores.std(axis=1, ddof=1) / np.sqrt(scores.shape[1])
         table = table.append_column("reward", pa.array(scores.mean(axis=1)))
         table = table.append_column("standard error", pa.array(errors))
+        for name, score in judge.guardrails.items():
+            means = [predict_outcome(score, written, prompts).mean() for written in texts.values()]
+            table = table.append_column(name, pa.array(means))
     if all(any(re.search(r"\w", text) for text in written) for written in texts.values()):
         measured = measure_diversity(texts)
         for name in measured.column_names[1:]:
             table = table.append_column(name, measured[name])
     return table
+
+
+def _draw_trainings(fits: Mapping[str, PolicyFit]) -> list[Drawing | None]:
+    return [_draw_training(name, fits[name]) for name in POLICIES[1:] if name in fits]
 
 
 def _draw_training(name: str, fit: PolicyFit) -> Drawing | None:
@@ -305,6 +313,27 @@ def _findings(
         *((f"best of, {n}", b) for n, b in compared.choices.chosen.items()),
     ]
     return (*findings, *(_title_with(f, name) for name, one in made for f in one.findings))
+
+
+def _judge_guardrails(
+    texts: Mapping[str, Sequence[str]],
+    prompts: Prompts,
+    judge: HeldOutJudge | None,
+    guardrails: Sequence[str],
+) -> list[Finding]:
+    """Return for each policy and guardrail what it costs against what was written before."""
+    if judge is None or not judge.guardrails:
+        return [guardrails_not_judged(guardrails)] if guardrails else []
+    before, *names = texts
+    findings = []
+    for name in names:
+        pair = texts[name], texts[before]
+        gain = mean_reward_difference(judge.score, *pair, prompts=prompts)
+        for guardrail, score in judge.guardrails.items():
+            rise = mean_reward_difference(score, *pair, prompts=prompts)
+            ends = [(one.difference, one.lower, one.upper) for one in (gain, rise)]
+            findings.append(_title_with(cost_of_gain(guardrail, *ends), name))
+    return findings
 
 
 def _title_with(finding: Finding, policy_name: str) -> Finding:

@@ -204,6 +204,8 @@ def _list_stages(recipe: Recipe, read: str) -> list[tuple[_Stage, str]]:
     if recipe.policy is not None or recipe.best_of is not None:
         policy, start = identify_models(recipe.policy), identify_models(recipe.start)
         tuning: tuple[object, ...] = (policy, start, recipe.generate)
+        if recipe.prices:
+            tuning += (recipe.prices,)
         if recipe.best_of is not None:  # the key of a run without stays what it was
             tuning += (recipe.best_of, identify_models(recipe.best_of.get("writer")))
         order.append(_Stage("4-policy", pipeline.policy_stage, tuning, "3-reward"))

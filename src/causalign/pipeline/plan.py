@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from causalign import artifacts, config, deconfound, lm, policy, reward
+from causalign.checks.limits import read_limit
 from causalign.deconfound.method import Deconfounder
 from causalign.errors import CausalignError, RoleNotDeclared, SettingsError
 from causalign.files import hash_content
@@ -19,12 +20,14 @@ from causalign.lm.language_model import check_model_name
 from causalign.lm.writers import Writer
 from causalign.logs import Logs, LogScan, Pairs, Roles, scan_logs
 from causalign.logs.remote import hash_log_file
+from causalign.logs.roles import find_guardrail
 from causalign.logs.scales import rescale
 from causalign.logs.splits import draw_held_out, draw_one_per_group
 from causalign.pipeline.held_out_pairs import JudgingPairs, choose_pairs
 from causalign.policy.best_of import BestOf
 from causalign.recipe import Recipe
 from causalign.reward.model import RewardMethod
+from causalign.settings import require_number
 
 if TYPE_CHECKING:  # a run that tunes nothing needs no torch
     from causalign.policy.method import PolicyMethod
@@ -79,6 +82,8 @@ def make_plan(recipe: Recipe) -> Plan:
     fitter = reward.choose(recipe.reward, "reward")
     tuner = _choose_policy(recipe, fitter)
     _check_roles(recipe.data.roles, deconfounder, fitter, tuner)
+    best_of = _choose_best_of(recipe)
+    _check_guardrails(recipe, best_of)
     if not 0 < recipe.data.held_out < 1:
         raise SettingsError("Setting 'data.held_out' must lie between 0 and 1.")
     read = _cut_logs(recipe) if recipe.data.engine is None else _cut_scan(recipe)
@@ -103,7 +108,7 @@ def make_plan(recipe: Recipe) -> Plan:
         reward=fitter,
         policy=tuner,
         start=_choose_start(tuner, recipe.start),
-        best_of=_choose_best_of(recipe),
+        best_of=best_of,
         writer=_choose_writer(recipe, tuner),
         key=_hash_inputs(recipe, read.content, judging, tests, encoder),
         data=read.data,
@@ -291,6 +296,19 @@ def _check_roles(
             tuner.check_roles(roles)
     except RoleNotDeclared as missing:
         raise missing.reword("in", lambda role: f"'data.roles.{role}'") from None
+
+
+def _check_guardrails(recipe: Recipe, best_of: BestOf | None) -> None:
+    """Raise ``SettingsError`` for a price or a limit of what is no guardrail."""
+    known = recipe.data.roles.guardrails
+    with _name_setting("prices"):
+        if recipe.prices and recipe.policy is None:
+            raise SettingsError("a price is paid by what is tuned; name its method in 'policy'.")
+        for name, price in recipe.prices.items():
+            require_number(f"the price of {find_guardrail(name, known)}", price)
+    with _name_setting("best_of.limits"):
+        for limit in () if best_of is None else best_of.limits:
+            find_guardrail(read_limit(limit).guardrail, known)
 
 
 @contextmanager

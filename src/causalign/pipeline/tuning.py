@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -89,13 +90,15 @@ def _tune_both(
     fits, method = _fit_start(plan, method, place)
     for name in POLICIES[1:]:
         logs = plan.train if name == "naive" else load_adjusted_rows(plan, place)
+        prices, reward = plan.recipe.prices, None
+        if method.takes_reward:
+            model = load_reward(plan, place.run / "3-reward" / name)
+            reward = model.priced(prices) if prices else model
         fits[name] = policy.tune(
             method,
-            logs,
+            logs.priced(prices) if prices else logs,
             place.unfinished / name,
-            reward=load_reward(plan, place.run / "3-reward" / name)
-            if method.takes_reward
-            else None,
+            reward=reward,
             progress=place.progress,
         )
     return fits, method
@@ -145,20 +148,26 @@ def _fit_start(
 def _choose_judge(plan: Plan, place: Place) -> HeldOutJudge | None:
     """Return a reward that training never saw: of experiments, else of the held-out rows.
 
-    None where the held-out rows are too few to deconfound, or to fit a reward to.
+    None where the held-out rows are too few to deconfound, or to fit a reward to. What texts do to
+    guardrails is always told by held-out rows: experiments tell who won.
     """
     experimental = place.run / "3-reward" / "experimental"
-    if experimental.is_dir():
-        model = load_reward(plan, experimental)
-        return HeldOutJudge("the reward of the experiments", model.units, model)
-    try:
-        adjusted, _ = deconfound.adjust_logs(plan.deconfounder, plan.test, plan.encoder)
-        # The experiments taught the reward that was tuned on, so they do not judge.
-        fit = fit_reward(replace(plan, tests=None), adjusted, place, "judge")
-    except (InputError, NotIdentified):
+    of_tests = load_reward(plan, experimental) if experimental.is_dir() else None
+    fit = None
+    if of_tests is None or plan.test.roles.guardrails:
+        with suppress(InputError, NotIdentified):
+            adjusted, _ = deconfound.adjust_logs(plan.deconfounder, plan.test, plan.encoder)
+            # The experiments taught the reward that was tuned on, so they do not judge.
+            fit = fit_reward(replace(plan, tests=None), adjusted, place, "judge")
+    known = () if fit is None else fit.model.guardrails.values()
+    guardrails = dict(zip(plan.test.roles.guardrails, known, strict=False))
+    if of_tests is not None:
+        return HeldOutJudge("the reward of the experiments", of_tests.units, of_tests, guardrails)
+    if fit is None:
         return None
     units = name_units(fit.units, plan.test.roles.outcome)
-    return HeldOutJudge("a deconfounded reward of the held-out rows", units, fit.model)
+    name = "a deconfounded reward of the held-out rows"
+    return HeldOutJudge(name, units, fit.model, guardrails)
 
 
 def _draw_prompts(plan: Plan) -> list[str] | None:
