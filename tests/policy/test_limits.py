@@ -8,7 +8,8 @@ from causalign.checks.limits import Limit, read_limit
 from causalign.errors import SettingsError
 from causalign.logs import Logs, Roles
 from causalign.policy import BestOf
-from causalign.reward import Ridge
+from causalign.reward import ForAudience, Ridge, audience_gains
+from causalign.simulate import OppositeTastes
 
 WORDS = ("free", "now", "win", "calm", "news", "thanks", "you", "today")
 GAIN = np.array([1.0, 0.8, 0.6, 0.0, 0.2, 0.1, 0.0, -0.2])
@@ -120,3 +121,22 @@ def test_a_limit_of_a_guardrail_that_the_reward_does_not_know_is_refused():
     model = Ridge().fit(draw_log(0), CountsWords()).model
     with pytest.raises(SettingsError, match="no guardrail 'complaint'; did you mean 'complaints'"):
         BestOf(limits=["complaint <= 0"]).choose([["now", "win"]], model, [None])
+
+
+def test_what_some_audience_would_lose_by_is_refused():
+    logs = OppositeTastes(rows=2000).simulate().logs
+    model = ForAudience().fit(logs, "hashing").model
+    offers = [logs.completions[16 * row : 16 * row + 16] for row in range(20)]
+    free = BestOf(caution=0).choose(offers, model, [None] * 20)
+    fair = BestOf(caution=0, most_loss=0.0).choose(offers, model, [None] * 20)
+    chosen = [text for text in fair.texts() if text is not None]
+    assert any(why.startswith("the audience") for why in fair.refused)
+    worst = audience_gains(model, chosen).worst
+    assert worst.min() >= 0
+    assert audience_gains(model, [t for t in free.texts() if t]).worst.min() < 0
+
+
+def test_a_reward_without_audiences_cannot_say_who_loses():
+    model = Ridge().fit(draw_log(0), CountsWords()).model
+    with pytest.raises(SettingsError, match="the same for every reader"):
+        BestOf(most_loss=0).choose([["now", "win"]], model, [None])

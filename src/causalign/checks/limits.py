@@ -104,6 +104,39 @@ def refuse_beyond(
     return replace(candidates, reasons=tuple(reasons))
 
 
+def refuse_losses(
+    candidates: OfferedTexts, read: NDArray[np.int64], assessed: Assessment, most_loss: float
+) -> OfferedTexts:
+    """Refuse candidates under which some audience may lose more than it is asked to bear.
+
+    Parameters
+    ----------
+    candidates : OfferedTexts
+    read : (k,) integers
+        Which of them were assessed.
+    assessed : Assessment
+    most_loss : float
+        In units of the outcome, against what the audience earned in the log.
+
+    Raises
+    ------
+    SettingsError
+        For a reward that knows no audiences.
+    """
+    if not assessed.audiences:
+        raise SettingsError(
+            "most_loss asks what each audience loses; this reward is the same for every reader. "
+            "Fit one for audiences: reward.ForAudience, --method for-audience."
+        )
+    reasons = list(candidates.reasons)
+    for name, gain in assessed.audiences.items():
+        error = 0.0 if gain.standard_error is None else gain.standard_error
+        for row, lower in zip(read, gain.reward - ONE_SIDED_95 * error, strict=True):
+            if reasons[row] is None and lower < -most_loss:
+                reasons[row] = f"the audience {name} may lose: perhaps {lower:+.3g}"
+    return replace(candidates, reasons=tuple(reasons))
+
+
 def hold_to_limits(score: Floats, assessed: Assessment, limits: Sequence[Limit]) -> Floats:
     """Return scores ``(n,)`` under which texts that may break a limit come last, the worst at last.
 

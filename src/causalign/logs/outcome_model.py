@@ -144,6 +144,8 @@ class Assessment:
         F of `UncertainReward.covariance_factor`, and beside it what the penalty took.
     guardrails : mapping from str to Assessment
         By how much each text moves further outcomes from their mean in the log.
+    audiences : mapping from str to Assessment
+        What each text earns in each audience beyond what that earned in the log.
     """
 
     reward: NDArray[np.float64]
@@ -153,6 +155,7 @@ class Assessment:
     truncated: int
     factor: NDArray[np.float64] | None
     guardrails: "Mapping[str, Assessment]" = field(default_factory=dict)
+    audiences: "Mapping[str, Assessment]" = field(default_factory=dict)
 
     @property
     def in_support(self) -> NDArray[np.bool_] | None:

@@ -207,7 +207,8 @@ def _list_stages(recipe: Recipe, read: str) -> list[tuple[_Stage, str]]:
         if recipe.prices:
             tuning += (recipe.prices,)
         if recipe.best_of is not None:  # the key of a run without stays what it was
-            tuning += (recipe.best_of, identify_models(recipe.best_of.get("writer")))
+            writer = identify_models(recipe.best_of.get("writer"))
+            tuning += ({**recipe.best_of, "writer": writer},)
         order.append(_Stage("4-policy", pipeline.policy_stage, tuning, "3-reward"))
     # What judges the rewards does not ask which policy was tuned.
     order.append(_Stage("5-evaluate", stages.evaluate_stage, judge, "3-reward"))

@@ -270,14 +270,14 @@ def _name_of(encoder: Encoder) -> str:
 
 
 def identify_models(settings: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Return settings that name models in folders by what these hold."""
+    """Return settings that name models, or a file of candidates, by what these hold."""
     if settings is None:
         return None
     known = dict(settings)
-    for name in ("model", "adapter"):
-        folder = known.get(name)
-        if isinstance(folder, str) and Path(folder).expanduser().is_dir():
-            known[name] = hash_content(Path(folder).expanduser())
+    for name in ("model", "adapter", "path"):
+        place = known.get(name)
+        if isinstance(place, str) and Path(place).expanduser().exists():
+            known[name] = hash_content(Path(place).expanduser())
     return known
 
 

@@ -21,6 +21,7 @@ from causalign.checks.limits import (
     hold_to_limits,
     read_limit,
     refuse_beyond,
+    refuse_losses,
 )
 from causalign.errors import InputError, NotIdentified, SettingsError
 from causalign.lm.writers import Prompts, Writer, ask_writer
@@ -61,6 +62,9 @@ class BestOf:
     limits : sequence of str
         By how much guardrails may differ from their mean in the log: ``"complaints <= 0.01"``. A
         candidate is refused where the upper end of a one-sided 95% interval lies beyond.
+    most_loss : float, optional
+        By how much an audience may earn less than it earned in the log, in units of the outcome: a
+        candidate is refused under which some audience may lose more. Of a reward for audiences.
     seed : int
         Of the writer's draws, and of the cut of the log into halves.
 
@@ -78,12 +82,15 @@ class BestOf:
     n: int = 16
     caution: float = 1.0
     limits: Sequence[str] = ()
+    most_loss: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         require_number("n", self.n, least=1, whole=True)
         require_number("caution", self.caution, least=0)
         require_number("seed", self.seed, least=0, whole=True)
+        if self.most_loss is not None:
+            require_number("most_loss", self.most_loss, least=0)
         if isinstance(self.limits, str):
             raise SettingsError(f"limits are several: write [{self.limits!r}].")
         object.__setattr__(self, "limits", tuple(self.limits))
@@ -174,6 +181,8 @@ class BestOf:
         assessed = _assess(reward, formed, read)
         limits = self._read_limits()
         candidates = refuse_beyond(refuse_outside(formed, assessed), read, assessed, limits)
+        if self.most_loss is not None:
+            candidates = refuse_losses(candidates, read, assessed, self.most_loss)
         nearest: list[str | None] = [None] * len(candidates.texts)
         if logs is not None:
             nearest = find_nearest_logged(candidates, reward, logs)
@@ -264,4 +273,5 @@ def _take(assessed: Assessment, rows: NDArray[np.bool_]) -> Assessment:
         leverage=pick(assessed.leverage),
         factor=pick(assessed.factor),
         guardrails={name: _take(one, rows) for name, one in assessed.guardrails.items()},
+        audiences={name: _take(one, rows) for name, one in assessed.audiences.items()},
     )

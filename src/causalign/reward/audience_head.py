@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from causalign.errors import InputError
 from causalign.logs.audiences import require_audience
+from causalign.logs.outcome_model import Assessment
 from causalign.reward.heads import LinearHead, Settings, Tensors
 
 Array = NDArray[np.float64]
@@ -55,6 +56,17 @@ class AudienceHead(LinearHead):
         """Return ``(n, a)``: what each text earns in each audience beyond its mean outcome."""
         each = [head(features) for head in self.audiences.values()]
         return np.asarray(np.column_stack(each) - self.levels)
+
+    def assess(self, features: ArrayLike) -> dict[str, Assessment]:
+        """Return the gain of each text in each audience, and its standard error."""
+        gains = {}
+        for head, level, name in zip(
+            self.audiences.values(), self.levels, self.audiences, strict=True
+        ):
+            factor = head.covariance_factor(features)
+            error = np.linalg.norm(factor, axis=1)
+            gains[name] = Assessment(head(features) - level, error, None, None, 0, factor)
+        return gains
 
     def tensors(self) -> Tensors:
         """Return the arrays that define the head, by name."""

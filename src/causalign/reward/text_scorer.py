@@ -13,6 +13,7 @@ from causalign.lm.cache import EmbeddingCache
 from causalign.lm.embeddings import Embeddings, embed, embed_block
 from causalign.logs.outcome_model import Assessment
 from causalign.logs.pairs import join_prompts
+from causalign.reward.audience_head import AudienceHead
 from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.heads import Head, LinearHead
 from causalign.reward.saved_model import SavedModel
@@ -136,7 +137,10 @@ class TextScorer(SavedModel):
         if isinstance(head, LinearHead) and head.support is not None:
             leverage, limit = head.support.leverage(X), head.support.limit
         changes = {name: self._assess_change(X, one) for name, one in self.guardrail_heads.items()}
-        return Assessment(reward, error, leverage, limit, block.truncated, factor, changes)
+        audiences = self.head.assess(X) if isinstance(self.head, AudienceHead) else {}
+        return Assessment(
+            reward, error, leverage, limit, block.truncated, factor, changes, audiences
+        )
 
     def _assess_change(self, X: NDArray[np.floating], guardrail: LinearHead) -> Assessment:
         """Return by how much texts move a guardrail from its mean in the log."""
