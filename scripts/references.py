@@ -142,7 +142,7 @@ def _default(field: "dataclasses.Field[object]") -> str:
         value = field.default_factory()
     if value is dataclasses.MISSING:
         return "required"
-    if value is None or value == ():
+    if value is None or value in ((), {}):
         return "none"
     if dataclasses.is_dataclass(value):
         return "see below"

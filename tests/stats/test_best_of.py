@@ -11,6 +11,7 @@ from causalign.stats.best_of import (
     choose_best,
     divergence,
     divergence_bound,
+    trade_off,
     worth_of_choice,
 )
 
@@ -100,3 +101,17 @@ def test_the_curse_is_taken_away_and_the_interval_covers(weak):
     assert abs(np.mean(of_halves)) < 3 * error
     assert -0.4 < np.mean(corrected) < 3 * error
     assert covered / 400 > 0.93
+
+
+def test_the_frontier_falls_from_the_free_choice_to_the_cheapest():
+    draw = np.random.default_rng(0)
+    cost, group = draw.normal(size=160), np.repeat(np.arange(20), 8)
+    reward = cost + draw.normal(size=160)
+    edge = trade_off(reward, reward, cost, group)
+    free = [reward[group == g].argmax() for g in range(20)]
+    assert edge.reward[0] == pytest.approx(np.mean([reward[group == g].max() for g in range(20)]))
+    assert edge.cost[0] == pytest.approx(np.mean([cost[group == g][i] for g, i in enumerate(free)]))
+    cheapest = np.mean([cost[group == g].min() for g in range(20)])
+    assert edge.cost[-1] == pytest.approx(cheapest, abs=0.02)
+    assert (np.diff(edge.cost) <= 1e-12).all()
+    assert (np.diff(edge.reward) <= 1e-12).all()

@@ -32,8 +32,10 @@ from causalign.policy.best_texts import BestTexts, tabulate_candidates
 from causalign.settings import require_number
 from causalign.stats.best_of import (
     ChoiceWorth,
+    Frontier,
     Valuation,
     choose_best,
+    trade_off,
     worth_of_choice,
 )
 
@@ -179,8 +181,8 @@ class BestOf:
         formed = gather_candidates(prompts, offers)
         read = formed.kept
         assessed = _assess(reward, formed, read)
-        limits = self._read_limits()
-        candidates = refuse_beyond(refuse_outside(formed, assessed), read, assessed, limits)
+        limits, covered = self._read_limits(), refuse_outside(formed, assessed)
+        candidates = refuse_beyond(covered, read, assessed, limits)
         if self.most_loss is not None:
             candidates = refuse_losses(candidates, read, assessed, self.most_loss)
         nearest: list[str | None] = [None] * len(candidates.texts)
@@ -200,6 +202,7 @@ class BestOf:
             reward.units,
             *worth,
             count_reasons(candidates),
+            _draw_frontiers(covered, read, assessed, score),
             (
                 *choice_findings(
                     candidates, assessed, reward.has_covariance, self.n, self.caution, worth[0]
@@ -258,6 +261,20 @@ class BestOf:
 def _assess(reward: AssessesTexts, candidates: OfferedTexts, rows: NDArray[np.int64]) -> Assessment:
     texts = [candidates.texts[row] for row in rows]
     return reward.assess(texts, candidates.prompts_of(rows) if len(rows) else None)
+
+
+def _draw_frontiers(
+    covered: OfferedTexts, read: NDArray[np.int64], assessed: Assessment, score: Floats
+) -> dict[str, Frontier]:
+    """Return what each guardrail trades against the reward, among candidates in the support."""
+    inside = np.isin(read, covered.kept)
+    if not inside.any():
+        return {}
+    code = np.unique(covered.place[read[inside]], return_inverse=True)[1].ravel()
+    return {
+        name: trade_off(score[inside], assessed.reward[inside], change.reward[inside], code)
+        for name, change in assessed.guardrails.items()
+    }
 
 
 def _take(assessed: Assessment, rows: NDArray[np.bool_]) -> Assessment:

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from causalign.checks.candidates import OfferedTexts
+from causalign.figures import Drawing, curve, draw_figures
 from causalign.files import write_whole
 from causalign.logs.outcome_model import Assessment
 from causalign.results import Finding, Result, Section
-from causalign.stats.best_of import ChoiceWorth, divergence_bound
+from causalign.stats.best_of import ChoiceWorth, Frontier, divergence_bound
 
 Floats = NDArray[np.float64]
 
@@ -97,6 +98,8 @@ class BestTexts(Result):
         Why both are unknown.
     refused : mapping from str to int
         How many candidates were refused, by reason.
+    frontiers : mapping from str to Frontier
+        By guardrail: what candidates inside the support earn and cost at each price of it.
     """
 
     method: ChoosesTexts
@@ -107,6 +110,7 @@ class BestTexts(Result):
     changes: Mapping[str, ChoiceWorth]
     why_not: str
     refused: dict[str, int]
+    frontiers: Mapping[str, Frontier]
     findings: tuple[Finding, ...] = field(default=())
 
     def table(self) -> pa.Table:
@@ -163,6 +167,28 @@ class BestTexts(Result):
         """Return the assumption as a line of the summary."""
         return (f"Holds if: {_ASSUMPTION}",)
 
+    def drawing(self) -> Drawing | None:
+        """Return the frontier of the first guardrail; None without one."""
+        return next(iter(self._drawings()), None)
+
+    def _drawings(self) -> list[Drawing]:
+        """Return for each guardrail what the reward costs of it."""
+        return [
+            curve(
+                f"frontier-{place}",
+                edge.cost,
+                {"chosen texts": edge.reward},
+                xlabel=f"mean change of {name}",
+                ylabel="mean reward",
+                caption=f"What {name} buys: mean reward and mean change of {name} of the best of "
+                f"{self.method.n} at rising prices, by the reward that chose.",
+                alt=f"From a change of {edge.cost[0]:.3g} at a reward of {edge.reward[0]:.3g} to "
+                f"one of {edge.cost[-1]:.3g} at {edge.reward[-1]:.3g}.",
+                mark_x=float(self.changes[name].naive) if name in self.changes else None,
+            )
+            for place, (name, edge) in enumerate(self.frontiers.items())
+        ]
+
     def section(self) -> Section:
         """Return the choice as a section of a run folder and of the report."""
         tables = {"chosen texts": self.table(), "candidates": self.candidates}
@@ -188,6 +214,7 @@ class BestTexts(Result):
             assumption=_ASSUMPTION,
             numbers=numbers,
             tables=tables,
+            figures=draw_figures(*self._drawings()),
             findings=self.findings,
             details={"units": self.units, "refused": self.refused},
         )

@@ -71,6 +71,40 @@ def choose_best(score: ArrayLike, group: ArrayLike) -> Codes:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Frontier:
+    """Hold what is chosen at k prices of a cost: mean reward and mean cost ``(k,)``.
+
+    The higher the price, the less of both.
+    """
+
+    prices: Array
+    reward: Array
+    cost: Array
+
+
+def trade_off(score: ArrayLike, reward: ArrayLike, cost: ArrayLike, group: ArrayLike) -> Frontier:
+    """Return the frontier of ``argmax score - price · cost`` over prices from 0 up.
+
+    Parameters
+    ----------
+    score : (m,) array
+        What is chosen by where the cost is free.
+    reward, cost : (m,) arrays
+    group : (m,) integers
+        As in `choose_best`.
+    """
+    s, r, c = (np.asarray(values, dtype=np.float64) for values in (score, reward, cost))
+    unit = np.std(s) / np.std(c) if np.std(c) > 0 else 1.0
+    prices = np.r_[0.0, unit * np.geomspace(0.05, 50.0, 40)]
+    chosen = [choose_best(s - price * c, group) for price in prices]
+    return Frontier(
+        prices,
+        np.array([r[rows].mean() for rows in chosen]),
+        np.array([c[rows].mean() for rows in chosen]),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Valuation:
     """What is said of m candidates: scores to choose by, and what they are worth.
 
