@@ -33,7 +33,7 @@ def made(tmp_path_factory):
         ("r", ""),
         ("r", "no no bad"),
     ]
-    offered = pa.table({"prompt": [q for q, _ in rows], "candidate": [text for _, text in rows]})
+    offered = pa.table({"prompt": [q for q, _ in rows], "completion": [text for _, text in rows]})
     pq.write_table(offered, folder / "offered.parquet")
     pq.write_table(pa.table({"prompt": ["q", "r"]}), folder / "prompts.parquet")
     return folder

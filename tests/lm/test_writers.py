@@ -150,13 +150,13 @@ def test_a_program_writes(tmp_path):
 def test_a_file_offers_rows_by_prompt_or_in_turn(tmp_path):
     path = tmp_path / "offers.csv"
     pacsv.write_csv(
-        pa.table({"prompt": ["a", "b", "a", "a"], "candidate": ["1", "2", "3", "4"]}), path
+        pa.table({"prompt": ["a", "b", "a", "a"], "completion": ["1", "2", "3", "4"]}), path
     )
     writer = FileWriter(str(path))
     assert writer.write(["a", "b", "c"], 2, 0) == [["1", "3"], ["2"], []]
     assert writer.write([None, None], 3, 0) == [["1", "2", "3"], ["4"]]
     with pytest.raises(InputError, match="no column 'headline'"):
-        FileWriter(str(path), candidate="headline").write(["a"], 2, 0)
+        FileWriter(str(path), completion="headline").write(["a"], 2, 0)
     with pytest.raises(InputError, match="which candidate"):
         FileWriter(str(path), prompt="question").write(["a"], 2, 0)
 

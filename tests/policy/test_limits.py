@@ -140,3 +140,16 @@ def test_a_reward_without_audiences_cannot_say_who_loses():
     model = Ridge().fit(draw_log(0), CountsWords()).model
     with pytest.raises(SettingsError, match="the same for every reader"):
         BestOf(most_loss=0).choose([["now", "win"]], model, [None])
+
+
+def test_a_harm_too_rare_to_be_valued_leaves_the_gain_known():
+    logs = draw_log(0, rows=100)
+    harm = np.zeros(100)
+    harm[0] = 1.0
+    table = logs.data.drop_columns(["complaints"]).append_column("complaints", pa.array(harm))
+    logs = Logs.of(table, ROLES)
+    model = Ridge().fit(logs, CountsWords()).model
+    best = BestOf().choose([["now win", "calm"]] * 3, model, [None] * 3, logs=logs)
+    assert best.worth, best.why_not
+    finding = next(one for one in best.findings if one.code == "WR105")
+    assert finding.verdict in ("not applicable", "warn")

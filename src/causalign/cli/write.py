@@ -36,7 +36,11 @@ WriterCommand = Annotated[
 ]
 CandidatesFile = Annotated[
     str | None,
-    typer.Option("--candidates", metavar="FILE", help="Table with a candidate a row."),
+    typer.Option(
+        "--candidates",
+        metavar="FILE",
+        help="Table with a candidate a row, in the column `completion` (--set completion=COLUMN).",
+    ),
 ]
 Reward = Annotated[Path, typer.Option("--reward", help="Folder of the reward model that chooses.")]
 LogFile = Annotated[

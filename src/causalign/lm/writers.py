@@ -13,7 +13,7 @@ import pyarrow as pa
 import urllib3
 
 from causalign import artifacts
-from causalign.errors import ArtifactError, InputError, SettingsError, hide_secrets
+from causalign.errors import ArtifactError, InputError, SettingsError, hide_secrets, nearest
 from causalign.files import hash_content, read_json, write_json
 from causalign.lm.progress import show_progress
 from causalign.logs.reading import read_table
@@ -269,19 +269,19 @@ class FileWriter:
     Parameters
     ----------
     path : str
-    candidate, prompt : str
+    completion, prompt : str
         Names of the columns.
     """
 
     path: str
-    candidate: str = "candidate"
+    completion: str = "completion"
     prompt: str = "prompt"
 
     at_a_time: ClassVar[int] = sys.maxsize
 
     def identify(self) -> object:
         """Return what is in the file."""
-        return ("file", hash_content(Path(self.path)), self.candidate, self.prompt)
+        return ("file", hash_content(Path(self.path)), self.completion, self.prompt)
 
     def write(self, prompts: Prompts, n: int, seed: int) -> Offers:
         """Return the first n candidates of each prompt.
@@ -293,12 +293,13 @@ class FileWriter:
         """
         del seed  # nothing is drawn
         table = read_table(self.path)
-        if self.candidate not in table.column_names:
+        if self.completion not in table.column_names:
             raise InputError(
-                f"{self.path!r} has no column {self.candidate!r}: name the one that holds the "
-                "candidates."
+                f"{self.path!r} has no column {self.completion!r}. Name the one that holds the "
+                "candidates, FileWriter(completion=...) or `--set completion=COLUMN`; "
+                f"{nearest(self.completion, table.column_names)}"
             )
-        texts = ["" if text is None else str(text) for text in table[self.candidate].to_pylist()]
+        texts = ["" if text is None else str(text) for text in table[self.completion].to_pylist()]
         if all(prompt is None for prompt in prompts):
             return [texts[place * n : (place + 1) * n] for place in range(len(prompts))]
         return self._match(table, texts, prompts, n)
@@ -307,7 +308,7 @@ class FileWriter:
         if self.prompt not in table.column_names:
             raise InputError(
                 f"{self.path!r} has no column {self.prompt!r}, so it does not say which candidate "
-                "answers which prompt."
+                "answers which prompt. Name it: FileWriter(prompt=...), `--prompt COLUMN`."
             )
         offers: Mapping[str, list[str]] = {str(prompt): [] for prompt in prompts}
         for prompt, text in zip(table[self.prompt].to_pylist(), texts, strict=True):

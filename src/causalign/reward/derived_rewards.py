@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -94,11 +95,12 @@ class DerivesRewards(TextScorer):
         InputError
             If all rewards of the logs are the same.
         """
-        known = logs.roles.guardrails
-        guardrails = {
-            name: _calibrate((model, self), logs.of_guardrail(find_guardrail(name, known)))
-            for name, model in (self.guardrails.items() if known else ())
-        }
+        known, guardrails = logs.roles.guardrails, {}
+        for name, model in self.guardrails.items() if known else ():
+            # A harm too rare for its model to tell texts apart is valued by nobody.
+            with suppress(InputError):
+                own = logs.of_guardrail(find_guardrail(name, known))
+                guardrails[name] = _calibrate((model, self), own)
         return replace(_calibrate((self,), logs), guardrails=guardrails)
 
 
@@ -146,7 +148,9 @@ def _calibrate(models: tuple[TextScorer, ...], logs: Logs) -> CalibratedReward:
         return _calibrate(models[:1], logs)
     design = np.column_stack([np.ones(len(r)), r - centre])
     line = ordinary(logs.outcome, design, clusters=rows_together(logs), weights=logs.weights)
-    root = np.asarray(np.linalg.cholesky(line.covariance), dtype=np.float64)
+    # Where all rows of a part agree, a harm that did not happen, nothing is left to be uncertain.
+    spread, directions = np.linalg.eigh(line.covariance)
+    root = np.asarray(directions * np.sqrt(np.clip(spread, 0, None)), dtype=np.float64)
     return CalibratedReward(models, line.coefficients, centre, root)
 
 
