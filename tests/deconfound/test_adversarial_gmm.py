@@ -6,12 +6,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from causalign.deconfound import METHODS, AdversarialGMM, TwoStageLeastSquares
+from causalign.deconfound import (
+    METHODS,
+    AdversarialGMM,
+    OrdinaryLeastSquares,
+    TwoStageLeastSquares,
+)
 from causalign.errors import InputError, NotIdentified, RoleNotDeclared, SettingsError
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
 from causalign.results import Verdict
-from causalign.simulate import NonlinearInstruments
+from causalign.simulate import Demand, NonlinearInstruments
+from causalign.simulate.demand import demand_grid
 
 
 def error(effect, design, logs=None):
@@ -40,6 +46,25 @@ def test_finds_the_published_curves_where_regression_and_lines_fail(curve, stren
     assert np.mean(found) < 0.5 * np.mean(naive)
     if curve in ("abs", "2dpoly", "sin"):
         assert np.mean(found) < 0.8 * np.mean(line)
+
+
+def test_widths_follow_a_narrow_bend_and_leave_lines_lines():
+    """The time's width falls, price and customer keep lines: a tenth of the spline's error."""
+    grid, truth = demand_grid()
+    for seed in range(2):
+        logs = Demand(seed=seed).simulate().logs
+        effect = AdversarialGMM(exogenous=("time", "customer")).fit(logs)
+        line = OrdinaryLeastSquares(formula="price*customer*spline(time, 8)").fit(logs)
+        found, regression = (
+            np.mean((one.predict(grid) + logs.outcome.mean() - truth) ** 2)
+            for one in (effect, line)
+        )
+        assert found < 60
+        assert found < 0.1 * regression
+        price, time, customer = effect.terms[0].function.features.kernel.widths
+        assert time <= 0.25
+        assert np.isinf(price)
+        assert np.isinf(customer)
 
 
 def mixed(n=1500, seed=0):

@@ -8,12 +8,14 @@ from causalign.errors import InputError, SettingsError
 from causalign.results import Verdict
 from causalign.simulate import (
     SIMULATORS,
+    Demand,
     EntangledNews,
     Interacting,
     PartiallyLinear,
     Pricing,
     WeakInstruments,
 )
+from causalign.simulate.demand import demand_grid
 
 
 @pytest.mark.parametrize("name", SIMULATORS)
@@ -128,3 +130,23 @@ def test_impossible_settings():
     ):
         with pytest.raises(SettingsError):
             wrong()
+
+
+def test_demand_is_the_published_equation():
+    made = Demand(rows=4000, correlation=0.9, scale=20.0).simulate()
+    logs = made.logs
+    price, time, customer, cost = (
+        logs.numbers(name) for name in ("price", "time", "customer", "cost")
+    )
+    season = 2 * ((time - 5) ** 4 / 600 + np.exp(-4 * (time - 5) ** 2) + time / 10 - 2)
+    moved = price - 25 - (cost + 3) * season
+    np.testing.assert_allclose(
+        made.confounder_effect, 100 + (10 + price) * customer * season - 2 * price
+    )
+    np.testing.assert_allclose(logs.outcome, made.confounder_effect + made.text_effect)
+    assert np.corrcoef(moved, made.text_effect)[0, 1] == pytest.approx(0.9, abs=0.01)
+    assert made.text_effect.std() == pytest.approx(20, rel=0.05)
+    grid, truth = demand_grid()
+    assert len(grid) == len(truth) == 2800
+    with pytest.raises(SettingsError, match="correlation between"):
+        Demand(correlation=2.0)

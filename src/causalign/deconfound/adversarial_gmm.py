@@ -9,6 +9,7 @@ from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.function_moments import (
     FLEXIBLE,
     check_moments,
+    choose_features,
     completeness_assumption,
     cut_rows,
     moment_numbers,
@@ -23,7 +24,7 @@ from causalign.logs import Logs
 from causalign.logs.roles import Roles
 from causalign.settings import require_number
 from causalign.stats.kernel_instruments import error_covariance, kernel_instruments
-from causalign.stats.kernels import KernelFeatures, kernel_features, mixed_kernel
+from causalign.stats.kernels import KernelFeatures
 from causalign.stats.moment_sums import sums_of
 
 
@@ -106,8 +107,7 @@ class AdversarialGMM(FittedOnLogs[ConfounderEffect]):
         """
         problem = pose_problem(logs, self.exogenous, self.folds, self.landmarks, self.seed)
         clusters = clusters_for(logs, self.covariance)
-        kernel = mixed_kernel(problem.rows, problem.read.counts, problem.weights)
-        phi = kernel_features(problem.rows, kernel, landmarks=self.landmarks, seed=self.seed)
+        phi = choose_features(problem, self.landmarks, self.seed)
         moments = sum_moments(problem, lambda rows: phi(problem.rows[rows]))
         directions, total = slice(0, phi.size), sums_of(moments.folds)
         fit = kernel_instruments(moments.folds, directions)

@@ -25,6 +25,13 @@ from causalign.stats.kernel_instruments import (
     kernel_first_stage,
     linear_instruments,
 )
+from causalign.stats.kernel_widths import (
+    CURVED,
+    Widths,
+    choose_widths,
+    reduced_form_errors,
+    violations_of_moments,
+)
 from causalign.stats.kernels import KernelFeatures, kernel_features, mixed_kernel
 from causalign.stats.moment_sums import (
     Block,
@@ -39,6 +46,8 @@ from causalign.stats.moment_sums import (
 Regressors = Callable[[slice], np.ndarray]
 FEWEST_ROWS = 50
 BLOCK = 8192
+# Widths of the kernels are chosen on so many rows of a fold at most, whose cost then stays fixed.
+ROWS_FOR_WIDTHS = 500
 # What to use where no confounder needs an instrument.
 FLEXIBLE = "DoubleML with a flexible learner"
 
@@ -114,7 +123,9 @@ def pose_problem(
     instruments = (*logs.instruments, *own)
     read, rows = read_columns(logs.confounders)
     read_instruments, Z = read_columns(instruments)
-    kernel = mixed_kernel(Z, read_instruments.counts, weights)
+    test_functions = _choose_test_functions(
+        Z, read_instruments.counts, weights, logs.outcome, member, landmarks, seed
+    )
     linear, names = design(logs.confounders)
     return Problem(
         covariates=logs.confounders,
@@ -122,7 +133,7 @@ def pose_problem(
         read=read,
         rows=rows,
         instrument_rows=Z,
-        test_functions=kernel_features(Z, kernel, landmarks=landmarks, seed=seed),
+        test_functions=test_functions,
         y=logs.outcome,
         weights=weights,
         folds=member,
@@ -131,6 +142,26 @@ def pose_problem(
         linear_instruments=_standardise(design(instruments)[0], weights),
         moved=np.array([name.split("[")[0] in moved for name in names]),
     )
+
+
+def choose_features(problem: Problem, landmarks: int, seed: int) -> KernelFeatures:
+    """Return features φ of the confounders, of widths that held-out moments like."""
+    few = _few_of_each_fold(problem.folds, seed)
+    weights, psi = problem.weights[few], problem.test_functions(problem.instrument_rows[few])
+
+    def features(rows: np.ndarray, w: np.ndarray, widths: Widths) -> KernelFeatures:
+        kernel = mixed_kernel(rows, problem.read.counts, w, widths)
+        return kernel_features(rows, kernel, landmarks=landmarks, seed=seed)
+
+    def losses(widths: Widths) -> np.ndarray:
+        phi = features(problem.rows[few], weights, widths)(problem.rows[few])
+        block = slice(None), psi, phi, problem.y[few]
+        return violations_of_moments(
+            sums_by_fold(lambda: iter([block]), problem.folds[few], weights), slice(0, phi.shape[1])
+        )
+
+    widths = choose_widths(losses, problem.read.counts)
+    return features(problem.rows, problem.weights, widths)
 
 
 def sum_moments(problem: Problem, regressors: Regressors) -> FunctionMoments:
@@ -194,6 +225,40 @@ def completeness_assumption(logs: Logs, exogenous: Sequence[str]) -> str:
         "had nothing to do with the text, and moved them in enough ways to tell every part of the "
         "function (completeness)"
     )
+
+
+def _choose_test_functions(
+    Z: np.ndarray,
+    levels: tuple[int, ...],
+    weights: np.ndarray,
+    y: np.ndarray,
+    folds: np.ndarray,
+    landmarks: int,
+    seed: int,
+) -> KernelFeatures:
+    """Return ψ of the widths that tell best what the instruments do to the outcome.
+
+    They keep their curves (the line alone is not offered): a test function that sees no bend lets
+    every bend of h pass.
+    """
+    few = _few_of_each_fold(folds, seed)
+
+    def features(rows: np.ndarray, w: np.ndarray, widths: Widths) -> KernelFeatures:
+        kernel = mixed_kernel(rows, levels, w, widths)
+        return kernel_features(rows, kernel, landmarks=landmarks, seed=seed)
+
+    def losses(widths: Widths) -> np.ndarray:
+        psi = features(Z[few], weights[few], widths)(Z[few])
+        block = slice(None), psi, y[few, None], y[few]
+        return reduced_form_errors(sums_by_fold(lambda: iter([block]), folds[few], weights[few]))
+
+    return features(Z, weights, choose_widths(losses, levels, CURVED))
+
+
+def _few_of_each_fold(folds: np.ndarray, seed: int) -> np.ndarray:
+    order = np.random.default_rng(seed).permutation(len(folds))
+    few = [order[folds[order] == fold][:ROWS_FOR_WIDTHS] for fold in np.unique(folds)]
+    return np.sort(np.concatenate(few))
 
 
 def _same_order(problem: Problem) -> np.ndarray:

@@ -1,5 +1,6 @@
 import collections.abc
 
+from .demand import Demand as Demand
 from .entangled_news import EntangledNews as EntangledNews
 from .interacting import Interacting as Interacting
 from .newsletter import Newsletter as Newsletter

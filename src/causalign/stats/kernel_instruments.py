@@ -79,12 +79,12 @@ def kernel_instruments(folds: tuple[MomentSums, ...], columns: slice) -> KernelI
     for f, held in enumerate(folds):
         train = total.without(held)
         for i, multiple in enumerate(RADII):
-            path = _path(train, columns, multiple)[0]
+            path = coefficient_paths(train, columns, multiple)[0]
             scores[f, i] = held_out_violation(train, held, columns, path)
         nothing[f] = held_out_violation(train, held, columns, 0 * path[:, :1])[0]
     best = np.unravel_index(int(scores.mean(axis=0).argmin()), scores.shape[1:])
     i, j = int(best[0]), int(best[1])
-    path, spectrum, V, pulled = _path(total, columns, RADII[i])
+    path, spectrum, V, pulled = coefficient_paths(total, columns, RADII[i])
     delta = radius(total.rows, RADII[i])
     alpha = float(PENALTIES[j]) * total.rows**2 * delta**4
     shrunk = 1 / (spectrum + alpha)
@@ -128,14 +128,17 @@ def kernel_first_stage(folds: tuple[MomentSums, ...], columns: slice) -> KernelF
     """
     total = sums_of(folds)
     beta, freedom = _smooth(total, columns, 1.0)
-    rest, spread = _left(total, total, columns, beta), _left(total, total, columns, 0 * beta)
+    rest, spread = (
+        left_over(total, total, columns, beta),
+        left_over(total, total, columns, 0 * beta),
+    )
     noise = np.maximum(rest / max(total.rows - freedom - 1, 1.0), 1e-300)
     held_rest, held_spread = np.zeros_like(rest), np.zeros_like(rest)
     for held in folds:
         train = total.without(held)
         beta, _ = _smooth(train, columns, RADII[0])
-        held_rest += _left(train, held, columns, beta)
-        held_spread += _left(train, held, columns, 0 * beta)
+        held_rest += left_over(train, held, columns, beta)
+        held_spread += left_over(train, held, columns, 0 * beta)
     return KernelFirstStage((spread - rest) / freedom / noise, 1 - held_rest / held_spread)
 
 
@@ -170,7 +173,7 @@ def error_covariance(
     return covariance
 
 
-def _path(
+def coefficient_paths(
     sums: MomentSums, columns: slice, multiple: float
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Return coefficients by penalty, spectrum and basis, and what Q makes of A, ``(m, p)``."""
@@ -195,7 +198,9 @@ def _smooth(sums: MomentSums, columns: slice, multiple: float) -> tuple[Floats, 
     return beta, float(np.trace(solved[:, width:]))
 
 
-def _left(train: MomentSums, rows: MomentSums, columns: slice, beta: Floats) -> Floats:
+def left_over(
+    train: MomentSums, rows: MomentSums, columns: slice | NDArray[np.int64], beta: Floats
+) -> Floats:
     """Return ``Σ w (x - x̄ - (ψ - ψ̄)'β)²`` over ``rows``, the means those of ``train``, ``(c,)``."""
     centre, means = train.means
     mean = means[:-1][columns]

@@ -17,8 +17,9 @@ NEGLIGIBLE = 1e-10
 class MixedKernel:
     """Compare rows by ``k(x, x') = s (Π_j (1 + k_j(x_j, x'_j)) - 1)``.
 
-    For a number, ``k_j = u u' + exp(-(u - u')²/2)`` with u the standardised value: a line and a
-    smooth curve. For a category, ``k_j`` is 1 for equal codes and 0 otherwise; a code of -1, a
+    For a number, ``k_j = u u' + exp(-(u - u')²/(2 w_j²))`` with u the standardised value and w_j
+    its ``widths``: a line and a smooth curve, or the line alone when w_j is infinite. For a
+    category, ``k_j`` is 1 for equal codes and 0 otherwise; a code of -1, a
     category that the fit did not know, is an average one: ``k_j(-1, l)`` is the share of l. The
     product holds each column's own function and all interactions. ``s`` makes the mean of k(x, x)
     over the fitted rows 1. ``shares`` has one entry for each column, None for numbers.
@@ -28,6 +29,7 @@ class MixedKernel:
     scale: Floats
     shares: tuple[Floats | None, ...]
     amplitude: float
+    widths: tuple[float, ...]
 
     def __call__(self, left: Floats, right: Floats) -> Floats:
         """Return the kernel ``(n, m)`` of rows ``left (n, d)`` and ``right (m, d)``."""
@@ -36,7 +38,7 @@ class MixedKernel:
             if shares is None:
                 u = (left[:, j] - self.centre[j]) / self.scale[j]
                 v = (right[:, j] - self.centre[j]) / self.scale[j]
-                one = np.exp(-((u[:, None] - v) ** 2) / 2)
+                one = np.exp(-(((u[:, None] - v) / self.widths[j]) ** 2) / 2)
                 one += np.outer(u, v)
             else:
                 one = (left[:, [j]] == right[:, j]).astype(np.float64)
@@ -71,11 +73,17 @@ class KernelFeatures:
         return int(self.projection.shape[1])
 
 
-def mixed_kernel(rows: ArrayLike, levels: tuple[int, ...], weights: ArrayLike) -> MixedKernel:
+def mixed_kernel(
+    rows: ArrayLike,
+    levels: tuple[int, ...],
+    weights: ArrayLike,
+    widths: tuple[float, ...] | None = None,
+) -> MixedKernel:
     """Return the kernel for ``rows (n, d)``, column j a number or one of ``levels[j] > 0`` codes.
 
-    Standardisation, shares and amplitude are weighted. Raises `InputError` for a column with one
-    value only.
+    Standardisation, shares and amplitude are weighted; ``widths`` of the curves are in standard
+    deviations, 1 for every column unless given; those of categories are not read. Raises
+    `InputError` for a column with one value only.
     """
     X, w = np.asarray(rows, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     constant = np.flatnonzero(np.ptp(X, axis=0) == 0)
@@ -94,7 +102,9 @@ def mixed_kernel(rows: ArrayLike, levels: tuple[int, ...], weights: ArrayLike) -
         shares.append(None)
         diagonal *= 2 + ((X[:, j] - centre[j]) / scale[j]) ** 2
     amplitude = 1 / (np.average(diagonal, weights=w) - 1)
-    return MixedKernel(centre, scale, tuple(shares), float(amplitude))
+    return MixedKernel(
+        centre, scale, tuple(shares), float(amplitude), widths or (1.0,) * len(levels)
+    )
 
 
 def kernel_features(
