@@ -58,9 +58,7 @@ def _descend(
     return at
 
 
-def violations_of_moments(
-    folds: tuple[MomentSums, ...], columns: slice, multiple: float = 0.3
-) -> Floats:
+def violations_of_moments(folds: tuple[MomentSums, ...], columns: slice) -> Floats:
     """Return the held-out violation of moments ``(k,)`` of h on ``x[columns]``, best penalty."""
     total, losses = sums_of(folds), []
     for held in folds:
