@@ -145,7 +145,11 @@ def pose_problem(
 
 
 def choose_features(problem: Problem, landmarks: int, seed: int) -> KernelFeatures:
-    """Return features φ of the confounders, of widths that held-out moments like."""
+    """Return features φ of the confounders, of widths that held-out moments like.
+
+    A single confounder keeps the width of one standard deviation: intervals do not know that a
+    width was chosen, and with one column choosing gains less than they lose.
+    """
     few = _few_of_each_fold(problem.folds, seed)
     weights, psi = problem.weights[few], problem.test_functions(problem.instrument_rows[few])
 
@@ -160,7 +164,8 @@ def choose_features(problem: Problem, landmarks: int, seed: int) -> KernelFeatur
             sums_by_fold(lambda: iter([block]), problem.folds[few], weights), slice(0, phi.shape[1])
         )
 
-    widths = choose_widths(losses, problem.read.counts)
+    several = len(problem.covariates) > 1
+    widths = choose_widths(losses, problem.read.counts) if several else (1.0,)
     return features(problem.rows, problem.weights, widths)
 
 
@@ -252,7 +257,9 @@ def _choose_test_functions(
         block = slice(None), psi, y[few, None], y[few]
         return reduced_form_errors(sums_by_fold(lambda: iter([block]), folds[few], weights[few]))
 
-    return features(Z, weights, choose_widths(losses, levels, CURVED))
+    return features(
+        Z, weights, choose_widths(losses, levels, CURVED) if len(levels) > 1 else (1.0,)
+    )
 
 
 def _few_of_each_fold(folds: np.ndarray, seed: int) -> np.ndarray:
