@@ -15,9 +15,12 @@ import yaml
 from causalign import pipeline, recipe
 from causalign.errors import RoleNotDeclared, SettingsError
 from causalign.lm import LanguageModelWriter
+from causalign.logs import Logs, Roles
 from causalign.pipeline import tuning
-from causalign.policy import PolicyFit, dpo
+from causalign.pipeline.generations import ChosenTexts
+from causalign.policy import BestOf, PolicyFit, dpo
 from causalign.results import Verdict
+from causalign.reward import Ridge
 from causalign.simulate import Newsletter
 
 pytest.importorskip("peft")
@@ -391,3 +394,19 @@ def test_guardrails_that_cannot_be_are_refused(guarded, tmp_path, changed, match
         guarded["data"]["roles"]["confounders"] = ["day"]
     with pytest.raises(SettingsError, match=match):
         run(guarded | changed, tmp_path)
+
+
+def test_what_a_guardrail_buys_is_drawn_for_each_reward():
+    words = ["free", "now", "calm", "news"]
+    texts = [f"{a} {b} {c}" for a in words for b in words for c in words]
+    table = {
+        "text": texts,
+        "clicks": [text.count("free") + 0.1 * text.count("now") for text in texts],
+        "complaints": [2.0 * text.count("free") for text in texts],
+    }
+    logs = Logs.of(pa.table(table), Roles("text", "clicks", guardrails=("complaints",)))
+    model = Ridge().fit(logs, "hashing").model
+    best = BestOf(caution=0).choose([texts[:16], texts[16:40]], model, [None] * 2)
+    drawn = ChosenTexts({"naive": best, "deconfounded": best}).draw_frontiers()
+    assert [one.name for one in drawn] == ["frontier-0-naive", "frontier-0-deconfounded"]
+    assert drawn[0].caption.startswith("Naive reward. What complaints buys")

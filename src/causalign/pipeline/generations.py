@@ -88,6 +88,18 @@ class ChosenTexts:
         ]
         return {"what choosing is worth": pa.concat_tables(parts)} if parts else {}
 
+    def draw_frontiers(self) -> list[Drawing]:
+        """Return what each guardrail buys, by the reward that chose."""
+        return [
+            replace(
+                drawing,
+                name=f"{drawing.name}-{name}",
+                caption=f"{name.capitalize()} reward. {drawing.caption}",
+            )
+            for name, best in self.chosen.items()
+            for drawing in best.drawings()
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Compared:
@@ -154,7 +166,9 @@ def compare_policies(
         assumption=compared.assumption,
         numbers=numbers,
         tables=tables,
-        figures=figures.draw_figures(*pictures, *_draw_trainings(compared.fits)),
+        figures=figures.draw_figures(
+            *pictures, *_draw_trainings(compared.fits), *compared.choices.draw_frontiers()
+        ),
         findings=(
             *_findings(compared, generated, texts, markers, gain, judge, logged),
             *_judge_guardrails(texts, prompts, judge, logged.roles.guardrails),

@@ -169,9 +169,9 @@ class BestTexts(Result):
 
     def drawing(self) -> Drawing | None:
         """Return the frontier of the first guardrail; None without one."""
-        return next(iter(self._drawings()), None)
+        return next(iter(self.drawings()), None)
 
-    def _drawings(self) -> list[Drawing]:
+    def drawings(self) -> list[Drawing]:
         """Return for each guardrail what the reward costs of it."""
         return [
             curve(
@@ -214,7 +214,7 @@ class BestTexts(Result):
             assumption=_ASSUMPTION,
             numbers=numbers,
             tables=tables,
-            figures=draw_figures(*self._drawings()),
+            figures=draw_figures(*self.drawings()),
             findings=self.findings,
             details={"units": self.units, "refused": self.refused},
         )
