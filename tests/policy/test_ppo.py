@@ -271,14 +271,16 @@ def test_texts_without_an_end_earn_less(bandit, tmp_path):
         return np.array([float(len(text.split())) for text in completions])
 
     cut = {}
-    for penalty in (0.0, 2.0):
-        method = player(bandit, max_new_tokens=2, missing_eos_penalty=penalty)
-        fit = method.fit(None, tmp_path / str(penalty), reward=words)
-        cut[penalty] = fit.curve["cut_share"].to_numpy()[-8:].mean()
+    settings = {"free": {}, "less": {"missing_eos_penalty": 2.0}, "fixed": {"missing_eos_score": 0}}
+    for name, changes in settings.items():
+        method = player(bandit, max_new_tokens=2, **changes)
+        fit = method.fit(None, tmp_path / name, reward=words)
+        cut[name] = fit.curve["cut_share"].to_numpy()[-8:].mean()
         # What is told of the reward is the reward.
         after = fit.numbers["reward_after"]
-        assert after == pytest.approx(1 if penalty else 2, abs=0.2)
-    assert cut[0.0] > 0.9 > 0.2 > cut[2.0]
+        assert after == pytest.approx(1 if changes else 2, abs=0.2)
+    assert cut["free"] > 0.9
+    assert max(cut["less"], cut["fixed"]) < 0.2
 
 
 def test_each_prompt_is_asked_as_often_as_the_others(tiny_lm_folder, tmp_path):
@@ -410,6 +412,7 @@ def test_what_cannot_be_is_refused(bandit, tmp_path):
         {"kl_target": 1.0},
         {"kl_horizon": 63},
         {"missing_eos_penalty": -1.0},
+        {"missing_eos_penalty": 1.0, "missing_eos_score": -1.0},
     ):
         with pytest.raises(SettingsError):
             player(bandit, **changes)

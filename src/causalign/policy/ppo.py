@@ -83,6 +83,8 @@ class PPO(WritingSettings):
         Texts over which ``kl_coef`` adapts; smaller is faster.
     missing_eos_penalty : float
         What a text without an end within ``max_new_tokens`` earns less, in units of the reward.
+    missing_eos_score : float, optional
+        What it earns instead, whatever the reward says of it.
     clip_range : float
         ε: how far the probability of a token may move on one rollout.
     clip_range_value : float
@@ -126,6 +128,7 @@ class PPO(WritingSettings):
     kl_target: float | None = None
     kl_horizon: int = 10_000
     missing_eos_penalty: float = 0.0
+    missing_eos_score: float | None = None
     stop_kl: float = 100.0
 
     name: ClassVar[str] = "ppo"
@@ -143,6 +146,10 @@ class PPO(WritingSettings):
                 raise SettingsError(f"{name} must lie in [0, 1]; found {getattr(self, name)}.")
         require_number("kl_horizon", self.kl_horizon, least=self.rollout_size, whole=True)
         require_number("missing_eos_penalty", self.missing_eos_penalty, least=0)
+        if self.missing_eos_score is not None:
+            require_number("missing_eos_score", self.missing_eos_score)
+            if self.missing_eos_penalty:
+                raise SettingsError("Give missing_eos_penalty or missing_eos_score, not both.")
         if self.kl_target is not None:
             require_number("kl_target", self.kl_target, above=0)
             why = "the price of divergence adapts by factors"
@@ -252,6 +259,7 @@ class PPO(WritingSettings):
             kl_target=self.kl_target,
             kl_horizon=self.kl_horizon,
             missing_eos_penalty=self.missing_eos_penalty,
+            missing_eos_score=self.missing_eos_score,
             gamma=self.gamma,
             gae_lambda=self.gae_lambda,
             stop_kl=self.stop_kl,

@@ -84,8 +84,9 @@ class ProximalTask:
     ``order`` walks several times through each rollout, which lasts ``updates`` steps. The value
     head predicts returns in units of their own: minus ``centre``, by ``scale``, both of the first
     rollout. So nothing depends on the unit of the reward. A text without an end earns
-    ``missing_eos_penalty`` less. Divergence costs ``kl_coef``; with a ``kl_target`` this price
-    follows, and checkpoints are still ranked by the price at the start, so that they compare.
+    ``missing_eos_penalty`` less, or ``missing_eos_score`` instead. Divergence costs ``kl_coef``;
+    with a ``kl_target`` this price follows, and checkpoints are still ranked by the price at the
+    start, so that they compare.
     """
 
     language_model: LanguageModel
@@ -95,6 +96,7 @@ class ProximalTask:
     kl_target: float | None
     kl_horizon: int
     missing_eos_penalty: float
+    missing_eos_score: float | None
     gamma: float
     gae_lambda: float
     stop_kl: float
@@ -162,7 +164,9 @@ class ProximalTask:
         return float(earned.mean() - earned.std() / np.sqrt(len(earned)))
 
     def _earned(self, rollout: Rollout) -> Floats:
-        """Return the scores ``(n,)``, less for texts without an end."""
+        """Return the scores ``(n,)``, less or another for texts without an end."""
+        if self.missing_eos_score is not None:
+            return np.where(rollout.completions.cut, self.missing_eos_score, rollout.score)
         return rollout.score - self.missing_eos_penalty * rollout.completions.cut
 
     def _credit(self, rollout: Rollout) -> None:
