@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from causalign.errors import InputError, NotIdentified
 from causalign.logs.covariates import MICROSECONDS_PER_DAY, Covariate
 from causalign.logs.table import Logs
+from causalign.results import Card
 
 # Numbers are cut into so many classes of equally many rows.
 CLASSES = 3
@@ -17,8 +18,8 @@ CLASSES = 3
 MOST = 50
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Audiences:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Audiences(Card):
     """Which audience each row went to.
 
     Parameters
@@ -31,6 +32,11 @@ class Audiences:
 
     names: tuple[str, ...]
     codes: NDArray[np.int64]
+
+    def card_lines(self) -> list[str]:
+        """Return what a card says: how many rows each audience has."""
+        counts = zip(self.names, self.rows, strict=True)
+        return [", ".join(f"{name}: {count:,} rows" for name, count in counts)]
 
     @property
     def rows(self) -> NDArray[np.int64]:

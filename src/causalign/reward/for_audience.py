@@ -11,6 +11,7 @@ from scipy.linalg import cholesky
 
 from causalign.errors import RoleNotDeclared, SettingsError
 from causalign.logs import Logs, LogScan, Roles, read_audiences
+from causalign.results import Card
 from causalign.reward.audience_head import AudienceHead
 from causalign.reward.estimates import LinearHeadFit
 from causalign.reward.findings import no_signal
@@ -144,8 +145,8 @@ class ForAudience(LinearMethod):
         return _tell(fit, len(X), called, region)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AudienceGains:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class AudienceGains(Card):
     """What n texts earn in a audiences beyond the mean outcome of each.
 
     Parameters
@@ -159,6 +160,12 @@ class AudienceGains:
     names: tuple[str, ...]
     gain: Array
     error: Array
+
+    def card_lines(self) -> list[str]:
+        """Return what a card says: the mean gain in each audience."""
+        means = zip(self.names, self.gain.mean(axis=0), strict=True)
+        listed = ", ".join(f"{name} {mean:+.3g}" for name, mean in means)
+        return [f"{len(self.gain):,} texts; mean gain by audience: {listed}"]
 
     @property
     def worst(self) -> Array:
