@@ -59,6 +59,7 @@ FITS = {
     "pairwise": ("y", GROUP),
     "within-tests": ("y", GROUP),
     "pooled": ("y", ["--weight", "w"]),
+    "for-audience": ("y", ["--audience", "shop", "--weight", "w"]),
     "perceptron": ("y", [*QUICK, "--weight", "w"]),
     "logistic": ("bought", QUICK),
     "multi-class": ("stars", QUICK),

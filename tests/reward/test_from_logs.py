@@ -38,6 +38,7 @@ ROLES = Roles(
     confounders=("price",),
     objective="aim",
     weight="weight",
+    audience=("plan",),
 )
 WORDS = ["free", "mug", "rain", "sale", "news", "today", "price", "hello", "blue", "red"]
 LEARNING = {"training": {"epochs": 2}, "width": 8, "seed": 3}
@@ -58,6 +59,7 @@ def columns():
         "price": price,
         "aim": random.choice(["clear", "kind"], ROWS).tolist(),
         "weight": random.uniform(0.5, 2, ROWS),
+        "plan": np.where(np.arange(ROWS) % 2, "paid", "free").tolist(),
     }
 
 
@@ -96,6 +98,10 @@ def head_of_arrays(method, logs):
     if method.name == "pooled":
         given = {"groups": logs.groups, "weights": logs.weights}
         return Ridge().fit_arrays(vectors, logs.outcome, **given).head
+    if method.name == "for-audience":
+        given = {"groups": logs.groups, "weights": logs.weights, "names": ("free", "paid")}
+        plans = np.arange(ROWS) % 2
+        return method.fit_arrays(vectors, logs.outcome, plans, **given).head
     if method.name in ("ridge", "confounder-in-text"):
         ridge = method if isinstance(method, Ridge) else Ridge()
         given = {"groups": logs.groups, "weights": logs.weights}
@@ -215,6 +221,7 @@ UNABLE = {
     "pairwise": ("group",),
     "confounder-in-layer": ("confounders",),
     "confounder-in-text": ("confounders",),
+    "for-audience": ("audience",),
 }
 
 
