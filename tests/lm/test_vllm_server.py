@@ -74,7 +74,7 @@ def test_the_server_writes_with_the_weights_as_they_are(client, tiny_lm_folder):
     model = moved(tiny_lm_folder)
     server = VllmServer(model, ADDRESS, max_new_tokens=5)
     before = {name: weight.clone() for name, weight in model.model.named_parameters()}
-    drawn = sample(model, ["Say "] * 3, max_new_tokens=5, seed=7, writer=server)
+    drawn = sample(model, ["Say "] * 3, max_new_tokens=5, seed=7, sampler=server)
     ids = torch.tensor([list(drawn.completions.prompts[0])])
     model.model.eval()
     with torch.inference_mode():

@@ -216,7 +216,10 @@ def _read_heads(source: Path, description: Settings) -> tuple[Head, dict[str, Li
         raise ArtifactError(f"The weights {path} cannot be read: {damage}.") from damage
     head = build_head(str(described.get("kind")), described.get("settings") or {}, tensors)
     guardrails: dict[str, LinearHead] = {}
-    for number, name in enumerate(description.get("guardrails") or ()):
+    names = description.get("guardrails") or []
+    if not isinstance(names, list):
+        raise ArtifactError(f"{source / _DESCRIPTION} is damaged: its guardrails are no list.")
+    for number, name in enumerate(names):
         start = f"guardrail {number} "
         own = {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
         read = build_head(LinearHead.kind, {}, own)
