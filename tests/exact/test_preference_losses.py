@@ -212,7 +212,7 @@ def test_what_texts_cost_is_taken_off_what_they_win(language):
     cost = (37 * torch.arange(64) % 64).double() / 32 - 1
     words = [f"sentence {row}" for row in sides.tolist()]
     pairs = Pairs(words[0::2], words[1::2], *np.ones((2, len(words) // 2)), np.arange(4032))
-    priced = pairs.priced(lambda texts, _: [float(cost[int(t.split()[1])]) for t in texts])
+    priced = pairs.with_costs(lambda texts, _: [float(cost[int(t.split()[1])]) for t in texts])
     exact = gap - (cost[FIRST] - cost[SECOND])
     reached = {}
     for name, margin in (("priced", -torch.from_numpy(priced.cost)), ("naive", rows["margin"])):

@@ -10,7 +10,7 @@ import pyarrow.csv as pacsv
 import pytest
 
 from causalign.errors import ArtifactError, InputError, SettingsError
-from causalign.lm import FileWriter, LanguageModelWriter, ProgramWriter, ServerWriter
+from causalign.lm import CommandWriter, FileWriter, LanguageModelWriter, ServerWriter
 from causalign.lm.writers import ask_writer
 
 
@@ -137,7 +137,7 @@ for line in sys.stdin:
 def program(folder, texts="texts"):
     path = folder / "writer.py"
     path.write_text(PROGRAM.replace("TEXTS", texts))
-    return ProgramWriter((sys.executable, str(path)))
+    return CommandWriter((sys.executable, str(path)))
 
 
 def test_a_program_writes(tmp_path):

@@ -125,7 +125,7 @@ def test_a_limit_of_a_guardrail_that_the_reward_does_not_know_is_refused():
 
 def test_what_some_audience_would_lose_by_is_refused():
     logs = OppositeTastes(rows=2000).simulate().logs
-    model = ForAudience().fit(logs, "hashing").model
+    model = ForAudience().fit(logs, "style").model
     offers = [logs.completions[16 * row : 16 * row + 16] for row in range(20)]
     free = BestOf(caution=0).choose(offers, model, [None] * 20)
     fair = BestOf(caution=0, most_loss=0.0).choose(offers, model, [None] * 20)
@@ -138,7 +138,7 @@ def test_what_some_audience_would_lose_by_is_refused():
 
 def test_a_reward_without_audiences_cannot_say_who_loses():
     model = Ridge().fit(draw_log(0), CountsWords()).model
-    with pytest.raises(SettingsError, match="the same for every reader"):
+    with pytest.raises(SettingsError, match="the same for all readers"):
         BestOf(most_loss=0).choose([["now", "win"]], model, [None])
 
 

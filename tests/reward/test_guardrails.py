@@ -76,7 +76,7 @@ def test_methods_of_one_outcome_refuse_guardrails(method):
 def test_a_priced_reward_is_what_texts_earn_less_what_they_cost():
     model = reward.Ridge().fit(Logs.of(make_table(), ROLES), "hashing").model
     asked = ["cheap offer now", "a quiet garden"]
-    priced = model.priced({"complaints": 2.0, "returns": -1.0})
+    priced = model.price({"complaints": 2.0, "returns": -1.0})
     expected = model(asked) - 2 * model.guardrails["complaints"](asked)
     expected += model.guardrails["returns"](asked)
     np.testing.assert_allclose(priced(asked), expected, rtol=1e-12)
@@ -88,25 +88,25 @@ def test_a_reward_of_priced_logs_is_the_priced_reward_at_one_penalty():
     asked = ["cheap offer now", "a quiet garden"]
     prices = {"complaints": 2.0, "returns": 0.5}
     np.testing.assert_allclose(
-        ridge.fit(logs.priced(prices), "hashing").model(asked),
-        ridge.fit(logs, "hashing").model.priced(prices)(asked),
+        ridge.fit(logs.price(prices), "hashing").model(asked),
+        ridge.fit(logs, "hashing").model.price(prices)(asked),
         rtol=1e-7,
     )
-    assert logs.priced({"returns": 1}).roles.guardrails == ("complaints",)
+    assert logs.price({"returns": 1}).roles.guardrails == ("complaints",)
 
 
 def test_prices_name_guardrails_as_they_were_declared():
     logs = Logs.of(make_table(), ROLES).with_outcomes({"returns": np.arange(300.0)}, "adjusted")
     assert logs.roles.guardrails == ("complaints", "returns_adjusted")
-    assert logs.priced({"returns": 1.0}).roles.guardrails == ("complaints",)
+    assert logs.price({"returns": 1.0}).roles.guardrails == ("complaints",)
     with pytest.raises(SettingsError, match="no guardrail 'return'"):
-        logs.priced({"return": 1.0})
+        logs.price({"return": 1.0})
 
 
 def test_a_priced_reward_is_fitted_again_on_priced_logs_only():
     logs = Logs.of(make_table(), ROLES)
-    priced = reward.Ridge().fit(logs, "hashing").model.priced({"complaints": 2.0, "returns": 1})
+    priced = reward.Ridge().fit(logs, "hashing").model.price({"complaints": 2.0, "returns": 1})
     with pytest.raises(InputError, match="Price them too"):
         priced.cross_fit(logs)
-    fitted = priced.cross_fit(logs.priced({"complaints": 2.0, "returns": 1}))
+    fitted = priced.cross_fit(logs.price({"complaints": 2.0, "returns": 1}))
     assert np.isfinite(fitted(["cheap"])).all()

@@ -6,7 +6,7 @@ import pytest
 
 from causalign import Logs, Roles
 from causalign.errors import InputError, SettingsError
-from causalign.reward import LinearHead, Pairwise, Pooled, RewardModel, Ridge
+from causalign.reward import LinearHead, Pairwise, Pooled, RewardModel, Ridge, WithinTests
 
 random = np.random.default_rng(0)
 LETTERS = np.array(list("abcdefgh"))
@@ -49,6 +49,8 @@ def test_parts_do_not_see_what_they_value():
     assert np.mean(slopes) == pytest.approx(1, abs=0.25)
     compared = Logs.of(LOG.data, Roles("t", "y", group="g"))
     fits = Pairwise().fit(compared, CountsLetters()).model.fit_apart(compared)
+    assert len(fits) == 5
+    fits = WithinTests().fit(compared, CountsLetters()).model.fit_apart(compared)
     assert fits[0][0] is fits[1][1]
     assert fits[0][1] is fits[1][0]
 
@@ -59,3 +61,47 @@ def test_what_cannot_be_fitted_again_says_so():
     pooled = Pooled().fit(LOG, CountsLetters()).model
     with pytest.raises(SettingsError, match="experiments"):
         pooled.fit_apart(LOG)
+
+
+def test_a_reward_of_pairs_is_valued_by_the_pairs_that_it_did_not_see():
+    """A reward of the other half, shrunk by its penalty, tells a third less than is true."""
+    words = [f"w{i}" for i in range(60)]
+
+    class Counts:
+        name, revision, dimension = "counts", "1", 60
+
+        def encode(self, texts):
+            counts = [[text.split().count(word) for word in words] for text in texts]
+            return np.array(counts, dtype=np.float32).reshape(-1, 60)
+
+    def draw_texts(draw, count):
+        return [" ".join(np.array(words)[row]) for row in draw.random((count, 60)) < 0.2]
+
+    def gain(judge, chooser, asked):
+        top = chooser.assess(asked).reward.argsort()[-30:]
+        valued = judge.assess(asked).reward
+        return valued[top].mean() - valued.mean()
+
+    by_parts, by_halves = [], []
+    for seed in range(5):
+        draw = np.random.default_rng(seed)
+        effects = 0.25 * draw.normal(size=60)
+        texts = draw_texts(draw, 900)
+        y = Counts().encode(texts) @ effects + draw.gumbel(size=900)  # winners as Bradley-Terry has
+        table = pa.table({"text": texts, "y": y, "test": np.arange(900) // 3})
+        logs = Logs.of(table, Roles("text", "y", group="test"))
+        model = Pairwise().fit(logs, Counts()).model
+        asked = draw_texts(draw, 600)
+        truth = Counts().encode(asked) @ effects
+
+        def right(chooser, truth=truth, asked=asked):
+            return truth[chooser.assess(asked).reward.argsort()[-30:]].mean() - truth.mean()
+
+        by_parts += [gain(j, c, asked) / right(c) for c, j in model.fit_apart(logs)]
+        halves = [
+            Pairwise().fit(logs.take(np.arange(900) // 3 % 2 == side, "half"), Counts()).model
+            for side in (0, 1)
+        ]
+        by_halves += [gain(j, c, asked) / right(c) for c, j in (halves, halves[::-1])]
+    assert np.mean(by_parts) == pytest.approx(1, abs=0.12)
+    assert np.mean(by_halves) < 0.75

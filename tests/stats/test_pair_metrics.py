@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from causalign.errors import InputError, SettingsError
-from causalign.stats.pair_metrics import pair_accuracy, pair_auc, paired_difference
+from causalign.stats.pair_metrics import odds_slope, pair_accuracy, pair_auc, paired_difference
 
 
 def by_definition(e):
@@ -79,3 +80,24 @@ def test_a_perfect_scorer_stays_within_bounds():
 def test_invalid_input_is_refused(call, error):
     with pytest.raises(error):
         call()
+
+
+def test_the_slope_of_odds_is_that_of_a_logistic_regression_without_a_level():
+    draw = np.random.default_rng(0)
+    d, cluster = 3 * draw.normal(size=400), np.arange(400) // 4
+    weights = draw.uniform(0.5, 2, 400)
+    won = draw.random(400) < 1 / (1 + np.exp(-0.7 * d))
+    slope, variance = odds_slope(np.where(won, d, -d), weights, cluster)
+    model = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-10)
+    model.fit(d[:, None], won, sample_weight=weights)
+    assert slope == pytest.approx(model.coef_[0, 0], rel=1e-5)
+    p = model.predict_proba(d[:, None])[:, 1]
+    scores = np.bincount(cluster, weights * d * (won - p))
+    bread = (weights * d**2 * p * (1 - p)).sum()
+    assert variance == pytest.approx((scores**2).sum() / bread**2 * 100 / 99, rel=1e-5)
+
+
+@pytest.mark.parametrize("d", [[1.0, 2.0], [-1.0, -3.0], [0.0, 1.0], []])
+def test_pairs_that_are_all_told_alike_tell_no_slope(d):
+    with pytest.raises(InputError, match="told alike"):
+        odds_slope(d, np.ones(len(d)), np.arange(len(d)))

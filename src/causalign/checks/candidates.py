@@ -149,7 +149,7 @@ def choice_findings(
     has_covariance : bool
         Whether the reward tells its standard error.
     n : int
-        OfferedTexts that were asked for, for each prompt.
+        Candidates that were asked for, for each prompt.
     caution : float
     worth : sequence of ChoiceWorth
         Of the chosen texts and of the gain, if they are known.

@@ -117,17 +117,7 @@ def refuse_losses(
     assessed : Assessment
     most_loss : float
         In units of the outcome, against what the audience earned in the log.
-
-    Raises
-    ------
-    SettingsError
-        For a reward that knows no audiences.
     """
-    if not assessed.audiences:
-        raise SettingsError(
-            "most_loss asks what each audience loses; this reward is the same for every reader. "
-            "Fit one for audiences: reward.ForAudience, --method for-audience."
-        )
     reasons = list(candidates.reasons)
     for name, gain in assessed.audiences.items():
         error = 0.0 if gain.standard_error is None else gain.standard_error

@@ -110,7 +110,7 @@ def _read_source(
     """Read logs where roles are named, else the pairs or prompts that the method reads."""
     if roles is not None:
         logs = given.read_logs(data, roles, drop_incomplete=drop_incomplete)
-        return logs.priced(costs) if costs else logs
+        return logs.price(costs) if costs else logs
     if costs:
         raise ca.errors.SettingsError("--price needs --reward-model, or logs with the guardrail.")
     if tuner.reads == "pairs":
@@ -145,7 +145,7 @@ def _load_reward(
 ) -> ca.policy.Reward | None:
     if folder is not None:
         model = ca.reward.RewardModel.load(folder)
-        return model.priced(prices) if prices else model
+        return model.price(prices) if prices else model
     if tuner.needs is not None:
         raise ca.errors.SettingsError(
             f"The method {tuner.name!r} reads a saved {tuner.needs}: --reward-model FOLDER."

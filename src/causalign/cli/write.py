@@ -60,6 +60,14 @@ Limits = Annotated[
         "'complaints <= 0.01' (repeatable).",
     ),
 ]
+MostLoss = Annotated[
+    float | None,
+    typer.Option(
+        "--most-loss",
+        help="By how much an audience may earn less than it did in the log; for a reward of "
+        "for-audience.",
+    ),
+]
 Column = Annotated[str | None, typer.Option("--completion", help="Column of the log's texts.")]
 Outcome = Annotated[str | None, typer.Option("--outcome", help="Column of the log's outcome.")]
 
@@ -77,6 +85,7 @@ def command(
         float, typer.Option("--caution", help="Standard errors to take off the reward.")
     ] = 1.0,
     limit: Limits = None,
+    most_loss: MostLoss = None,
     texts: Annotated[int, typer.Option("--texts", help="How many, without prompts.")] = 1,
     seed: Annotated[int, typer.Option("--seed", help="Of the writer's draws.")] = 0,
     prompt: Annotated[str, typer.Option("--prompt", help="Column of the prompts.")] = "prompt",
@@ -102,7 +111,9 @@ def command(
     """
     source = _make_writer(writer, writer_command, candidates, prompt, settings)
     require_writable(out, prompts, reward_model, candidates, logs)
-    chooser = ca.policy.BestOf(n=n, caution=caution, limits=limit or (), seed=seed)
+    chooser = ca.policy.BestOf(
+        n=n, caution=caution, limits=limit or (), most_loss=most_loss, seed=seed
+    )
     reward = ca.reward.RewardModel.load(reward_model)
     asked = _read_prompts(context, prompts, prompt, texts)
     chooser.check(reward, asked)
@@ -139,7 +150,7 @@ def _make_writer(
         )
     written: dict[str, object] = {}
     if command is not None:
-        kind: type[ca.lm.Writer] = ca.lm.ProgramWriter
+        kind: type[ca.lm.Writer] = ca.lm.CommandWriter
         written = {"command": list(given.split_command("--writer-command", command))}
     elif candidates is not None:
         kind, written = ca.lm.FileWriter, {"path": candidates, "prompt": prompt}

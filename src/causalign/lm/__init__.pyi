@@ -19,7 +19,7 @@ from .smollm2 import gguf_file as gguf_file
 from .training import Training as Training
 from .vector_block import VectorBlock as VectorBlock
 from .vector_block import encode_block as encode_block
+from .writers import CommandWriter as CommandWriter
 from .writers import FileWriter as FileWriter
-from .writers import ProgramWriter as ProgramWriter
 from .writers import ServerWriter as ServerWriter
 from .writers import Writer as Writer

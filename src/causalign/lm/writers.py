@@ -206,7 +206,7 @@ class ServerWriter:
 
 
 @dataclass(frozen=True, slots=True)
-class ProgramWriter:
+class CommandWriter:
     """A program that writes: one JSON object a line in, one a line out, in any order.
 
     In: ``{"id": 0, "prompt": "...", "n": 16, "seed": 0}`` (``prompt`` may be null). Out: ``{"id":

@@ -184,6 +184,8 @@ class AssessingReward(AssessesTexts, Protocol):
     def has_covariance(self) -> bool: ...  # noqa: D102
     @property
     def guardrails(self) -> "Mapping[str, AssessesTexts]": ...  # noqa: D102
+    @property
+    def audiences(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def find_nearest(
         self, completions: Texts, logged: Texts, prompts: Texts | None = None

@@ -40,7 +40,7 @@ class Pairs:
         How they were read.
     cost : (m,) numbers, optional
         By how much the chosen text costs more than the rejected one, in log-odds of winning; below
-        0 where it costs less. See `priced`.
+        0 where it costs less. See `with_costs`.
 
     Raises
     ------
@@ -119,7 +119,9 @@ class Pairs:
             cost=None if self.cost is None else self.cost[index],
         )
 
-    def priced(self, costs: Callable[[Sequence[str], Sequence[str] | None], ArrayLike]) -> "Pairs":
+    def with_costs(
+        self, costs: Callable[[Sequence[str], Sequence[str] | None], ArrayLike]
+    ) -> "Pairs":
         """Return pairs that know what their texts cost, so that DPO counts it.
 
         DPO then has its minimum where ``β Δ`` is the log-odds of winning less the difference of

@@ -206,7 +206,7 @@ class Logs(LogColumns):
         roles = replace(self.roles, outcome=name, guardrails=())
         return Logs(self.data, roles, self.history)
 
-    def priced(self, prices: Mapping[str, float]) -> "Logs":
+    def price(self, prices: Mapping[str, float]) -> "Logs":
         """Return logs whose outcome is what texts earned less what they cost.
 
         ``y - Σ_g price_g · g``, g the guardrails: what is learned from such logs counts both.

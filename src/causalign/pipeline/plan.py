@@ -367,7 +367,7 @@ def _choose_writer(recipe: Recipe, tuner: "PolicyMethod | None") -> Writer | Non
                 "'best_of.writer': the model that 'policy' starts from offers the candidates."
             )
         return None
-    kinds = {"url": lm.ServerWriter, "command": lm.ProgramWriter, "path": lm.FileWriter}
+    kinds = {"url": lm.ServerWriter, "command": lm.CommandWriter, "path": lm.FileWriter}
     kind = next((kinds[name] for name in kinds if name in asked), None)
     if kind is not None:
         return config.construct(kind, asked, "best_of.writer")

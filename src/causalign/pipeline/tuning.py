@@ -93,10 +93,10 @@ def _tune_both(
         prices, reward = plan.recipe.prices, None
         if method.takes_reward:
             model = load_reward(plan, place.run / "3-reward" / name)
-            reward = model.priced(prices) if prices else model
+            reward = model.price(prices) if prices else model
         fits[name] = policy.tune(
             method,
-            logs.priced(prices) if prices else logs,
+            logs.price(prices) if prices else logs,
             place.unfinished / name,
             reward=reward,
             progress=place.progress,

@@ -56,7 +56,7 @@ class BestOf:
     Parameters
     ----------
     n : int
-        OfferedTexts for each prompt. The law of the chosen texts is at most ``log n - (n - 1)/n``
+        Candidates for each prompt. The law of the chosen texts is at most ``log n - (n - 1)/n``
         nats from that of the writer.
     caution : float
         κ: how many standard errors of the reward are taken off. 0 chooses by the reward alone, and
@@ -112,8 +112,8 @@ class BestOf:
         Raises
         ------
         SettingsError
-            If caution is asked for and the reward tells no standard error, or a limit names a
-            guardrail that the reward does not know.
+            If caution is asked for and the reward tells no standard error, a limit names a
+            guardrail, or ``most_loss`` asks for audiences, that the reward does not know.
         InputError
             If the reward reads prompts and there are none.
         """
@@ -124,6 +124,11 @@ class BestOf:
             )
         for limit in self._read_limits():
             find_guardrail(limit.guardrail, reward.guardrails)
+        if self.most_loss is not None and not reward.audiences:
+            raise SettingsError(
+                "most_loss asks what each audience loses; this reward is the same for all readers. "
+                "Fit one for audiences: reward.ForAudience, --method for-audience."
+            )
         if reward.reads_prompt and any(prompt is None for prompt in prompts):
             raise InputError("This reward reads prompts; give a file of prompts.")
 

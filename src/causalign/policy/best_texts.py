@@ -78,7 +78,7 @@ def tabulate_candidates(
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class BestTexts(Result):
-    """The chosen texts, all candidates with what was assessed of them, and what choosing is worth.
+    """The chosen texts, all candidates with what the reward says of them, and their worth.
 
     Attributes
     ----------

@@ -52,11 +52,6 @@ class AudienceHead(LinearHead):
         """Return the head of one audience; raise ``InputError`` for one that is not known."""
         return self.audiences[require_audience(audience, tuple(self.audiences))]
 
-    def gains(self, features: ArrayLike) -> Array:
-        """Return ``(n, a)``: what each text earns in each audience beyond its mean outcome."""
-        each = [head(features) for head in self.audiences.values()]
-        return np.asarray(np.column_stack(each) - self.levels)
-
     def assess(self, features: ArrayLike) -> dict[str, Assessment]:
         """Return the gain of each text in each audience, and its standard error."""
         gains = {}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from causalign.errors import InputError, SettingsError
-from causalign.logs import CrossFitted, Logs
+from causalign.logs import CrossFitted, Logs, Pairs
 from causalign.logs.outcome_model import Assessment, CrossFittable
 from causalign.logs.roles import find_guardrail
 from causalign.logs.stories import rows_together
@@ -19,6 +19,7 @@ from causalign.reward.examples import EVENT_ODDS
 from causalign.reward.text_scorer import TextScorer
 from causalign.settings import require_number
 from causalign.stats.least_squares import ordinary
+from causalign.stats.pair_metrics import odds_slope
 
 Texts = Sequence[str]
 
@@ -58,6 +59,11 @@ class DerivesRewards(TextScorer):
         return replace(self, head=self.head.of(audience), settings=None)
 
     @property
+    def audiences(self) -> tuple[str, ...]:
+        """The audiences that were learned from; none where the reward is the same for all."""
+        return tuple(self.head.audiences) if isinstance(self.head, AudienceHead) else ()
+
+    @property
     def guardrails(self) -> dict[str, Self]:
         """What texts do to further outcomes, by name: models of the same vectors."""
         return {
@@ -65,7 +71,7 @@ class DerivesRewards(TextScorer):
             for name, head in self.guardrail_heads.items()
         }
 
-    def priced(self, prices: Mapping[str, float]) -> "PricedReward":
+    def price(self, prices: Mapping[str, float]) -> "PricedReward":
         """Return what texts earn less what they cost: ``r(T) - Σ_g price_g ĝ(T)``.
 
         Parameters
@@ -93,8 +99,10 @@ class DerivesRewards(TextScorer):
         Raises
         ------
         InputError
-            If all rewards of the logs are the same.
+            If all rewards of the logs are the same, or comparisons in them tell no slope.
         """
+        if self.units == "log-odds":
+            return _calibrate_pairs(self, logs.pairs())
         known, guardrails = logs.roles.guardrails, {}
         for name, model in self.guardrails.items() if known else ():
             # A harm too rare for its model to tell texts apart is valued by nobody.
@@ -154,6 +162,21 @@ def _calibrate(models: tuple[TextScorer, ...], logs: Logs) -> CalibratedReward:
     return CalibratedReward(models, line.coefficients, centre, root)
 
 
+def _calibrate_pairs(model: TextScorer, pairs: Pairs) -> CalibratedReward:
+    """Fit the log-odds with which unseen pairs were won on what the model says of them.
+
+    They have no level: only differences of texts are valued.
+    """
+    chosen, rejected = (
+        _score_by((model,), side, pairs.prompt) for side in (pairs.chosen, pairs.rejected)
+    )
+    slope, variance = odds_slope((chosen - rejected)[:, 0], pairs.weight, pairs.group)
+    centre = (chosen + rejected).mean(axis=0) / 2
+    return CalibratedReward(
+        (model,), np.array([0.0, slope]), centre, np.diag([0.0, np.sqrt(variance)])
+    )
+
+
 def _score_by(
     models: Sequence[TextScorer], completions: Texts, prompts: Texts | None
 ) -> NDArray[np.float64]:
@@ -194,7 +217,7 @@ class FrozenReward:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PricedReward:
-    """Score texts by what they earn less what they cost; `RewardModel.priced` makes one."""
+    """Score texts by what they earn less what they cost; `RewardModel.price` makes one."""
 
     model: TextScorer
     prices: Mapping[str, float]
@@ -213,7 +236,7 @@ class PricedReward:
         if logs.roles.guardrails:
             raise InputError(
                 "The reward counts what texts cost and the outcome of the logs does not. Price "
-                "them too: logs.priced(prices)."
+                "them too: logs.price(prices)."
             )
         assert isinstance(self.model, CrossFittable)
         return self.model.cross_fit(logs)

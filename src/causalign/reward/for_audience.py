@@ -172,29 +172,6 @@ class AudienceGains(Card):
         """Return the gain in the audience that gains least ``(n,)``: a score for maximin choice."""
         return np.asarray(self.gain.min(axis=1))
 
-    def refuse(self, most_loss: float, caution: float = 0.0) -> list[str | None]:
-        """Return for each text why it must not be sent to everybody, or None.
-
-        Refused is what an audience would lose more by than ``most_loss``, by the lower bound
-        ``gain - caution · error``.
-
-        Parameters
-        ----------
-        most_loss : float
-            In units of the outcome; 0 lets nobody lose.
-        caution : float
-            In standard errors.
-        """
-        lower = self.gain - caution * self.error
-        worst = lower.argmin(axis=1)
-        return [
-            f"the audience {self.names[place]!r} would lose {-row[place]:.3g}, more than "
-            f"{most_loss:.3g}"
-            if row[place] < -most_loss
-            else None
-            for row, place in zip(lower, worst, strict=True)
-        ]
-
 
 def audience_gains(
     model: RewardModel, completions: Texts, prompts: Texts | None = None
@@ -213,13 +190,14 @@ def audience_gains(
     SettingsError
         For a model that knows no audiences.
     """
-    head = model.head
-    if not isinstance(head, AudienceHead):
+    gains = model.assess(completions, prompts).audiences
+    if not gains:
         raise SettingsError("This reward knows no audiences. Fit one with ForAudience.")
-    every = [model.for_audience(name) for name in head.audiences]
-    gain = np.column_stack([one(completions, prompts) for one in every]) - head.levels
-    error = np.column_stack([one.standard_error(completions, prompts) for one in every])
-    return AudienceGains(tuple(head.audiences), gain, error)
+    return AudienceGains(
+        tuple(gains),
+        np.column_stack([one.reward for one in gains.values()]),
+        np.array([one.standard_error for one in gains.values()], dtype=np.float64).T,
+    )
 
 
 def _tell(fit: AudienceRidge, rows: int, names: tuple[str, ...], region: Support) -> LinearHeadFit:

@@ -153,8 +153,8 @@ class RewardModel(Card, DerivesRewards):
         """Fit the method again without a part of the logs, and let that part value its rewards.
 
         Parts are cut between clusters, else groups, which keep equal texts together. A reward of
-        outcomes is fitted without each of five parts, whose outcomes value it (`calibrate`); one of
-        comparisons on each half, and the reward of the other half values it.
+        outcomes, or of pairs, is fitted without each of five parts, which value it by what happened
+        there (`calibrate`); of other rewards the fits on two halves value each other's choice.
 
         Parameters
         ----------
@@ -175,7 +175,7 @@ class RewardModel(Card, DerivesRewards):
                 f"This reward model {by}, so that part of a log does not make it anew."
             )
         encoder = self._plain_encoder() if method.reads_vectors else None
-        by_outcomes = not method.compares and self.units != EVENT_ODDS
+        by_outcomes = self.units == "log-odds" or not (method.compares or self.units == EVENT_ODDS)
         part = group_folds(rows_together(logs), 5 if by_outcomes else 2, seed)
         rest = [logs.take(part != number, "without a part") for number in range(part.max() + 1)]
         models = [method.fit(rows, encoder).model for rows in rest]

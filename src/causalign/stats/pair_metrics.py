@@ -5,7 +5,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, stdtrit
 
 from causalign.errors import InputError, SettingsError
 from causalign.stats.folds import number_clusters
@@ -97,6 +98,32 @@ def paired_difference(
     return clustered_metric(
         f"difference in pair {metric}", a - b, psi_a - psi_b, clusters, level, -1.0
     )
+
+
+def odds_slope(
+    differences: ArrayLike, weights: ArrayLike, clusters: ArrayLike
+) -> tuple[float, float]:
+    """Return s of ``P(chosen wins) = σ(s d)``, and its clustered variance.
+
+    ``differences (m,)`` are scores of the chosen less the rejected text, by a fit that saw neither:
+    s = 1 where they are the log-odds of winning, s > 1 where a penalty shrank them.
+
+    Raises ``InputError`` where every pair is told right, or wrong: then s has no end.
+    """
+    d, w = np.asarray(differences, dtype=np.float64), np.asarray(weights, dtype=np.float64)
+    sides = np.sign(d[w > 0])
+    if not len(sides) or (sides >= 0).all() or (sides <= 0).all():
+        raise InputError("the pairs of a part are all told alike, so that they tell no slope")
+    size = np.abs(d).max()  # so that the slope is of the order of one
+
+    def loss(scaled: float) -> float:
+        return float(w @ np.logaddexp(0.0, -scaled * d / size))
+
+    slope = float(minimize_scalar(loss, tol=1e-10).x) / size
+    member, count = number_clusters(clusters, len(d))
+    scores = np.bincount(member, w * d * expit(-slope * d))
+    curvature = float(w @ (d**2 * expit(slope * d) * expit(-slope * d)))
+    return slope, float(scores @ scores) / curvature**2 * count / max(count - 1, 1)
 
 
 def _favour(differences: ArrayLike, labels: ArrayLike | None) -> Array:
