@@ -15,6 +15,8 @@ from .model_writer import LanguageModelWriter as LanguageModelWriter
 from .mpnet import mpnet_folder as mpnet_folder
 from .mpnet import unpack_mpnet as unpack_mpnet
 from .processes import run_once as run_once
+from .small_model import SmallModel as SmallModel
+from .small_model import bits_per_byte as bits_per_byte
 from .smollm2 import gguf_file as gguf_file
 from .training import Training as Training
 from .vector_block import VectorBlock as VectorBlock

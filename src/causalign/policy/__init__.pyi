@@ -19,6 +19,7 @@ from .paired_dpo import PairedDPO as PairedDPO
 from .paired_dpo import PairedPreference as PairedPreference
 from .ppo import PPO as PPO
 from .ppo_task import ProximalPolicy as ProximalPolicy
+from .pretraining import Pretraining as Pretraining
 from .propensity import log_propensities as log_propensities
 from .propensity import uniform_design as uniform_design
 from .rewards import CrossFittable as CrossFittable

@@ -186,7 +186,7 @@ class ModelSettings:
 
     def continue_from(self, fit: PolicyFit) -> Self:
         """Return this method starting from the model of a finished fit."""
-        if self.lora is None:
+        if not (fit.model_folder / "adapter_config.json").exists():
             return replace(self, model=str(fit.model_folder))
         return replace(self, adapter=str(fit.model_folder))
 
