@@ -15,6 +15,7 @@ import numpy as np
 sys.path[:0] = [str(folder) for folder in (*Path(__file__).parents[1:3], Path(__file__).parent)]
 
 import language_models  # noqa: E402
+import small_policies  # noqa: E402
 import two_treatments  # noqa: E402
 from running import Settings, run  # noqa: E402
 from snippets import CONFOUNDER, read  # noqa: E402
@@ -61,7 +62,7 @@ def real_draw(texts: Logged, settings: Settings, seed: int) -> dict[str, dict[st
 
 def study(settings: Settings) -> dict[str, Any]:
     """Repeat both designs, and print values above P_R by strength of the confounding."""
-    texts = read(settings["data"])
+    texts, folder = read(settings["data"]), Path("runs") / f"hongkong-{settings['name']}"
     found: dict[str, Any] = {"texts": len(texts.outcome), "draws": settings["draws"]}
     for name, draw in (("simulated outcomes", simulated_draw), ("real outcomes", real_draw)):
         found[name] = summary([draw(texts, settings, seed) for seed in range(settings["draws"])])
@@ -69,8 +70,15 @@ def study(settings: Settings) -> dict[str, Any]:
     found["language models"] = {"promised": two_treatments.promised(settings, texts)}
     found["language models"] |= language_models.study(
         settings["language_models"],
-        lambda seed: two_treatments.parts_of(settings, texts, seed),
-        Path("runs") / f"hongkong-{settings['name']}",
+        lambda seed: two_treatments.parts_of(settings, settings["language_models"], texts, seed),
+        folder,
+    )
+    found["small policies"] = small_policies.study(
+        settings["small_policies"],
+        lambda split, draw: two_treatments.parts_of(
+            settings, settings["small_policies"], texts, split, draw
+        ),
+        folder / "small",
     )
     return found
 

@@ -37,9 +37,14 @@ def promised(settings: Settings, everything: Logged) -> dict[str, Any]:
     return summary(draws)
 
 
-def parts_of(settings: Settings, everything: Logged, seed: int) -> Parts:
-    """Split the texts of two treatments, draw outcomes, and fit the judge and ĝ to texts."""
-    chosen = settings["language_models"]
+def parts_of(
+    settings: Settings, chosen: Settings, everything: Logged, seed: int, draw: int | None = None
+) -> Parts:
+    """Split the texts of two treatments, draw outcomes, and fit the judge and ĝ to texts.
+
+    The split is the seed's; a ``draw`` chooses anew which texts teach, their outcomes and what ĝ is
+    fitted to.
+    """
     truth, noise = Linear.with_noise(everything)
     rows, texts = of_two(everything)
     words = worded(settings["data"])
@@ -52,11 +57,15 @@ def parts_of(settings: Settings, everything: Logged, seed: int) -> Parts:
     def fitted(where: np.ndarray, worth: np.ndarray) -> RewardModel:
         return regression([written[row] for row in where], worth[where], encoder)
 
+    order, again = rest, seed
+    if draw is not None:
+        random, again = np.random.default_rng([seed, 5, draw]), 1000 * (seed + 1) + draw
+        order = random.permutation(rest)
     model_at = confounded_rows(
-        truth, noise, texts.support, CONFOUNDER, settings["confounded_rows"], seed
+        truth, noise, texts.support, CONFOUNDER, settings["confounded_rows"], again
     )
     logs = logged(written, truth(features) + random.normal(0, noise, len(features)))
-    teach = rest[: chosen["teachers"]]
+    teach = order[: chosen["teachers"]]
     log_propensity = texts.support.log_probability[texts.chosen] + words.log_wording[rows]
     return Parts(
         logs.take(rest, "half of the texts"),

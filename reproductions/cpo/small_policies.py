@@ -1,0 +1,322 @@
+"""Many tunings of a small language model, so that tunings differ by less than methods do.
+
+A Llama of two million weights learns to write like one half of the log: f₀. Every tuning draws
+anew which of these texts teach, their outcomes and the confounded sample of ĝ, and starts from f₀.
+What a tuning leaves is one line of ``tunings.jsonl``; a run that was killed goes on behind it.
+Reference: arXiv 2402.14979.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from language_models import Parts
+
+from causalign.lm.completions import tokenize
+from causalign.lm.generate import sample
+from causalign.lm.language_model import LanguageModel, load_language_model
+from causalign.lm.logprob import completion_logprobs
+from causalign.lm.small_model import SmallModel
+from causalign.policy import (
+    SFT,
+    CausalPreference,
+    FreshSamples,
+    PolicyFit,
+    Pretraining,
+    Training,
+    Weighting,
+)
+from causalign.reward import RewardModel
+from causalign.stats.importance_weights import diagnose_weights
+
+__all__ = ["study"]
+
+Settings = dict[str, Any]
+PartsOf = Callable[[int, int], Parts]
+OBJECTIVES = {"OO-RLHF": "outcome-model", "DR-CPO": "doubly-robust"}
+FREE = ("f0", "fine-tuning", "CPO")  # what no outcome model touches
+RESAMPLES = 2000
+HALVINGS, FARTHEST = 6, 4.0
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Name one tuning: which half of the texts, which draw of outcomes, and the arm."""
+
+    split: int
+    draw: int
+    arm: str
+
+
+def study(chosen: Settings, parts_of: PartsOf, folder: Path) -> dict[str, Any]:
+    """Tune what is not tuned yet, and return every comparison over all tunings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "tunings.jsonl"
+    for split in range(chosen["splits"]):
+        start = _pretrained(chosen, parts_of(split, 0), folder / f"split-{split}")
+        _judge_start(chosen, start, parts_of(split, 0).judge, split, path)
+    for strength in chosen["strengths"]:
+        for draw in _draws(chosen):
+            for split in range(chosen["splits"]):
+                _tune_all(chosen, parts_of, folder, Tuning(split, draw, ""), strength)
+    return compared(_lines(path), chosen)
+
+
+def _draws(chosen: Settings) -> range:
+    """Return the draws; the first one was the pilot's, whose settings these are."""
+    return range(1, 1 + int(chosen["draws"]))
+
+
+def _pretrained(chosen: Settings, parts: Parts, folder: Path) -> PolicyFit:
+    """Return f₀: all that it knows is how the log writes."""
+    method = Pretraining(
+        SmallModel(**chosen["shape"]), chosen["tokens"], Training(**chosen["pretraining"])
+    )
+    return method.fit(parts.log.completions, folder)
+
+
+def _judge_start(
+    chosen: Settings, start: PolicyFit, judge: RewardModel, split: int, path: Path
+) -> None:
+    if Tuning(split, 0, "f0") not in _done(path):
+        texts = _written(start.language_model(), chosen, seed=split)
+        _append(path, Tuning(split, 0, "f0"), {"worth": _worth(judge, texts), "texts": texts[:8]})
+
+
+def _tune_all(
+    chosen: Settings, parts_of: PartsOf, folder: Path, unit: Tuning, strength: float
+) -> None:
+    path = folder / "tunings.jsonl"
+    tunings = [replace(unit, arm=arm) for arm in _arms(strength).values()]
+    missing = [tuning for tuning in tunings if tuning not in _done(path)]
+    if not missing:
+        return
+    parts = parts_of(unit.split, unit.draw)
+    before = load_language_model(folder / f"split-{unit.split}" / "model")
+    for tuning in missing:
+        out = folder / "now"
+        shutil.rmtree(out, ignore_errors=True)
+        fit = _fit(chosen, parts, before.name, tuning, out)
+        found = _judged(chosen, parts, fit.language_model(), before, seed=unit.draw)
+        _append(path, tuning, found)
+        print(f"{tuning}: {_short(found)}", flush=True)
+        shutil.rmtree(out)
+
+
+def _arms(strength: float) -> dict[str, str]:
+    """Return the name that each arm of this strength has in a table, and in the file."""
+    names = {name: name for name in FREE[1:]}
+    return names | {method: f"{method} {strength}" for method in OBJECTIVES}
+
+
+def _fit(chosen: Settings, parts: Parts, start: str, tuning: Tuning, out: Path) -> PolicyFit:
+    given: dict[str, Any] = {"model": start, "lora": None}
+    seed = 1000 * tuning.split + tuning.draw
+    given["training"] = Training(seed=seed, **chosen["tuning"])
+    if tuning.arm == "fine-tuning":
+        better = np.flatnonzero(parts.teach.outcome >= np.median(parts.teach.outcome))
+        return SFT(**given).fit(parts.teach.take(better, "the better half"), out)
+    method, _, strength = tuning.arm.partition(" ")
+    tuner = CausalPreference(
+        OBJECTIVES.get(method, "weighted"),
+        weighting=Weighting(level=chosen["weights"]),
+        kl_coef=chosen["kl"],
+        samples=FreshSamples(
+            refresh_every=chosen["every"],
+            samples_per_row=1,
+            max_new_tokens=chosen["max_new_tokens"],
+            evaluation_texts=0,
+        ),
+        validation_share=0.0,
+        **given,
+    )
+    model = parts.outcome_model(float(strength)).expected_outcome if strength else None
+    known = None if method == "OO-RLHF" else parts.log_propensity
+    return tuner.fit(parts.teach, out, reward=model, log_propensity=known)
+
+
+def _judged(
+    chosen: Settings, parts: Parts, policy: LanguageModel, before: LanguageModel, seed: int
+) -> dict[str, Any]:
+    """Return what texts are worth and how far they are from f₀, as tuned and as far as others."""
+    texts = _written(policy, chosen, seed)
+    scale, near = _as_far_as(chosen["nats"], chosen, policy, before, seed)
+    at_same = _written(near, chosen, seed)
+    teach = tokenize(before.tokenizer, None, parts.teach.completions, max_length=before.window)
+    weights = diagnose_weights(completion_logprobs(policy, teach) - parts.log_propensity)
+    return {
+        "worth": _worth(parts.judge, texts),
+        "nats": _nats(policy, before, texts),
+        "scale": scale,
+        "worth at the same divergence": _worth(parts.judge, at_same),
+        "nats at the same divergence": _nats(near, before, at_same),
+        "effective rows": round(weights.effective_sample_size, 1),
+        "texts": texts[:4],
+    }
+
+
+def _as_far_as(
+    nats: float, chosen: Settings, policy: LanguageModel, before: LanguageModel, seed: int
+) -> tuple[float, LanguageModel]:
+    """Scale the change of the weights until the policy is as many nats from f₀."""
+    own, old = policy.model.state_dict(), before.model.state_dict()
+    change = {name: weight - old[name] for name, weight in own.items()}
+    scaled = load_language_model(before.name)
+
+    def at(scale: float) -> LanguageModel:
+        weights = {name: old[name] + scale * change[name] for name in old}
+        scaled.model.load_state_dict(weights)
+        return scaled
+
+    low, high = 0.0, FARTHEST
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        few = _written(at(middle), {**chosen, "written": 64}, seed)
+        low, high = (low, middle) if _nats(scaled, before, few) > nats else (middle, high)
+    return round((low + high) / 2, 3), at((low + high) / 2)
+
+
+def _written(model: LanguageModel, chosen: Settings, seed: int) -> list[str]:
+    drawn = sample(
+        model,
+        [None] * chosen["written"],
+        max_new_tokens=chosen["max_new_tokens"],
+        seed=2026 + seed,
+        batch_size=64,
+    )
+    return drawn.texts
+
+
+def _nats(policy: LanguageModel, before: LanguageModel, texts: list[str]) -> float:
+    """Return KL(π ‖ f₀) in nats a text, estimated on what the policy wrote that is not blank."""
+    read = tokenize(before.tokenizer, None, [t for t in texts if t.strip()], max_length=256)
+    gap = completion_logprobs(policy, read) - completion_logprobs(before, read)
+    return round(float(gap.mean()), 3)
+
+
+def _worth(judge: RewardModel, texts: list[str]) -> list[float]:
+    return [round(float(worth), 3) for worth in judge.expected_outcome(texts)]
+
+
+def _append(path: Path, tuning: Tuning, found: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(vars(tuning) | found) + "\n")
+
+
+def _lines(path: Path) -> dict[Tuning, dict[str, Any]]:
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
+    return {Tuning(row["split"], row["draw"], row["arm"]): row for row in rows}
+
+
+def _done(path: Path) -> set[Tuning]:
+    return set(_lines(path))
+
+
+def _short(found: dict[str, Any]) -> str:
+    worth = np.mean(found["worth"])
+    same = np.mean(found["worth at the same divergence"])
+    return (
+        f"{worth:.2f} at {found['nats']:.2f} nats; {same:.2f} at "
+        f"{found['nats at the same divergence']:.2f}; {found['effective rows']:.0f} rows"
+    )
+
+
+def compared(lines: dict[Tuning, dict[str, Any]], chosen: Settings) -> dict[str, Any]:
+    """Return values above f₀ and win rates for each β, intervals over tunings and texts."""
+    found: dict[str, Any] = {}
+    for what in ("worth", "worth at the same divergence"):
+        table = found["as tuned" if what == "worth" else "at the same divergence"] = {}
+        for strength in chosen["strengths"]:
+            units = [
+                (split, draw)
+                for split in range(chosen["splits"])
+                for draw in _draws(chosen)
+                if all(Tuning(split, draw, arm) in lines for arm in _arms(strength).values())
+            ]
+            if units:
+                table[str(strength)] = _row(lines, units, strength, what)
+    return found
+
+
+def _row(
+    lines: dict[Tuning, dict[str, Any]], units: list[tuple[int, int]], strength: float, what: str
+) -> dict[str, Any]:
+    arms = _arms(strength)
+    worth = {
+        short: np.array([lines[Tuning(*unit, arm)][what] for unit in units])
+        for short, arm in arms.items()
+    }
+    worth["f0"] = np.array([lines[Tuning(split, 0, "f0")]["worth"] for split, _ in units])
+    random = np.random.default_rng(int(abs(strength)))
+    row: dict[str, Any] = {"tunings": len(units)}
+    key = "nats" if what == "worth" else "nats at the same divergence"
+    row["nats"] = {
+        short: round(float(np.mean([lines[Tuning(*unit, arm)][key] for unit in units])), 2)
+        for short, arm in arms.items()
+    }
+    row["effective rows"] = {
+        short: round(float(np.mean([lines[Tuning(*u, arm)]["effective rows"] for u in units])), 1)
+        for short, arm in arms.items()
+    }
+    for short in arms:
+        row[short] = _difference(worth[short], worth["f0"], units, random)
+    for other in ("OO-RLHF", "CPO", "fine-tuning"):
+        row[f"DR-CPO - {other}"] = _difference(worth["DR-CPO"], worth[other], units, random)
+    shares = [_wins(*pair) for pair in zip(worth["DR-CPO"], worth["OO-RLHF"], strict=True)]
+    won, noise = np.array(shares).T
+    row["DR-CPO wins against OO-RLHF"] = _resampled(won, noise, units, random, digits=3)
+    return row
+
+
+def _wins(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Return how often a text of the first is judged better, a tie as half, and its error."""
+    gap = np.subtract.outer(first, second)
+    won = (gap > 0) + 0.5 * (gap == 0)
+    variance = won.mean(axis=1).var() / len(first) + won.mean(axis=0).var() / len(second)
+    return float(won.mean()), float(np.sqrt(variance))
+
+
+def _difference(
+    first: np.ndarray, second: np.ndarray, units: list[tuple[int, int]], random: np.random.Generator
+) -> dict[str, float | None]:
+    """Return the mean difference of what texts are worth; both (u, n)."""
+    gaps = first.mean(axis=1) - second.mean(axis=1)
+    noise = np.sqrt(first.var(axis=1) / first.shape[1] + second.var(axis=1) / second.shape[1])
+    return _resampled(gaps, noise, units, random, digits=2)
+
+
+def _resampled(
+    gaps: np.ndarray,
+    noise: np.ndarray,
+    units: list[tuple[int, int]],
+    random: np.random.Generator,
+    digits: int,
+) -> dict[str, float | None]:
+    """Return the mean over tunings (u,), resampled by splits, tunings within them, and texts.
+
+    ``noise`` is the standard error over the texts of each tuning. ``spread``, the standard
+    deviation over tunings, tells what could have been seen.
+    """
+    split = np.array([each for each, _ in units])
+    kinds = np.unique(split)
+    means = []
+    for _ in range(RESAMPLES):
+        rows = np.concatenate(
+            [
+                random.choice(np.flatnonzero(split == kind), np.sum(split == kind))
+                for kind in random.choice(kinds, len(kinds))
+            ]
+        )
+        means.append(np.mean(gaps[rows] + noise[rows] * random.standard_normal(len(rows))))
+    low, high = np.quantile(means, (0.025, 0.975))
+    found: dict[str, float | None] = {
+        name: round(float(value), digits)
+        for name, value in (("found", gaps.mean()), ("low", low), ("high", high))
+    }
+    return found | {"spread": round(float(gaps.std(ddof=1)), digits) if len(gaps) > 1 else None}
