@@ -25,8 +25,8 @@ from causalign.logs.roles import Roles
 from causalign.results import Finding
 from causalign.simulate import NonlinearInstruments, PartiallyLinear, WeakInstruments
 from causalign.simulate.nonlinear_instruments import CURVES
-from causalign.stats.anderson_rubin import anderson_rubin
 from causalign.stats.partial import partial_out
+from causalign.stats.weak_instruments import weak_instrument_test
 
 SLOPE = 0.5
 LEVEL = 0.95
@@ -66,8 +66,8 @@ def fitted(method, one: Draw) -> Pieces:
     return ((row["lower"], row["upper"]),)
 
 
-def anderson_rubin_set(one: Draw) -> Pieces:
-    """Return the Anderson-Rubin set, that of finding ID203."""
+def set_if_weak(one: Draw) -> Pieces:
+    """Return the set that weak instruments cannot spoil, that of finding ID203."""
     logs = one.logs
     parts = partial_out(
         logs.outcome,
@@ -75,7 +75,7 @@ def anderson_rubin_set(one: Draw) -> Pieces:
         np.ones((len(logs), 1)),
         design(logs.instruments)[0],
     )
-    found = anderson_rubin(parts).confidence_set(LEVEL)
+    found = weak_instrument_test(parts).confidence_set(LEVEL)
     told: Finding = interval_if_weak(parts, ["price"])
     assert told.numbers["shape"] == found.shape
     return found.pieces
@@ -288,10 +288,10 @@ CASES = {
         "10 instruments move the price, and the outcome through it only",
         "ordinary least squares",
     ),
-    "anderson-rubin": Case(
+    "interval of ID203": Case(
         2000,
         partial(weak, rows=2000),
-        anderson_rubin_set,
+        set_if_weak,
         partial(fitted, TwoStageLeastSquares()),
         "10 valid instruments, first-stage F about 1.5",
         "two-stage least squares",
@@ -391,8 +391,8 @@ SMALLER = {
         for weeks in (50, 100)
     },
     **{
-        f"anderson-rubin, {rows} rows": replace(
-            CASES["anderson-rubin"], rows=rows, draw=partial(weak, rows=rows)
+        f"interval of ID203, {rows} rows": replace(
+            CASES["interval of ID203"], rows=rows, draw=partial(weak, rows=rows)
         )
         for rows in (500, 1000)
     },

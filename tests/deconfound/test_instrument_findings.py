@@ -1,5 +1,7 @@
 """Findings about instruments: each verdict in logs that deserve it."""
 
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -64,11 +66,30 @@ def test_weak_instruments_offer_the_other_interval():
     assert finding_of(logs(strength=0.0), "ID207").verdict is Verdict.NOT_APPLICABLE
 
 
+def test_many_instruments_call_for_limited_information():
+    """F is above 10 for each of these, and two stages are biased by many of them."""
+    rng = np.random.default_rng(0)
+    z, hidden = rng.normal(size=(1000, 12)), rng.normal(size=1000)
+    price = 0.18 * z.sum(axis=1) + hidden + rng.normal(size=1000)
+    columns = {f"z{i}": z[:, i] for i in range(12)}
+    data = pa.table({"text": ["t"] * 1000, "y": price + hidden, "price": price, **columns})
+    given = Logs.of(data, Roles("text", "y", confounders=("price",), instruments=tuple(columns)))
+    finding = finding_of(given, "ID201", METHODS["two-stage"])
+    assert 10 < finding.numbers["f"] < 30
+    assert finding.verdict is Verdict.WARN
+    assert "Set kappa to 'liml'" in finding.explanation
+    limited = partial(METHODS["two-stage"], kappa="liml")
+    assert finding_of(given, "ID201", limited).verdict is Verdict.PASS
+    weak = finding_of(logs(strength=0.02), "ID201", METHODS["two-stage"])
+    assert "set kappa to 'liml'" in weak.explanation
+    one = finding_of(logs(strength=0.02, instruments=("z1",)), "ID201", METHODS["two-stage"])
+    assert "read the set of ID203" in one.explanation
+
+
 def test_instruments_that_contradict_each_other_warn():
     given = logs(direct=3.0)
     assert finding_of(given, "ID204").verdict is Verdict.WARN
-    assert finding_of(given, "ID203").numbers["shape"] == "empty"
-    assert finding_of(given, "ID203").verdict is Verdict.WARN
+    assert finding_of(given, "ID203").numbers["shape"] == "interval"
     assert finding_of(logs(instruments=("z1",)), "ID204").verdict is Verdict.NOT_APPLICABLE
 
 

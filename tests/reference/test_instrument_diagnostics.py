@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from causalign.stats.anderson_rubin import anderson_rubin
 from causalign.stats.instrument_tests import effective_f, endogeneity, over_identification, strength
 from causalign.stats.partial import partial_out
 
@@ -93,23 +92,6 @@ class TestAgainstLinearmodels:
         robust = fit.wooldridge_regression
         np.testing.assert_allclose(ours.robust.statistic, robust.stat, **TOLERANCE)
         np.testing.assert_allclose(ours.robust.p_value, robust.pval, **TOLERANCE)
-
-
-@pytest.mark.parametrize("clustered", [False, True])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_anderson_rubin_is_the_wald_test_of_the_reduced_form(sample, weighted, clustered):
-    parts, _ = sample.both(1, weighted, clustered)
-    weights = sample.weights if weighted else None
-    kind = {"cov_type": "clustered", "clusters": sample.clusters}
-    kind = kind if clustered else {"cov_type": "robust"}
-    test = anderson_rubin(parts)
-    for value in (-0.5, 0.0, 1.0):
-        left = sample.y - value * sample.X[:, 0]
-        columns = np.hstack([sample.E, sample.Z])
-        fit = iv.IV2SLS(left, columns, None, None, weights=weights).fit(debiased=True, **kind)
-        effect, spread = fit.params.to_numpy()[2:], fit.cov.to_numpy()[2:, 2:]
-        expected = effect @ np.linalg.solve(spread, effect) / 4
-        assert test.statistic(value) == pytest.approx(expected, rel=1e-8)
 
 
 @pytest.mark.parametrize("clustered", [False, True])

@@ -6,7 +6,6 @@ import numpy as np
 
 from causalign.checks.check import Check
 from causalign.results import Finding, Verdict
-from causalign.stats.anderson_rubin import anderson_rubin
 from causalign.stats.instrument_tests import (
     effective_f,
     endogeneity,
@@ -15,9 +14,12 @@ from causalign.stats.instrument_tests import (
 )
 from causalign.stats.least_squares import FirstStage
 from causalign.stats.partial import Partialled
+from causalign.stats.weak_instruments import weak_instrument_test
 
 # The rule of thumb of Staiger and Stock; the effective F is read against the same number.
 WEAK = 10.0
+# The worst bias of two-stage least squares in its standard errors: at 0.5, 95% intervals hold 92%.
+BIASED = 0.5
 SIGNIFICANCE = 0.05
 # Unexplained shares below this are rounding: the instruments determine the confounder.
 DETERMINED = 1e-12
@@ -38,51 +40,65 @@ def instrument_findings(parts: Partialled, confounders: Sequence[str]) -> tuple[
 
 
 def strength_of_instruments(
-    strength: FirstStage, confounders: Sequence[str], *, leans_towards: str, remedy: str
+    strength: FirstStage, confounders: Sequence[str], *, leans_towards: str, is_two_stage: bool
 ) -> Finding:
-    """ID201: do the instruments move every confounder? Judged by the smallest first-stage F."""
-    weakest = int(np.argmin(strength.f))
+    """ID201: do the instruments move every confounder? Judged by the smallest first-stage F.
+
+    Two-stage least squares is biased by many instruments that are not weak: by at most
+    ``(q - 2) / sqrt(q (F - 1))`` of its standard errors, q the restrictions.
+    """
+    weakest, q = int(np.argmin(strength.f)), strength.numerator
     f, name = float(strength.f[weakest]), confounders[weakest]
     check = Check(
         "ID201",
         "Strength of the instruments",
         f=f,
         partial_r2=float(strength.partial_r2[weakest]),
-        restrictions=float(strength.numerator),
+        restrictions=float(q),
     )
-    if f >= WEAK:
-        return check.passes(f"The instruments move {name} (F = {f:.1f}, at least {WEAK:g}).")
-    return check.fails(
-        f"The instruments barely move {name} (F = {f:.1f}, below {WEAK:g}). The estimate then "
-        f"leans towards {leans_towards}, and its interval is too short. Find stronger instruments, "
-        f"drop those that do nothing, or {remedy}."
-    )
+    limited = is_two_stage and q > 1
+    if f < WEAK:
+        return check.fails(
+            f"The instruments barely move {name} (F = {f:.1f}, below {WEAK:g}). The estimate then "
+            f"leans towards {leans_towards}, and its interval is too short. Find stronger "
+            "instruments, drop those that do nothing, or "
+            + ("set kappa to 'liml'." if limited else "read the set of ID203 instead.")
+        )
+    moved = f"The instruments move {name} (F = {f:.1f}, at least {WEAK:g})"
+    bias = (q - 2) / np.sqrt(q * (f - 1))
+    if limited and bias > BIASED:
+        return check.warns(
+            f"{moved}, but for two-stage least squares they are many ({q}): it leans towards "
+            f"{leans_towards}, by up to {bias:.1f} of its standard errors. Set kappa to 'liml'."
+        )
+    return check.passes(f"{moved}.")
 
 
 def interval_if_weak(parts: Partialled, confounders: Sequence[str]) -> Finding:
-    """ID203: state the interval that holds however weak the instruments are."""
+    """ID203: state the interval that holds however weak or many the instruments are."""
     title = "Interval that weak instruments cannot spoil"
     if len(confounders) != 1:
         return Check("ID203", title).does_not_apply(
-            "Anderson-Rubin intervals and the effective F are for one confounder column; "
+            "These intervals and the effective F are for one confounder column; "
             f"{len(confounders)} need instruments here."
         )
-    f, confidence = effective_f(parts), anderson_rubin(parts).confidence_set()
+    f, confidence = effective_f(parts), weak_instrument_test(parts).confidence_set()
     interval = confidence.describe()
     ends = (
         dict(zip(("lower", "upper"), confidence.pieces[0], strict=True))
         if (confidence.shape == "interval")
         else {}
     )
+    test = "Anderson-Rubin test" if parts.Z.shape[1] == 1 else "jackknife score test"
     check = Check("ID203", title, effective_f=f, shape=confidence.shape, **ends)
     if f < WEAK:
         return check.fails(
             f"The effective F of {confounders[0]} is {f:.1f}, below {WEAK:g}: do not use the "
-            f"interval in the table. By the Anderson-Rubin test, which stays valid, {interval}."
+            f"interval in the table. By the {test}, which stays valid, {interval}."
         )
     return check.end(
         Verdict.WARN if confidence.shape == "empty" else Verdict.PASS,
-        f"For {confounders[0]} (effective F {f:.1f}), by the Anderson-Rubin test {interval}.",
+        f"For {confounders[0]} (effective F {f:.1f}), by the {test} {interval}.",
     )
 
 

@@ -19,7 +19,13 @@ from causalign.deconfound.inference import (
 from causalign.deconfound.method import TextFeatures
 from causalign.deconfound.nuisance import NOTHING, PartialledOutTexts
 from causalign.deconfound.rare_categories import categories_seen_once
-from causalign.deconfound.two_stage import check_instruments, moved_by_instruments, project
+from causalign.deconfound.two_stage import (
+    Kappa,
+    check_instruments,
+    check_kappa,
+    moved_by_instruments,
+    project,
+)
 from causalign.errors import NotIdentified
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
@@ -35,7 +41,8 @@ class DoubleMLInstruments(PartialledOutTexts):
 
     With ``u, w, v`` what cross-fitted predictions from the text leave of y, C and Z, two-stage
     least squares of u on w with instruments v: ``b = (w'P w)⁻¹ w'P u``, P the projection on v (and
-    on a column of ones when there are more instruments than confounders, as DoubleML does).
+    on a column of ones when there are more instruments than confounders, as DoubleML does). With
+    many instruments this leans towards `DoubleML`; ``kappa="liml"`` does not.
     Assumption: among texts with the same features, Z moves the confounders and reaches the outcome
     through them only. So Z may depend on the text, which two-stage least squares does not allow.
     Equal to DoubleMLPLIV of DoubleML with one confounder, the same folds and learners.
@@ -46,12 +53,14 @@ class DoubleMLInstruments(PartialledOutTexts):
         As in `DoubleML`.
     exogenous : tuple of str
         Confounders that need no instrument.
+    kappa : float or "liml"
+        Of the second stage, as in `TwoStageLeastSquares`.
     formula, instrument_formula : str, optional
         As in `TwoStageLeastSquares`.
 
     References
     ----------
-    Chernozhukov et al. (2018), arXiv:1608.00060, section 4.2.
+    Chernozhukov et al. (2018), arXiv:1608.00060, section 4.2; Anderson and Rubin (1949).
     """
 
     name: ClassVar[str] = "double-ml-instruments"
@@ -59,12 +68,14 @@ class DoubleMLInstruments(PartialledOutTexts):
 
     covariance: Covariance = "auto"
     exogenous: tuple[str, ...] = ()
+    kappa: Kappa = 1.0
     formula: str | None = None
     instrument_formula: str | None = None
 
     def __post_init__(self) -> None:
         PartialledOutTexts.__post_init__(self)
         check_covariance(self.covariance)
+        check_kappa(self.kappa)
 
     def _check_columns(self, roles: Roles) -> None:
         moved_by_instruments(roles, self.exogenous, "DoubleML")
@@ -88,7 +99,7 @@ class DoubleMLInstruments(PartialledOutTexts):
         parts = partial_out(
             u, endogenous, with_ones, instruments, weights=weights, clusters=clusters
         )
-        fit = _second_stage(blocks, [*h.names, *Z.names], weights, clusters)
+        fit = self._second_stage(blocks, [*h.names, *Z.names], weights, clusters)
         linear = h.terms(fit.coefficients, fit.covariance, fit.repaired)
         moved = project(endogenous, exogenous, _with_ones(endogenous, instruments), weights)
         return linear_effect(
@@ -100,7 +111,7 @@ class DoubleMLInstruments(PartialledOutTexts):
             assumption=_assumption(logs.roles, self.exogenous),
             findings=(
                 strength_of_instruments(
-                    strength, names, leans_towards="double-ml", remedy="read the set of ID203"
+                    strength, names, leans_towards="double-ml", is_two_stage=self.kappa == 1
                 ),
                 *instrument_findings(parts, names),
                 order,
@@ -108,6 +119,7 @@ class DoubleMLInstruments(PartialledOutTexts):
             ),
             numbers={
                 "first_stage_f": float(strength.f.min()),
+                "kappa": fit.kappa,
                 "text_explains_outcome": float(1 - left[0]),
                 "text_explains_instruments": float(1 - left[-instruments.shape[1] :].min()),
             },
@@ -142,17 +154,27 @@ class DoubleMLInstruments(PartialledOutTexts):
         u, *rest = np.hsplit(out.residuals, ends)
         return (u[:, 0], rest[0], rest[1], rest[2]), out.left
 
-
-def _second_stage(
-    blocks: Blocks, labels: list[str], weights: np.ndarray, clusters: np.ndarray | None
-) -> LinearFit:
-    u, exogenous, endogenous, instruments = blocks
-    used = _with_ones(endogenous, instruments)
-    if used.shape[1] > instruments.shape[1]:
-        labels = [*labels, "intercept"]
-    return two_stage(
-        u, endogenous, exogenous, used, weights=weights, clusters=clusters, names=labels
-    )
+    def _second_stage(
+        self,
+        blocks: Blocks,
+        labels: list[str],
+        weights: np.ndarray,
+        clusters: np.ndarray | None,
+    ) -> LinearFit:
+        u, exogenous, endogenous, instruments = blocks
+        used = _with_ones(endogenous, instruments)
+        if used.shape[1] > instruments.shape[1]:
+            labels = [*labels, "intercept"]
+        return two_stage(
+            u,
+            endogenous,
+            exogenous,
+            used,
+            kappa=self.kappa,
+            weights=weights,
+            clusters=clusters,
+            names=labels,
+        )
 
 
 def _with_ones(endogenous: np.ndarray, instruments: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import ClassVar
 from causalign.deconfound.effect import ConfounderEffect
 from causalign.deconfound.method import refuse_formulas
 from causalign.deconfound.streamed import fit_scan
-from causalign.deconfound.two_stage import READ_THE_SET, KClass, KClassDesign, plan_instruments
+from causalign.deconfound.two_stage import KClass, KClassDesign, plan_instruments
 from causalign.errors import SettingsError
 from causalign.lm.encoder import Encoder
 from causalign.logs import LogScan
@@ -50,12 +50,10 @@ class LimitedInformation(KClass):
         KClass.__post_init__(self)
         require_number("fuller", self.fuller, least=0)
 
-    def _fit(self, design: KClassDesign) -> tuple[LinearFit, str]:
+    def _fit(self, design: KClassDesign) -> LinearFit:
         """Raise `SettingsError` unless ``fuller`` leaves kappa positive."""
         fit = design.fit("liml")
-        if self.fuller:
-            fit = design.fit(self._reduce(fit.kappa, design))
-        return fit, READ_THE_SET
+        return design.fit(self._reduce(fit.kappa, design)) if self.fuller else fit
 
     def _estimate_scan(self, scan: LogScan, encoder: str | Encoder | None) -> ConfounderEffect:
         """Fit batch by batch; raise `SettingsError` for what needs all rows at once."""

@@ -32,7 +32,6 @@ from causalign.stats.least_squares import LinearFit, first_stage, two_stage
 from causalign.stats.partial import partial_out
 
 Kappa = float | Literal["liml"]
-READ_THE_SET = "read the set of ID203 instead"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,8 +95,8 @@ class KClass(FittedOnLogs[ConfounderEffect]):
         moved_by_instruments(roles, self.exogenous)
 
     @abstractmethod
-    def _fit(self, design: KClassDesign) -> tuple[LinearFit, str]:
-        """Return the fit of the columns, and what to do about weak instruments."""
+    def _fit(self, design: KClassDesign) -> LinearFit:
+        """Return the fit of the columns."""
 
     def _estimate(self, logs: Logs, *_: object) -> ConfounderEffect:
         """Estimate h(C); the instruments stand in for the text.
@@ -111,7 +110,7 @@ class KClass(FittedOnLogs[ConfounderEffect]):
         names = h.names[h.exogenous :]
         order = check_instruments(names, Z.names)
         design = _design(logs, h, Z, w, clusters)
-        (fit, remedy), columns = self._fit(design), design.columns
+        fit, columns = self._fit(design), design.columns
         strength = first_stage(*columns, weights=w, clusters=clusters)
         parts = partial_out(logs.outcome, *columns, weights=w, clusters=clusters)
         linear = h.terms(fit.coefficients[1:], fit.covariance[1:, 1:], fit.repaired[1:])
@@ -127,7 +126,10 @@ class KClass(FittedOnLogs[ConfounderEffect]):
             findings=(
                 order,
                 strength_of_instruments(
-                    strength, names, leans_towards="ordinary least squares", remedy=remedy
+                    strength,
+                    names,
+                    leans_towards="ordinary least squares",
+                    is_two_stage=fit.kappa == 1,
                 ),
                 *instrument_findings(parts, names),
                 categories_seen_once(h.categories),
@@ -170,16 +172,21 @@ class TwoStageLeastSquares(KClass):
 
     def __post_init__(self) -> None:
         KClass.__post_init__(self)
-        if self.kappa != "liml":
-            require_number("kappa", self.kappa, least=0, why="or 'liml'")
+        check_kappa(self.kappa)
 
-    def _fit(self, design: KClassDesign) -> tuple[LinearFit, str]:
-        return design.fit(self.kappa), "set kappa to 'liml'" if self.kappa == 1 else READ_THE_SET
+    def _fit(self, design: KClassDesign) -> LinearFit:
+        return design.fit(self.kappa)
 
     def _estimate_scan(self, scan: LogScan, encoder: str | Encoder | None) -> ConfounderEffect:
         """Fit batch by batch; raise `SettingsError` for what needs all rows at once."""
         refuse_formulas(self.formula, self.instrument_formula)
         return fit_scan(self, plan_instruments(self, scan.roles, self.kappa), scan, encoder)
+
+
+def check_kappa(kappa: Kappa) -> None:
+    """Raise `SettingsError` unless kappa is "liml" or a number from 0 on."""
+    if kappa != "liml":
+        require_number("kappa", kappa, least=0, why="or 'liml'")
 
 
 def project(
