@@ -70,6 +70,15 @@ def test_small_categories_and_missing_instruments_are_said():
     assert "1 instrument columns for 2" in advise(short, (), True)[0].because
 
 
+def test_many_instruments_for_the_rows_call_for_limited_information():
+    given = logs(confounders=["price"], instruments=["town"])
+    first, second = advise(given, ("price",), True)[:2]
+    assert (first.method, second.method) == (LIML, "two-stage")
+    assert "19 instrument columns for 60 rows" in first.because
+    few = advise(logs(confounders=["price"], instruments=["shop"]), ("price",), True)
+    assert few[0].method == "two-stage"
+
+
 def test_the_audit_carries_it():
     found = audit_logs(logs(confounders=["price"]))
     assert "Use additive (first)" in found.summary()

@@ -220,6 +220,27 @@ def read_instrument(seed: int, rows: int) -> Draw:
     return Draw(logs, features=X)
 
 
+def read_instruments(seed: int, rows: int, instruments: int, confounders: int = 1) -> Draw:
+    """Let instruments depend on the text; a hidden cause moves outcome and confounders.
+
+    The squared lengths of what the instruments do to a confounder add up to twice their number.
+    """
+    rng = np.random.default_rng(seed)
+    X, hidden = rng.normal(size=(rows, 8)), rng.normal(size=rows)
+    Z = X[:, :1] + rng.normal(size=(rows, instruments))
+    moves = rng.permuted(np.tile(np.arange(instruments) % 3 - 1.0, (confounders, 1)), axis=1)
+    moves *= np.sqrt(2 * instruments / np.square(moves).sum(axis=1, keepdims=True) / rows)
+    D = Z @ moves.T * (1.0 if confounders == 1 else 3.0)
+    D += X[:, [1]] + hidden[:, None] + rng.normal(size=D.shape)
+    y = SLOPE * D[:, 0] - D[:, 1:].sum(axis=1) + 2 * X[:, 0] + X[:, 1] + 2 * hidden
+    columns = {"y": y + rng.normal(size=rows), "price": D[:, 0]}
+    columns |= {f"other{j}": D[:, j] for j in range(1, confounders)}
+    names = tuple(columns)[1:]
+    columns |= {f"z{j}": Z[:, j] for j in range(instruments)}
+    logs = logs_of(columns, names, instruments=tuple(f"z{j}" for j in range(instruments)))
+    return Draw(logs, features=X)
+
+
 def weak(seed: int, rows: int) -> Draw:
     """Return instruments with a first-stage F of about 1.5, and much hidden confounding."""
     found = WeakInstruments(
@@ -375,6 +396,22 @@ CASES = {
         partial(fitted, TwoStageLeastSquares()),
         "the instrument is as good as random given 8 text features; ridge",
         "two-stage least squares",
+    ),
+    "double-ml-instruments, LIML": Case(
+        1500,
+        partial(read_instruments, rows=1500, instruments=50),
+        partial(fitted, DoubleMLInstruments(kappa="liml")),
+        partial(fitted, DoubleMLInstruments()),
+        "the same of 50 instruments, first-stage F about 2",
+        "the same with two-stage least squares",
+    ),
+    "double-ml-instruments, 3 confounders": Case(
+        1500,
+        partial(read_instruments, rows=1500, instruments=9, confounders=3),
+        partial(fitted, DoubleMLInstruments(kappa="liml")),
+        partial(fitted, DoubleML()),
+        "the same of 9 instruments of three confounders, asked for the first",
+        "the same, without instruments",
     ),
 }
 

@@ -10,7 +10,9 @@ from causalign.logs.covariates import Covariate
 
 # Additive intervals are too short with fewer rows for each category (docs/methods/additive.md).
 ROWS_FOR_A_CATEGORY = 20
-MANY_INSTRUMENTS = 3
+# Where instruments explain so little of a confounder, two-stage least squares may be biased by more
+# than half a standard error once restrictions exceed 2 + sqrt(rows * LITTLE_MOVED) / 2 (see ID201).
+LITTLE_MOVED = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,28 +101,30 @@ def _with_instruments(logs: Logs) -> tuple[Advice, ...]:
             ),
             _additive(logs),
         )
-    advice = [
-        Advice(
-            "two-stage",
-            "first",
-            f"{', '.join(logs.roles.instruments)} move what confounds, if they reach "
-            f"{logs.roles.outcome} on no other way; look at ID201, ID203 and ID204 before use",
-        ),
-        Advice(
-            "limited-information",
-            "if ID201 or ID203 fails",
-            "it is less biased when instruments are weak or many"
-            + (f", and there are {moving}" if moving - moved >= MANY_INSTRUMENTS else "")
-            + "; the Anderson-Rubin interval stays valid",
-        ),
-    ]
+    many = moving - moved - 1 > np.sqrt(len(logs) * LITTLE_MOVED) / 2
+    two_stage = Advice(
+        "two-stage",
+        "if ID201 passes" if many else "first",
+        f"{', '.join(logs.roles.instruments)} move what confounds, if they reach "
+        f"{logs.roles.outcome} on no other way; look at ID201, ID203 and ID204 before use",
+    )
+    limited = Advice(
+        "limited-information",
+        "first" if many else "if ID201 or ID203 fails",
+        (f"there are {moving} instrument columns for {len(logs)} rows, and " if many else "")
+        + "it is less biased when instruments are weak or many; the interval of ID203 stays valid; "
+        "where instruments depend on the text, double-ml-instruments with kappa 'liml' does the "
+        "same with what the text leaves of them",
+    )
+    advice = [limited, two_stage] if many else [two_stage, limited]
     if any(not c.is_categorical for c in logs.confounders):
         advice.append(
             Advice(
                 "adversarial-gmm",
                 "where the effect is not a straight line",
                 "it lets the confounder's effect bend; compare its held-out moments with those of "
-                "two-stage",
+                "two-stage; where ID205 sees no difference from least squares, little is hidden, "
+                "and a curve without instruments (formula of additive) is several times as precise",
             )
         )
     return tuple(advice)
