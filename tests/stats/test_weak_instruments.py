@@ -131,3 +131,24 @@ def test_it_covers_with_weak_and_many_instruments_where_two_stages_do_not(instru
         staged += abs(fit.coefficients[1] - TRUTH) < 1.96 * fit.standard_errors[1]
     assert held >= band[0]
     assert staged < 0.8 * draws
+
+
+@pytest.mark.parametrize("ways", [1, 2])
+@pytest.mark.parametrize("instruments", [1, 3])
+def test_it_covers_where_clusters_share_shocks(instruments, ways):
+    draws, shops, rows = 200, 30, 300
+    held, alone = 0, 0
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        at = rng.integers(0, shops, (ways, rows))
+        shared = sum(rng.normal(size=(shops, instruments + 2))[way] for way in at)
+        z = rng.normal(size=(rows, instruments)) + shared[:, 2:]
+        hidden = rng.normal(size=rows) + shared[:, 0]
+        x = 0.3 * z.sum(axis=1) + hidden
+        y = TRUTH * x + 0.6 * hidden + rng.normal(size=rows) + shared[:, 1]
+        data = (y, x[:, None], np.ones((rows, 1)), z)
+        parts = partial_out(*data, clusters=at[0] if ways == 1 else at.T)
+        held += weak_instrument_test(parts).confidence_set().contains(TRUTH)
+        alone += weak_instrument_test(partial_out(*data)).confidence_set().contains(TRUTH)
+    assert held >= stats.binom.ppf(0.001, draws, 0.95)
+    assert alone < 0.8 * draws
