@@ -39,7 +39,7 @@ FAMILIES = {
 }
 NAMESPACES = (
     *("logs", "audit", "deconfound", "reward", "policy", "evaluate", "experiment"),
-    *("report", "simulate", "data", "pipeline", "stats", "lm"),
+    *("report", "simulate", "data", "pipeline", "benchmark", "stats", "lm"),
 )
 # Their modules are the interface; the others export what is meant to be used.
 BY_MODULE = {"stats", "lm"}

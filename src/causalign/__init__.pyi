@@ -1,5 +1,6 @@
 from . import artifacts as artifacts
 from . import audit as audit
+from . import benchmark as benchmark
 from . import checks as checks
 from . import config as config
 from . import data as data

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 import causalign as ca
 from causalign.cli import (
     audit,
+    bench,
     data,
     deconfound,
     design,
@@ -133,6 +134,7 @@ for verb in (
     report,
     explain,
     simulate,
+    bench,
     doctor,
 ):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)

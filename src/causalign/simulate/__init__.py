@@ -15,4 +15,14 @@ SIMULATORS = Methods(
         "pricing": "Pricing",
     },
 )
-__all__ = [*__all__, "SIMULATORS"]
+# Designs of `causalign bench`: semi-synthetic logs in which one marker has a known effect.
+DESIGNS = Methods(
+    __name__,
+    {
+        "text-cause": "TextCause",
+        "marker-by-day": "MarkerByDay",
+        "hidden-promotion": "HiddenPromotion",
+        "silent-readers": "SilentReaders",
+    },
+)
+__all__ = [*__all__, "DESIGNS", "SIMULATORS"]
