@@ -47,6 +47,8 @@ class BlindLog(Card):
         Tests beside the log, with the role ``group``.
     experiment_marker : (k,) array of 0 and 1
     experiment_vectors : (k, d) array
+    marker_chance : (n,) array or None
+        With which probability each row was given the marker, where the firm logged it.
     """
 
     logs: Logs
@@ -61,6 +63,7 @@ class BlindLog(Card):
     experiments: Logs | None
     experiment_marker: Floats
     experiment_vectors: Vectors
+    marker_chance: Floats | None
 
     @classmethod
     def of(cls, log: MarkerLog) -> Self:
@@ -91,6 +94,7 @@ class BlindLog(Card):
             experiments=log.experiments,
             experiment_marker=log.experiment_marker,
             experiment_vectors=tests,
+            marker_chance=log.marker_chance,
         )
 
 

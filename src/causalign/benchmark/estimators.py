@@ -158,6 +158,25 @@ def pool_with_tests(log: BlindLog) -> Estimate | None:
     return Estimate.with_error(effect, float(stderr), fit.head(log.unseen_vectors))
 
 
+def weigh_by_propensity(log: BlindLog) -> Estimate | None:
+    """Weigh outcomes by one over the logged probability of having, or not having, the marker.
+
+    Hájek's ratio in either arm, with the error of its influence function.
+    """
+    if log.marker_chance is None:
+        return None
+    influence, effect = np.zeros(len(log.marker)), 0.0
+    for sign, held, chance in (
+        (1.0, log.marker, log.marker_chance),
+        (-1.0, 1 - log.marker, 1 - log.marker_chance),
+    ):
+        w = held / chance
+        mean = float(w @ log.logs.outcome / w.sum())
+        effect += sign * mean
+        influence += sign * w * (log.logs.outcome - mean) / w.mean()
+    return Estimate.with_error(effect, influence.std(ddof=1) / np.sqrt(len(influence)))
+
+
 def replace_weights(logs: Logs) -> Logs:
     """Return the logs with the weights of their rows forgotten."""
     return replace(logs, roles=replace(logs.roles, weight=None))
@@ -199,6 +218,7 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
         "hashed-buckets": regress_on_buckets,
         "bag-of-words-aiptw": augment_bags_of_words,
         **{name: Deconfounded(name) for name in METHODS},
+        "logged-propensities": weigh_by_propensity,
         "weights-ignored": ignore_weights,
         "tests-alone": compare_within_tests,
         "log-and-tests": pool_with_tests,

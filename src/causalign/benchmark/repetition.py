@@ -5,11 +5,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from causalign import policy, simulate
 from causalign.artifacts import fingerprint, lock, open_run, versions
 from causalign.benchmark.blind_log import BlindLog, Estimate, Estimator
 from causalign.benchmark.estimators import ESTIMATORS
@@ -22,6 +23,8 @@ from causalign.stats.pair_metrics import pair_auc
 
 ANSWERS = "answers.jsonl"
 FEWEST_ROWS = 200  # fewer tell nothing
+# The design that needs a model, and how many tokens a small one reads: enough to tell topics.
+WRITTEN, LEARNT = "written-by-model", 500_000
 
 
 def run(
@@ -32,6 +35,7 @@ def run(
     rows: int = 2000,
     seed: int = 0,
     texts: LabelledTexts | None = None,
+    model: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> Scoreboard:
@@ -40,7 +44,8 @@ def run(
     Parameters
     ----------
     designs : sequence of str, optional
-        Names in `causalign.simulate.DESIGNS`; all of them unless given.
+        Names in `causalign.simulate.DESIGNS`; all of them unless given, without a model those that
+        need none.
     estimators : mapping from str to callable
         What is compared: each takes a `BlindLog` and returns an `Estimate`, or None where it does
         not apply. ``{**ESTIMATORS, "mine": mine}`` puts one of your own beside the others.
@@ -52,6 +57,9 @@ def run(
         Draw k has the seed ``seed + k``.
     texts : LabelledTexts, optional
         What the logs are made of; built-in templates unless given.
+    model : str or path, optional
+        What writes the texts of the design "written-by-model": a folder, "smollm2", or "small",
+        which is trained on these texts in a few minutes, once.
     out : path, optional
         A folder that gets the table and, while the work goes on, a line for each answer: what is
         there need not be asked again, so that a killed run continues. An estimator is known by its
@@ -73,16 +81,20 @@ def run(
     require_number("draws", draws, least=1, whole=True)
     require_number("rows", rows, least=FEWEST_ROWS, whole=True)
     require_number("seed", seed, least=0, whole=True)
-    chosen = tuple(DESIGNS) if designs is None else tuple(designs)
-    for name in chosen:
-        choose_by_name("design", name, DESIGNS)
+    chosen = _choose_designs(designs, model)
     if not estimators or not chosen:
         raise SettingsError("Name at least one design and one estimator.")
     texts = template_texts() if texts is None else texts
+    settings = describe_settings(texts.source, draws, rows, seed)
+    makers: dict[str, Callable[..., MarkerDesign]] = {name: DESIGNS[name] for name in chosen}
+    if WRITTEN in chosen:
+        settings["model"] = Path(str(model)).name
+        writer = _find_writer(str(model), texts, progress)
+        makers[WRITTEN] = partial(makers[WRITTEN], model=writer)
     drawn = [
-        (name, DESIGNS[name](texts=texts, rows=rows, seed=seed + k))
+        (name, make(texts=texts, rows=rows, seed=seed + k))
         for k in range(draws)
-        for name in chosen
+        for name, make in makers.items()
     ]
     answers: list[Answer] = []
     with ExitStack() as stack:
@@ -96,16 +108,35 @@ def run(
         order = {unit: k for k, unit in enumerate((d, e) for d in chosen for e in estimators)}
         asked = [answer for answer in answers if answer.applies]
         asked.sort(key=lambda a: (order[a.design, a.estimator], a.seed))
-        board = Scoreboard(tuple(asked), describe_settings(texts.source, draws, rows, seed))
+        board = Scoreboard(tuple(asked), settings)
         if out is not None:
             board.write(out)
     return board
 
 
-def choose_by_name(what: str, name: str, known: Mapping[str, object]) -> None:
-    """Raise `SettingsError`, with the nearest names, for a name that is not known."""
-    if name not in known:
-        raise SettingsError(f"There is no {what} named {name!r}; {nearest(name, known)}")
+def _choose_designs(
+    designs: Sequence[str] | None, model: str | os.PathLike[str] | None
+) -> tuple[str, ...]:
+    """Return the designs that are asked for; raise `SettingsError` where one cannot be drawn."""
+    if designs is None:
+        return tuple(name for name in DESIGNS if name != WRITTEN or model is not None)
+    for name in designs:
+        if name not in DESIGNS:
+            raise SettingsError(f"There is no design named {name!r}; {nearest(name, DESIGNS)}")
+    if WRITTEN in designs and model is None:
+        raise SettingsError(
+            f"The design {WRITTEN!r} needs a model that writes: a folder, 'smollm2', or 'small', "
+            "which is trained on the texts in a few minutes."
+        )
+    return tuple(designs)
+
+
+def _find_writer(model: str, texts: LabelledTexts, progress: bool) -> str:
+    """Return the model, after a small one was trained on the texts, or read from the cache."""
+    if model != "small":
+        return model
+    lessons = simulate.write_lessons(texts)
+    return str(policy.Pretraining(tokens=LEARNT).fit(lessons, progress=progress).model_folder)
 
 
 @contextmanager
@@ -160,9 +191,7 @@ def _ask(
 
 
 def _identify(design: MarkerDesign) -> str:
-    settings = {field.name: getattr(design, field.name) for field in fields(design)}
-    settings["texts"] = design.texts.revision
-    return fingerprint(settings, versions()["causalign"])[:16]
+    return fingerprint(design.identify(), versions()["causalign"])[:16]
 
 
 def _judge(

@@ -38,6 +38,14 @@ TextColumn = Annotated[str, typer.Option("--completion", help="Column of --texts
 Topic = Annotated[
     str, typer.Option("--topic", help="Column of --texts with what the text is about.")
 ]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Writes the texts of written-by-model: a folder, smollm2, or small, which is trained "
+        "on --texts in a few minutes, once. Without it that design is left out.",
+    ),
+]
 Smoke = Annotated[bool, typer.Option("--smoke", help="Two draws of 500 rows: does it all run?")]
 
 
@@ -50,6 +58,7 @@ def command(
     texts: Texts = None,
     completion: TextColumn = "text",
     topic: Topic = "topic",
+    model: Model = None,
     smoke: Smoke = False,
     out: given.Out = None,
 ) -> None:
@@ -61,8 +70,8 @@ def command(
     Examples:
 
     - `causalign bench --smoke`
-    - `causalign bench --texts news.parquet --completion title --topic category --draws 100
-      --out runs/bench`
+    - `causalign bench --texts news.parquet --completion title --topic category --model small
+      --draws 50 --out runs/bench`
     """
     chosen = dict(ca.benchmark.ESTIMATORS)
     for name in estimator or ():
@@ -84,6 +93,7 @@ def command(
         rows=SMOKE_ROWS if smoke else rows,
         seed=seed,
         texts=texts if texts is None else ca.simulate.read_labelled_texts(texts, completion, topic),
+        model=model,
         out=out,
         progress=given.shows_progress(),
     )

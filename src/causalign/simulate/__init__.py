@@ -1,10 +1,9 @@
 """Logs whose truth is known: each simulator returns the logs, the true effect and fair pairs."""
 
-import lazy_loader
-
 from causalign.config import Methods
+from causalign.namespaces import attach_stub
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach_stub(__name__, __file__)
 
 SIMULATORS = Methods(
     __name__,
@@ -23,6 +22,7 @@ DESIGNS = Methods(
         "marker-by-day": "MarkerByDay",
         "hidden-promotion": "HiddenPromotion",
         "silent-readers": "SilentReaders",
+        "written-by-model": "WrittenByModel",
     },
 )
 __all__ = [*__all__, "DESIGNS", "SIMULATORS"]

@@ -21,6 +21,8 @@ from .simulated import SimulatedDesign as SimulatedDesign
 from .simulated import Simulator as Simulator
 from .text_cause import TextCause as TextCause
 from .weak_instruments import WeakInstruments as WeakInstruments
+from .written_by_model import WrittenByModel as WrittenByModel
+from .written_by_model import write_lessons as write_lessons
 
 DESIGNS: collections.abc.Mapping[str, type[MarkerDesign]]
 SIMULATORS: collections.abc.Mapping[str, type[Simulator]]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Self
 from zlib import crc32
 
@@ -54,6 +54,8 @@ class MarkerLog(Card):
         Tests that a firm ran beside the log, with the role ``group``.
     experiment_marker : (k,) array of 0 and 1
         Which texts of the experiments carry the marker.
+    marker_chance : (n,) array, optional
+        With which probability each row was given the marker, where the firm logged it.
     """
 
     logs: Logs
@@ -67,6 +69,7 @@ class MarkerLog(Card):
     edited: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     experiments: Logs | None = None
     experiment_marker: Floats = field(default_factory=lambda: np.zeros(0))
+    marker_chance: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,11 @@ class MarkerDesign(ABC):
     def generator(self) -> np.random.Generator:
         """Return what draws: another one for each design, so that their errors are independent."""
         return np.random.default_rng([self.seed, crc32(type(self).__name__.encode())])
+
+    def identify(self) -> dict[str, object]:
+        """Return the settings, the texts by their hash: what tells whether draws are the same."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {**values, "texts": self.texts.revision}
 
     @abstractmethod
     def simulate(self) -> MarkerLog:
