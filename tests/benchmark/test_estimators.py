@@ -47,6 +47,13 @@ def test_hashed_buckets_are_least_squares_on_buckets(blind):
     assert ESTIMATORS["hashed-buckets"](blind).effect == pytest.approx(fit[0], rel=1e-6)
 
 
+def test_hashed_buckets_are_those_of_statspai(blind):
+    """Of `text_treatment_effect(..., covariates=days)` in StatsPAI 1.40.2 on the same log."""
+    estimate = ESTIMATORS["hashed-buckets"](blind)
+    found = (estimate.effect, estimate.lower, estimate.upper)
+    assert found == pytest.approx((0.5631586455, 0.3764486887, 0.7498686024), rel=1e-8)
+
+
 def test_what_does_not_apply_says_nothing(blind):
     applies = {name for name, ask in ESTIMATORS.items() if ask(blind) is not None}
     assert "permutation-weighting" in applies

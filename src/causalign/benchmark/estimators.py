@@ -17,6 +17,7 @@ from causalign.logs.covariates import design
 from causalign.reward import Pooled, Ridge, WithinTests
 
 BUCKETS = 20
+SALT = b"0"  # of its seed 0, so that words meet in the same buckets
 FOLDS = 5
 MOST_WORDS = 200
 # No propensity is taken to be more extreme.
@@ -55,7 +56,7 @@ def _hash_words(texts: tuple[str, ...]) -> Floats:
     counts = np.zeros((len(texts), BUCKETS))
     for row, text in enumerate(texts):
         for word in re.findall(r"[a-z0-9_]+", text.lower()):
-            digest = hashlib.md5(word.encode(), usedforsecurity=False).digest()
+            digest = hashlib.md5(SALT + word.encode(), usedforsecurity=False).digest()
             counts[row, int.from_bytes(digest[:4], "little") % BUCKETS] += 1
     return np.asarray(counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1))
 

@@ -135,7 +135,6 @@ class Mails:
         generator: np.random.Generator,
         pool: "Headlines",
         odds: Floats | float = 1.0,
-        days: Integers | None = None,
         *,
         rows: int,
     ) -> Self:
@@ -143,7 +142,7 @@ class Mails:
 
         The odds of the marker are those of the day times ``odds``.
         """
-        day = generator.integers(len(DAYS), size=rows) if days is None else days
+        day = generator.integers(len(DAYS), size=rows)
         # The largest of scores with Gumbel noise is a draw from the softmax.
         score = -1.5 * DAY_EFFECTS[day][:, None] * pool.appeals
         topic = np.argmax(score + generator.gumbel(size=score.shape), axis=1)
