@@ -45,6 +45,29 @@ def test_independent_columns_need_no_weights():
     assert found.clipped == 0
 
 
+def test_one_row_that_is_certain_does_not_take_all_weight():
+    class OneIsCertain:
+        """Say half of every row, and one of the row that stands out."""
+
+        def get_params(self, deep=True):
+            return {}
+
+        def fit(self, X, y, sample_weight):
+            return self
+
+        def predict_proba(self, X):
+            p = np.where(X[:, 0] > 10, 1.0, 0.5)
+            return np.column_stack([1 - p, p])
+
+    T = np.zeros((500, 1))
+    T[0], T[1] = 1e3, -1.0
+    C = np.random.default_rng(0).normal(size=(500, 1))
+    found = permutation_weights(T, C, folds=group_folds(500, 5), classifier=OneIsCertain())
+    assert found.weights[0] == pytest.approx(20.0)
+    assert found.weights[1:] == pytest.approx((500 - 20) / 499)
+    assert found.clipped == 1 / 500
+
+
 @pytest.mark.parametrize("classifier", ["boosting", LogisticRegression(C=0.1, max_iter=500)])
 def test_other_classifiers(classifier):
     T, C, _ = gaussian(1500)

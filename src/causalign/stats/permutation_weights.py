@@ -178,11 +178,21 @@ def _shuffled_probability(model: Classifier, T: Floats, C: Floats) -> Floats:
 
 
 def _cap(odds: Floats, base: Floats, largest: float) -> tuple[Floats, float]:
-    """Scale the odds to a weighted mean of 1, capped; return them and the share that was capped."""
-    scaled = odds / np.average(odds, weights=base)
-    above = scaled > largest
-    capped = np.minimum(scaled, largest)
-    return capped / np.average(capped, weights=base), float(above.mean())
+    """Scale the odds to a weighted mean of 1, capped; return them and the share that was capped.
+
+    The cap is ``largest`` times the mean of the capped odds: one row whose odds are a million
+    would else lift the mean so far that nothing of the others is left.
+    """
+    order = np.argsort(-odds)
+    o, b = odds[order], base[order]
+    # With the k largest capped, c = largest (c Σ_{i <= k} b_i + Σ_{i > k} b_i o_i) / Σ b_i.
+    above = np.cumsum(b) - b
+    room = b.sum() / largest - above
+    rest = np.cumsum((b * o)[::-1])[::-1]
+    caps = np.divide(rest, room, out=np.full_like(o, np.inf), where=room > 0)
+    cap = caps[np.argmax(caps >= o)]  # the fewest that must be
+    capped = np.minimum(odds, cap)
+    return capped / np.average(capped, weights=base), float((odds > cap).mean())
 
 
 def _standardise(values: ArrayLike, name: str) -> Floats:
