@@ -28,7 +28,6 @@ from causalign.policy import (
     PolicyFit,
     Pretraining,
     Training,
-    Weighting,
 )
 from causalign.reward import RewardModel
 from causalign.stats.importance_weights import diagnose_weights
@@ -95,8 +94,10 @@ def _tune_all(
     missing = [tuning for tuning in tunings if tuning not in _done(path)]
     if not missing:
         return
-    parts = parts_of(unit.split, unit.draw)
     before = load_language_model(folder / f"split-{unit.split}" / "model")
+    parts = parts_of(unit.split, unit.draw)
+    if chosen["propensity"] == "f0":
+        parts = replace(parts, log_propensity=_logprobs(before, parts.teach.completions))
     for tuning in missing:
         out = folder / "now"
         shutil.rmtree(out, ignore_errors=True)
@@ -123,7 +124,6 @@ def _fit(chosen: Settings, parts: Parts, start: str, tuning: Tuning, out: Path) 
     method, _, strength = tuning.arm.partition(" ")
     tuner = CausalPreference(
         OBJECTIVES.get(method, "weighted"),
-        weighting=Weighting(level=chosen["weights"]),
         kl_coef=chosen["kl"],
         samples=FreshSamples(
             refresh_every=chosen["every"],
@@ -146,15 +146,14 @@ def _judged(
     texts = _written(policy, chosen, seed)
     scale, near = _as_far_as(chosen["nats"], chosen, policy, before, seed)
     at_same = _written(near, chosen, seed)
-    teach = tokenize(before.tokenizer, None, parts.teach.completions, max_length=before.window)
-    weights = diagnose_weights(completion_logprobs(policy, teach) - parts.log_propensity)
+    ratio = _logprobs(policy, parts.teach.completions) - parts.log_propensity
     return {
         "worth": _worth(parts.judge, texts),
         "nats": _nats(policy, before, texts),
         "scale": scale,
         "worth at the same divergence": _worth(parts.judge, at_same),
         "nats at the same divergence": _nats(near, before, at_same),
-        "effective rows": round(weights.effective_sample_size, 1),
+        "effective rows": round(diagnose_weights(ratio).effective_sample_size, 1),
         "texts": texts[:4],
     }
 
@@ -193,9 +192,12 @@ def _written(model: LanguageModel, chosen: Settings, seed: int) -> list[str]:
 
 def _nats(policy: LanguageModel, before: LanguageModel, texts: list[str]) -> float:
     """Return KL(π ‖ f₀) in nats a text, estimated on what the policy wrote that is not blank."""
-    read = tokenize(before.tokenizer, None, [t for t in texts if t.strip()], max_length=256)
-    gap = completion_logprobs(policy, read) - completion_logprobs(before, read)
-    return round(float(gap.mean()), 3)
+    said = [text for text in texts if text.strip()]
+    return round(float(np.mean(_logprobs(policy, said) - _logprobs(before, said))), 3)
+
+
+def _logprobs(model: LanguageModel, texts: list[str]) -> np.ndarray:
+    return completion_logprobs(model, tokenize(model.tokenizer, None, texts, max_length=256))
 
 
 def _worth(judge: RewardModel, texts: list[str]) -> list[float]:

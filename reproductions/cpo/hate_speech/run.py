@@ -17,6 +17,7 @@ sys.path[:0] = [str(folder) for folder in (*Path(__file__).parents[1:3], Path(__
 
 import language_models  # noqa: E402
 import short_posts  # noqa: E402
+import small_policies  # noqa: E402
 from posts import Posts, confounded_answers, read  # noqa: E402
 from running import Settings, run  # noqa: E402
 from tilted import Linear, Logged, drawn, policies, printed, scores, summary  # noqa: E402
@@ -79,7 +80,7 @@ def promised(short: Posts, settings: Settings) -> dict[str, Any]:
 
 def study(settings: Settings) -> dict[str, Any]:
     """Repeat both designs, and print values above P_R by strength of the confounding."""
-    posts = read(settings)
+    posts, folder = read(settings), Path("runs") / f"hate_speech-{settings['name']}"
     found: dict[str, Any] = {"texts": len(posts.outcome), "draws": settings["draws"]}
     for draw in (simulated_draw, real_draw):
         draws = [draw(posts, settings, seed) for seed in range(settings["draws"])]
@@ -93,7 +94,12 @@ def study(settings: Settings) -> dict[str, Any]:
     found["language models"] |= language_models.study(
         chosen,
         lambda seed: short_posts.parts_of(chosen, short, seed),
-        Path("runs") / f"hate_speech-{settings['name']}",
+        folder,
+    )
+    small = settings["small_policies"]
+    short = posts.up_to(small["characters"])
+    found["small policies"] = small_policies.study(
+        small, lambda split, draw: short_posts.parts_of(small, short, split, draw), folder / "small"
     )
     return found
 

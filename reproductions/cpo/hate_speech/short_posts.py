@@ -18,11 +18,18 @@ __all__ = ["parts_of"]
 Settings = dict[str, Any]
 
 
-def parts_of(chosen: Settings, posts: Posts, seed: int) -> Parts:
-    """Split the posts, draw the confounder, and fit the judge and ĝ to texts."""
+def parts_of(chosen: Settings, posts: Posts, seed: int, draw: int | None = None) -> Parts:
+    """Split the posts, draw the confounder, and fit the judge and ĝ to texts.
+
+    The split is the seed's; a ``draw`` chooses anew which posts teach and the confounder.
+    """
     random = np.random.default_rng([seed, 5])
     aside, rest = np.array_split(random.permutation(len(posts.texts))[: chosen["texts"]], 2)
-    teach, other = np.split(rest, [chosen["teachers"]])
+    order = rest
+    if draw is not None:
+        random = np.random.default_rng([seed, 5, draw])
+        order = random.permutation(rest)
+    teach, other = np.split(order, [chosen["teachers"]])
     c = unrecorded(posts.support.features[other], random)
     encoder = load_encoder(chosen["encoder"])
 
