@@ -161,7 +161,29 @@ def study(settings: Settings) -> dict[str, Any]:
         results = fitted(data, encoder, settings, range(settings["seeds"]))
         found[encoder] = told(results, settings["rho"])
         _print(encoder, found[encoder], settings["rho"])
+    found["learning curves"] = {
+        encoder: learning_curve(data, encoder, settings)
+        for encoder in settings["curve"]["encoders"]
+    }
     return found
+
+
+def learning_curve(data: Relabelled, encoder: str, settings: Settings) -> dict[str, Any]:
+    """Return what the models gain on each other by how many pairs teach, at one rho."""
+    curve, seeds = settings["curve"], range(settings["curve"]["seeds"])
+    table: dict[str, Any] = {}
+    print(f"\n{encoder}, rho = {curve['rho']}: inconsistent pairs, by pairs that teach")
+    for pairs in curve["training_pairs"]:
+        here = settings | curve | {"training_pairs": pairs, "rho": [curve["rho"]]}
+        results = fitted(data, encoder, here, seeds)
+        accuracy = {m: results[m, curve["rho"]][1][:, 1] for m in MODELS}
+        table[str(pairs)] = {m: mean_and_error(values) for m, values in accuracy.items()} | {
+            f"{first} - {second}": mean_and_error(accuracy[first] - accuracy[second])
+            for first, second in (("multihead", "base"), ("adversarial", "multihead"))
+        }
+        cells = (f"{name}: {shown(cell)}" for name, cell in table[str(pairs)].items())
+        print(f"{pairs:>6} | " + " | ".join(cells), flush=True)
+    return table
 
 
 def told(results: dict[Any, Any], levels: list[float]) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+VADER_NEUTRAL = 0.05  # what its authors call neither positive nor negative
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,28 @@ def fine_grained(path: Path) -> Factored:
     return Factored(texts, np.array(factors), ("truth", "relevance"))
 
 
+def news(path: Path) -> Factored:
+    """Read news: the text is a title, the factors are of its abstract, which no reward reads.
+
+    Its tone (VADER below -.05, between, above .05), whether it is sports, whether it holds a
+    number. A title tells them in part, as an answer tells what a judge will think of it.
+    """
+    table = pq.read_table(path).to_pandas()
+    table = table[
+        table["title"].str.strip().astype(bool) & table["abstract"].str.strip().astype(bool)
+    ]
+    table = table.drop_duplicates("title")
+    analyse = SentimentIntensityAnalyzer().polarity_scores
+    tone = np.array([analyse(text)["compound"] for text in table["abstract"]])
+    columns = (
+        np.sign(tone) * (np.abs(tone) >= VADER_NEUTRAL),
+        table["category"].str.lower() == "sports",
+        table["abstract"].str.contains(r"\d"),
+    )
+    factors = np.column_stack(columns).astype(float)
+    return Factored(table["title"].tolist(), factors, ("tone", "sports", "number"))
+
+
 def ultrafeedback(path: Path) -> Factored:
     """Read UltraFeedback in its published schema: truthfulness and instruction following, 1 to 5.
 
@@ -116,5 +141,6 @@ def _rating(completion: dict[str, Any], aspect: str) -> float | None:
 LOADERS = {
     "hong-kong": hong_kong,
     "fine-grained": fine_grained,
+    "news": news,
     "ultrafeedback": ultrafeedback,
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 from factors import LOADERS, Factored  # noqa: E402
-from running import Settings, mean_and_error, run, shown  # noqa: E402
+from running import Settings, data_file, mean_and_error, run, shown  # noqa: E402
 from sampling import PairPool, candidate_pairs, correlated, discordant, labels  # noqa: E402
 
 from causalign.lm.cache import EmbeddingCache  # noqa: E402
@@ -173,6 +173,15 @@ def fitted(
 
 
 def study(settings: Settings) -> dict[str, Any]:
+    """Do so with every pool of texts."""
+    found = one_pool(settings)
+    for other in settings.get("other_pools", ()):
+        here = settings | other | {"data": data_file(other["data"])}
+        found[other["source"]] = one_pool(here)
+    return found
+
+
+def one_pool(settings: Settings) -> dict[str, Any]:
     """Fit Base at every rho and the remedies at the highest; print tables in the paper's form."""
     data = LOADERS[settings["source"]](settings["data"])
     print(f"{len(data.texts)} texts with the factors {', '.join(data.names)}")
