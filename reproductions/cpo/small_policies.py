@@ -9,6 +9,7 @@ Reference: arXiv 2402.14979.
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -205,15 +206,19 @@ def _worth(judge: RewardModel, texts: list[str]) -> list[float]:
 
 
 def _append(path: Path, tuning: Tuning, found: dict[str, Any]) -> None:
+    # What a kill left half written stays a line of its own.
+    torn = path.exists() and not path.read_bytes().endswith(b"\n")
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(vars(tuning) | found) + "\n")
+        file.write("\n" * torn + json.dumps(vars(tuning) | found) + "\n")
 
 
 def _lines(path: Path) -> dict[Tuning, dict[str, Any]]:
-    if not path.exists():
-        return {}
-    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.endswith("}")]
-    return {Tuning(row["split"], row["draw"], row["arm"]): row for row in rows}
+    found = {}
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+        with suppress(ValueError):
+            row = json.loads(line)
+            found[Tuning(row["split"], row["draw"], row["arm"])] = row
+    return found
 
 
 def _done(path: Path) -> set[Tuning]:

@@ -140,3 +140,58 @@ def test_written_texts_are_compared_with_intervals(snippets, monkeypatch):
     wins = language_models.wins(first, second, random)
     assert wins["low"] < stats.norm.cdf(1 / 2**0.5) < wins["high"]
     assert language_models.wins(first, first, random)["found"] == 0.5
+
+
+@pytest.fixture
+def small_policies(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    pytest.importorskip("torch")
+    import small_policies
+
+    return small_policies
+
+
+def tunings(small, gains, *, splits=2, draws=8, texts=64):
+    """Return lines in which each arm is worth what it gains, on average over texts."""
+    random = np.random.default_rng(0)
+    lines = {}
+    for split in range(splits):
+        lines[small.Tuning(split, 0, "f0")] = {"worth": [60.0] * texts}
+        for draw in range(1, draws + 1):
+            for arm, gain in gains.items():
+                worth = list(60 + gain + random.normal(0, 0.5) + random.normal(0, 3, texts))
+                lines[small.Tuning(split, draw, arm)] = {
+                    "worth": worth,
+                    "nats": 2.0,
+                    "worth at the same divergence": worth,
+                    "nats at the same divergence": 1.0,
+                    "effective rows": 50.0,
+                }
+    return lines
+
+
+GAINS = {"fine-tuning": 0.0, "CPO": 1.0, "OO-RLHF -20": -3.0, "DR-CPO -20": 1.0}
+
+
+def test_many_tunings_tell_what_one_cannot(small_policies):
+    chosen = {"splits": 2, "draws": 8, "strengths": [-20, 20]}
+    table = small_policies.compared(tunings(small_policies, GAINS), chosen)["as tuned"]
+    assert set(table) == {"-20"}  # of 20 nothing is tuned yet
+    row = table["-20"]
+    assert row["tunings"] == 16
+    gap = row["DR-CPO - OO-RLHF"]
+    assert gap["low"] < 4.0 < gap["high"]
+    assert gap["low"] > 3
+    assert row["DR-CPO - CPO"]["low"] < 0 < row["DR-CPO - CPO"]["high"]
+    assert row["DR-CPO wins against OO-RLHF"]["low"] > 0.75
+    assert gap["spread"] == pytest.approx(np.sqrt(2 * 0.5**2 + 2 * 9 / 64), rel=0.4)
+
+
+def test_a_tuning_that_is_not_whole_is_not_counted(small_policies, tmp_path):
+    path = tmp_path / "tunings.jsonl"
+    small_policies._append(path, small_policies.Tuning(0, 1, "CPO"), {"worth": [1.0]})
+    with path.open("a") as file:
+        file.write('{"split": 0, "draw": 1, "arm": "fine-')
+    assert small_policies._done(path) == {small_policies.Tuning(0, 1, "CPO")}
+    small_policies._append(path, small_policies.Tuning(0, 2, "CPO"), {"worth": [2.0]})
+    assert small_policies._lines(path)[small_policies.Tuning(0, 2, "CPO")]["worth"] == [2.0]
