@@ -99,6 +99,13 @@ def test_no_number_of_instruments_and_no_contradiction_makes_it_empty(direct):
             assert test.confidence_set().contains(centre)
 
 
+@pytest.mark.parametrize("instruments", [1, 3])
+def test_without_errors_one_value_is_left(instruments):
+    _, x, one, z = sample(0, 0.5, instruments=instruments)
+    found = weak_instrument_test(partial_out(2 * x[:, 0] + 1, x, one, z)).confidence_set()
+    np.testing.assert_allclose(found.pieces, [(2.0, 2.0)], rtol=1e-6)
+
+
 def test_units_scale_the_set():
     y, x, one, z = sample(0, 0.5)
     plain = weak_instrument_test(partial_out(y, x, one, z)).confidence_set().pieces[0]

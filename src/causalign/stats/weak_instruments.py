@@ -13,6 +13,8 @@ from causalign.stats.sandwich import Groups, group_rows, sum_groups
 
 Floats = NDArray[np.float64]
 Shape = Literal["interval", "two rays", "whole line", "empty"]
+# Of errors that are all zero, the set is one value: a double root.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +98,12 @@ class WeakInstrumentTest:
         )
         # Where constant - linear b + square b^2 >= 0.
         inside = linear**2 - 4 * square * constant
-        if inside <= 0:
-            everything = ((-np.inf, np.inf),) if constant + square > 0 else ()
+        if inside < -ROUNDING * linear**2:
+            everything = ((-np.inf, np.inf),) if square > 0 else ()
             return ConfidenceSet(everything, level)
-        half = linear + np.copysign(np.sqrt(inside), linear)
-        first, second = sorted((self.scale * half / (2 * square), self.scale * 2 * constant / half))
+        half = linear + np.copysign(np.sqrt(max(inside, 0.0)), linear)
+        other = 2 * constant / half if half else 0.0
+        first, second = sorted((self.scale * half / (2 * square), self.scale * other))
         if square > 0:
             return ConfidenceSet(((-np.inf, first), (second, np.inf)), level)
         return ConfidenceSet(((first, second),), level)
