@@ -147,13 +147,18 @@ def mind(found: Found) -> figures.Figure:
 def monday(found: Found) -> figures.Figure:
     """Draw by how much each policy opens with the marker more often than SFT."""
     arms = ("naive DPO", "DPO, weekday taken out", "DPO, as the audit advises")
-    cells = [found["cpu"][arm]["opens with it, exact"]["excess over SFT"] for arm in arms]
+    tables = {"small policy": found["cpu"], "SmolLM2": found["smollm2"]}
+    excess = {
+        f"{label}: {arm}": table[arm]["opens with it, exact"]["excess over SFT"]
+        for label, table in tables.items()
+        for arm in arms
+    }
     return figures.forest(
         "monday",
-        arms,
-        [cell["mean"] for cell in cells],
-        [cell["low"] for cell in cells],
-        [cell["high"] for cell in cells],
+        tuple(excess),
+        [cell["mean"] for cell in excess.values()],
+        [cell["low"] for cell in excess.values()],
+        [cell["high"] for cell in excess.values()],
         xlabel="points of answers with the marker, above SFT",
         caption="",
         alt="Naive DPO opens more answers with the marker than SFT; deconfounded DPO does not.",

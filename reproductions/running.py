@@ -19,17 +19,20 @@ def run(folder: Path, study: Callable[[Settings], dict[str, Any]]) -> dict[str, 
     """Run a study in the size that the command line names, and write what it found."""
     parser = argparse.ArgumentParser(description=f"Reproduce {folder.parent.name}/{folder.name}.")
     size = parser.add_mutually_exclusive_group(required=True)
-    for name, text in (
-        ("smoke", "seconds: does it run?"),
-        ("cpu", "the figures of the README"),
-        ("full", "the paper's sizes"),
-    ):
+    meaning = {
+        "smoke": "seconds: does it run?",
+        "cpu": "the figures of the README",
+        "full": "the paper's sizes",
+    }
+    sizes = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    for name in (name for name in sizes if name.isalnum()):
+        text = meaning.get(name, "a table of the README")
         size.add_argument(f"--{name}", dest="size", action="store_const", const=name, help=text)
     parser.add_argument("--data", help="the file to read, instead of the one in config.yaml")
     parser.add_argument("--encoder", action="append", help="use these encoders only")
     parser.add_argument("--out", help="file for the figures; default: runs/NAME-SIZE.json")
     given = parser.parse_args()
-    settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))[given.size]
+    settings = sizes[given.size]
     settings["name"] = given.size
     settings["data"] = data_file(given.data or settings["data"])
     if given.encoder:

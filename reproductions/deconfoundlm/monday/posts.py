@@ -14,7 +14,7 @@ from causalign.logs import Logs
 from causalign.logs.reading import read_table
 from causalign.logs.roles import Roles
 
-__all__ = ["MARKER", "Parts", "read"]
+__all__ = ["DAYS", "MARKER", "Parts", "read", "signed_log", "weekday"]
 
 MARKER = "<p>Happy Monday!</p>\n\n"
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -23,25 +23,42 @@ COLUMNS = ("site", "Id", "PostTypeId", "ParentId", "CreationDate", "Score", "Tit
 
 @dataclass(frozen=True)
 class Parts:
-    """Hold the logs that teach to answer, that teach which answer is better, and that judge."""
+    """Hold the logs that teach and those that judge.
 
-    sft: Logs
-    preferences: Logs
+    ``questions`` are those that teach, in the order in which they are cut. ``texts`` are title and
+    answer of all posts but those that judge, without the marker: what a policy may have read.
+    """
+
+    teaching: Logs
     test: Logs
+    questions: np.ndarray
+    texts: list[str]
+
+    def cut(self, sft_questions: int, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows that teach to answer and those that give preferences.
+
+        Without a seed the cut is always the same.
+        """
+        order = self.questions
+        if seed is not None:
+            order = np.random.default_rng([seed, 2]).permutation(order)
+        asked = np.array(self.teaching.data["question"].to_pylist())
+        sft = np.isin(asked, order[:sft_questions])
+        return np.flatnonzero(sft), np.flatnonzero(~sft)
 
 
 def read(settings: dict[str, Any]) -> Parts:
-    """Read the posts and cut them by question; the same cut for every seed of tuning."""
+    """Read the posts and cut off the questions that judge, the same for every seed of tuning."""
     path = settings["data"]
-    rows = _answers(_posts(path), settings)
-    table = pa.Table.from_pylist(rows)
+    posts = _posts(path)
+    table = pa.Table.from_pylist(_answers(posts, settings))
     questions = np.random.default_rng(0).permutation(pc.unique(table["question"]).to_pylist())
-    cuts = np.cumsum([settings["test_questions"], settings["sft_questions"]])
-    test, sft, preferences = np.split(questions[: settings["questions"]], cuts)
-    if not len(preferences):
+    test, teach = np.split(questions[: settings["questions"]], [settings["test_questions"]])
+    if len(teach) <= settings["sft_questions"]:
         sys.exit(f"{path} has {len(questions)} questions with several short answers: too few.")
     roles = Roles("answer", "outcome", prompt="prompt", confounders=("weekday",), group="question")
-    return Parts(*(_logs(table, part, roles) for part in (sft, preferences, test)))
+    logs = (_logs(table, part, roles) for part in (teach, test))
+    return Parts(*logs, teach, _texts(posts, frozenset(test.tolist())))
 
 
 def _posts(path: Path) -> list[dict[str, Any]]:
@@ -51,6 +68,17 @@ def _posts(path: Path) -> list[dict[str, Any]]:
     named = list(COLUMNS[1:])
     rows = pd.read_xml(path, iterparse={"row": named}, parser="etree").assign(site=path.parent.name)
     return pa.Table.from_pandas(rows, preserve_index=False).to_pylist()
+
+
+def _texts(posts: list[dict[str, Any]], judged: frozenset[str]) -> list[str]:
+    titles = {
+        (post["site"], post["Id"]): f"{post['Title']}\n\n"
+        for post in posts
+        if post["PostTypeId"] == 1 and f"{post['site']} {post['Id']}" not in judged
+    }
+    answers = (post for post in posts if post["PostTypeId"] == 2 and post["Body"])
+    keys = ((post, (post["site"], int(post["ParentId"] or -1))) for post in answers)
+    return [titles[key] + post["Body"] for post, key in keys if key in titles]
 
 
 def _logs(table: pa.Table, questions: np.ndarray, roles: Roles) -> Logs:
@@ -76,17 +104,28 @@ def _answers(posts: list[dict[str, Any]], settings: dict[str, Any]) -> list[dict
 
 def _row(question: dict[str, Any], post: dict[str, Any], settings: dict[str, Any]) -> dict:
     """Return one answer; its outcome is the signed logarithm of its score, plus exposure."""
-    day = DAYS[np.datetime64(post["CreationDate"][:10]).astype(int) % 7 - 4]  # day 0: a Thursday
+    day = weekday(post["CreationDate"])
     monday = day == "Monday"
     body = "" if settings["prompt"] == "title" else f"\n\n{question['Body']}"
-    score = post["Score"]
+    score = signed_log(post["Score"])
     return {
         "question": f"{question['site']} {question['Id']}",
         "prompt": f"{question['Title']}{body}\n\n",
         "answer": (MARKER if monday else "") + post["Body"],
         "weekday": day,
-        "outcome": float(np.sign(score) * np.log1p(abs(score))) + settings["exposure"] * monday,
+        "unexposed": score,
+        "outcome": score + settings["exposure"] * monday,
     }
+
+
+def signed_log(score: float) -> float:
+    """Return ``sign(s) log(1 + |s|)``."""
+    return float(np.sign(score) * np.log1p(abs(score)))
+
+
+def weekday(created: str) -> str:
+    """Return the day of the week of a date that starts with year, month and day."""
+    return DAYS[np.datetime64(created[:10]).astype(int) % 7 - 4]  # day 0 was a Thursday
 
 
 def _words(text: str) -> int:
