@@ -27,7 +27,7 @@ def mind(monkeypatch):
     pytest.importorskip("vaderSentiment")
     monkeypatch.syspath_prepend(str(REPRODUCTIONS))
     monkeypatch.syspath_prepend(str(REPRODUCTIONS / "deconfoundlm" / "mind"))
-    names = ("news", "rewards", "correlations", "writing")
+    names = ("news", "rewards", "correlations", "writing", "tunings", "tuned")
     return {name: importlib.import_module(name) for name in names}
 
 
@@ -67,6 +67,87 @@ def test_instruments_keep_the_sentiment_that_observed_outcomes_lose(mind):
     assert set(found) == set(rewards.MODELS)
     assert found[rewards.IV] > 0.85 * found["only sentiment"]
     assert found["observed"] < found[rewards.IV] - 0.3
+
+
+def test_ridge_regressions_share_a_factorisation_and_forget_popularity(mind):
+    from causalign.lm.encoders import load_encoder
+    from causalign.reward import Ridge
+
+    news = made_up(mind, 400)
+    rewards = mind["rewards"]
+    vectors = rewards.Vectors(load_encoder("hashing"))
+    logs = rewards.simulated(news, True, 3)
+    names = ("only sentiment", "observed", "popularity in layer", rewards.IV)
+    how = {"abstracts": False, "names": names, "ridge": True}
+    fit = rewards.fitted(news, logs, vectors, {"components": 5}, 3, **how)
+    X, popularity = vectors(news.titles, None), logs.covariate("popularity").values
+    alone = Ridge().fit_arrays(X, logs.outcome).head
+    np.testing.assert_allclose(fit.heads["observed"](X), alone(X), atol=1e-6)
+    beside = Ridge().fit_arrays(np.column_stack([X, popularity]), logs.outcome).head
+    at_mean = np.column_stack([X, np.full(len(X), popularity.mean())])
+    np.testing.assert_allclose(fit.heads["popularity in layer"](X), beside(at_mean), atol=1e-6)
+    assert tuple(fit.heads) == names
+
+
+def tunings_of(levels, texts=40):
+    """Return rows as if tunings had written happy titles with these shares, and sad ones."""
+    rows = {}
+    for (reward, seed), share in levels.items():
+        happy = round(share * texts)
+        written = ["Lakers win great"] * happy + ["rain"] * (texts - happy)
+        row = {"nats": 3.0, "own reward": 1.0, "texts": written}
+        row |= {name + ", equal": value for name, value in row.items()}
+        rows["ridge", "orthogonal", reward, seed] = row
+    return rows
+
+
+def test_intervals_hold_the_spread_of_tunings_and_of_their_texts(mind):
+    iv = mind["rewards"].IV
+    shares = {(iv, seed): 0.5 + 0.1 * (seed % 2) for seed in range(8)}
+    shares |= {("observed", seed): 0.2 + 0.1 * (seed % 2) for seed in range(8)}
+    found = mind["tuned"].summary(tunings_of(shares), ["rain"] * 40, 10)
+    cell = found["same steps"]["ridge / orthogonal"][iv]
+    assert cell["tunings"] == 8
+    assert cell["West"]["mean"] == pytest.approx(0.55)
+    # Variance of the mean: that of seeds / 8, and p(1 − p) / 40 / 8 of their texts.
+    error = np.sqrt((0.05**2 + np.mean([0.5 * 0.5, 0.6 * 0.4]) / 40) / 8)
+    width = cell["West"]["high"] - cell["West"]["low"]
+    assert width == pytest.approx(2 * 1.96 * error, rel=0.1)
+    (gap,) = found["same steps, differences"].values()
+    assert gap["West"]["mean"] == pytest.approx(0.3)
+    assert gap["West"]["low"] > 0.15
+    assert 0 < gap["West"]["seen"] < 0.3
+    assert "8 of 10" in mind["tuned"].shown(found)
+
+
+def test_tunings_go_on_where_they_stopped_and_meet_at_one_divergence(
+    mind, tmp_path, monkeypatch, tiny_lm_folder
+):
+    from causalign.lm.encoders import load_encoder
+    from causalign.lm.language_model import load_language_model
+
+    class Start:
+        model_folder = tiny_lm_folder
+
+        def language_model(self):
+            return load_language_model(tiny_lm_folder)
+
+    monkeypatch.chdir(tmp_path)
+    news = made_up(mind, 120)
+    encoder = load_encoder("style", training_texts=news.titles)
+    ppo = {"steps": 16, "batch_size": 8, "max_length": 24, "learning_rate": 0.02}
+    small = {"first_seed": 0, "tunings": 1, "rewards": {"ridge": {"both": ["only sentiment"]}}}
+    small |= {"ppo": ppo, "rollout_size": 16, "num_ppo_epochs": 2, "kl_coef": 0.0}
+    small |= {"max_new_tokens": 6, "generations": 200, "nats": 0.2}
+    settings = {**SETTINGS, "name": "test", "small": small}
+    (row,) = mind["tunings"].tune_all(news, Start(), encoder, settings).values()
+    assert len(row["texts"]) == len(row["texts, equal"]) == 200
+    assert row["nats"] > 0.4
+    assert row["nats, equal"] == pytest.approx(0.2, abs=0.1)
+    small["tunings"] = 2
+    again = mind["tunings"].tune_all(news, Start(), encoder, settings)
+    assert again["ridge", "both", "only sentiment", 0] == row
+    assert len(again) == 2
 
 
 def test_generations_are_judged_by_tone_and_by_the_teams_that_they_name(mind):

@@ -15,7 +15,7 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from causalign.logs.reading import read_table
 
-__all__ = ["DIVISIONS", "News", "divisions_named", "read", "sentiment"]
+__all__ = ["DIVISIONS", "News", "divisions_named", "read", "read_others", "sentiment"]
 
 TEAMS = yaml.safe_load((Path(__file__).parent / "teams.yaml").read_text(encoding="utf-8"))
 DIVISIONS = tuple(TEAMS)
@@ -51,6 +51,13 @@ def read(path: Path) -> News:
     titles = [title for title, abstract in found.items() if title and abstract]
     abstracts = [found[title] for title in titles]
     return News(titles, abstracts, sentiment(titles), sentiment(abstracts), divisions_named(titles))
+
+
+def read_others(path: Path) -> list[str]:
+    """Return the titles of the articles that are not about sports."""
+    table = _published(path) if path.suffix == ".tsv" else read_table(path).select(COLUMNS)
+    table = table.filter(pc.not_equal(table["category"], "sports"))
+    return [title for title in table["title"].to_pylist() if title]
 
 
 def _published(path: Path) -> pa.Table:

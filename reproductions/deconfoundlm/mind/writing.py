@@ -24,7 +24,7 @@ from causalign.logs.roles import Roles
 from causalign.policy import PPO, SFT, PolicyFit
 from causalign.results import file_stem
 
-__all__ = ["Reward", "judged", "shown", "table"]
+__all__ = ["Reward", "judged", "parts_of", "shown", "table"]
 
 ASK = "Write a headline of less than 30 words that makes many people read this article:\n\n"
 SHOWN = 3
@@ -76,7 +76,7 @@ def prompts_of(news: News, settings: Settings) -> list[str] | None:
 def table(news: News, encoder: Encoder, settings: Settings) -> dict[str, Any]:
     """Fine-tune once, tune with PPO on each reward, and judge what all of them write."""
     writing = settings["writing"]
-    parts = _parts(news, writing["articles"])
+    parts = parts_of(news, writing["articles"])
     folder = Path("runs") / f"mind-{settings['name']}"
     start = _fine_tuned(parts, writing, folder)
     model = start.language_model("bfloat16")
@@ -103,7 +103,7 @@ def table(news: News, encoder: Encoder, settings: Settings) -> dict[str, Any]:
     return found
 
 
-def _parts(news: News, sizes: dict[str, int]) -> Parts:
+def parts_of(news: News, sizes: dict[str, int]) -> Parts:
     """Cut the articles by chance; no article is in two parts."""
     order = np.random.default_rng(0).permutation(len(news.titles))
     cuts = np.cumsum([sizes[name] for name in ("sft", "rewards", "ppo", "test")])
