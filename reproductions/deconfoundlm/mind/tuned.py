@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from news import DIVISIONS, divisions_named, sentiment
-from rewards import IV
-from tunings import Rows
+from rewards import IV, PUBLISHED
+from tunings import Key, Rows
 
 __all__ = ["shown", "summary"]
 
@@ -29,12 +29,18 @@ class Judged:
     def of(cls, rows: Rows, ending: str) -> dict[tuple[str, str, str], "Judged"]:
         """Judge the texts of all rewards, with the ending of their column."""
         grouped: dict[tuple[str, str, str], dict[int, dict[str, Any]]] = {}
-        for (heads, scenario, reward, seed), row in sorted(rows.items()):
+        for (heads, scenario, reward, seed), row in sorted(rows.items(), key=_place):
             grouped.setdefault((heads, scenario, reward), {})[seed] = row
         return {
             key: cls({seed: _measure(row["texts" + ending]) for seed, row in found.items()}, found)
             for key, found in grouped.items()
         }
+
+
+def _place(item: tuple[Key, dict[str, Any]]) -> tuple[bool, str, int, int]:
+    """Return where a tuning stands in the table: regressions first, rewards as published."""
+    heads, scenario, reward, seed = item[0]
+    return heads != "ridge", scenario, PUBLISHED.index(reward), seed
 
 
 def summary(rows: Rows, start: list[str], wanted: int) -> dict[str, Any]:
