@@ -105,14 +105,16 @@ def _cell(tunings: Judged, ending: str) -> dict[str, Any]:
 def _difference(first: Judged, second: Judged) -> dict[str, Any]:
     """Return first less second over the seeds that both have; a seed's tunings are drawn together.
 
-    ``seen`` is the effect that this design would have told from none in four of five studies.
+    ``seen`` is the effect that this design would have told from none in four of five studies; one
+    tuning of each does not tell it.
     """
     seeds = sorted(set(first.measures) & set(second.measures))
     found: dict[str, Any] = {"tunings of each": len(seeds)}
     for name in ("sentiment", *DIVISIONS, "some team") if seeds else ():
         drawn = _resample(first.measures, name, seeds) - _resample(second.measures, name, seeds)
-        error = float(np.std(drawn[1:], ddof=1))
-        found[name] = _interval(drawn) | {"seen": round(SEEN * error, 4)}
+        found[name] = _interval(drawn)
+        if len(seeds) > 1:
+            found[name]["seen"] = round(SEEN * float(np.std(drawn[1:], ddof=1)), 4)
     return found
 
 
@@ -147,7 +149,8 @@ def shown(found: dict[str, Any]) -> str:
     lines = []
     for kind in KINDS:
         lines += [
-            f"{kind}",
+            f"*{kind[0].upper()}{kind[1:]}*",
+            "",
             f"| | tunings | sentiment | {' | '.join(DIVISIONS)} | words | distinct | nats |",
             f"| --- {'| --- ' * (len(DIVISIONS) + 5)}|",
             f"| SFT | – | {_text(found['SFT'], '– | –')} |",
@@ -157,14 +160,17 @@ def shown(found: dict[str, Any]) -> str:
                 distinct = f"{cell['distinct']:.2f} | {cell['nats']['mean']:.1f}"
                 count = f"{cell['tunings']} of {found['tunings asked for, each']}"
                 lines.append(f"| {table}: {reward} | {count} | {_text(cell, distinct)} |")
+        lines.append("")
         for name, cell in found[kind + ", differences"].items():
             if "sentiment" in cell:
                 tone, team = cell["sentiment"], cell["some team"]
+                seen = f", seen {tone['seen']:.3f}" if "seen" in tone else ""
                 lines.append(
-                    f"- {name}: sentiment {_plain(tone, _score)}, seen {tone['seen']:.3f}; "
-                    f"teams {_plain(team, _percent)}; {cell['tunings of each']} tunings of each"
+                    f"- {name}: sentiment {_plain(tone, _score)}{seen}; some team "
+                    f"{_plain(team, _percent)}; tunings of each: {cell['tunings of each']}"
                 )
-    return "\n".join(lines)
+        lines.append("")
+    return "\n".join(lines[:-1])
 
 
 def _text(cell: dict[str, Any], last: str) -> str:
