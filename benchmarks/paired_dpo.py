@@ -3,7 +3,7 @@
     python benchmarks/paired_dpo.py
 
 A small language model of the simulated newsletter writes pairs of mails: all that count, a finite
-sum. A pair in which one mail alone offers free returns is logged a tenth as often as others. Readers
+sum. A pair in which one mail alone offers free returns is logged a tenth as often. Readers
 prefer free returns and dislike terms and conditions; the wrong model of preferences says the
 opposite, the wrong propensities say that all pairs were logged alike.
 
