@@ -58,7 +58,8 @@ def test_every_method_takes_its_folder(fit, tmp_path):
 def test_neither_card_nor_settings_tell_where_it_was_made(fit):
     card = (fit.model_folder / "README.md").read_text("utf-8")
     assert "untrained" not in card
-    assert fit.base == "a small model of these texts"
+    assert fit.answer().startswith("In 60 steps of pretraining on a small model of these texts")
+    assert "A byte of texts that it never saw takes 0." in fit.answer()
 
 
 def test_without_a_folder_the_cache_keeps_it(tmp_path, monkeypatch):

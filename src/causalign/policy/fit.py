@@ -94,9 +94,13 @@ class PolicyFit(Result):
         if steps == 0:
             return f"{self.method} made no step; {self.base} is unchanged."
         first, last = self._ends()
+        size = self.numbers.get("held_out_bits_per_byte")
+        unseen = (
+            "" if size is None else f" A byte of texts that it never saw takes {size:.2f} bits."
+        )
         return (
             f"In {steps} steps of {self.method} on {self.base} the {self._label()} went from "
-            f"{first:.4g} to {last:.4g} (means of the first and last tenth)."
+            f"{first:.4g} to {last:.4g} (means of the first and last tenth).{unseen}"
         )
 
     def details(self) -> Sequence[str]:

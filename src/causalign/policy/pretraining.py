@@ -94,7 +94,8 @@ class Pretraining:
             size = bits_per_byte(
                 fit.language_model(), left_out, max_length=self.training.max_length
             )
-            fit = replace(fit, numbers={**fit.numbers, "held_out_bits_per_byte": size})
+            numbers = {**fit.numbers, "held_out_bits_per_byte": size}
+            fit = replace(fit, method="pretraining", numbers=numbers)
             fit.save()
         return fit
 
