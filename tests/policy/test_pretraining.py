@@ -59,7 +59,7 @@ def test_neither_card_nor_settings_tell_where_it_was_made(fit):
     card = (fit.model_folder / "README.md").read_text("utf-8")
     assert "untrained" not in card
     assert fit.answer().startswith("In 60 steps of pretraining on a small model of these texts")
-    assert "A byte of texts that it never saw takes 0." in fit.answer()
+    assert "A byte of unseen texts takes 0." in fit.answer()
 
 
 def test_without_a_folder_the_cache_keeps_it(tmp_path, monkeypatch):

@@ -95,9 +95,7 @@ class PolicyFit(Result):
             return f"{self.method} made no step; {self.base} is unchanged."
         first, last = self._ends()
         size = self.numbers.get("held_out_bits_per_byte")
-        unseen = (
-            "" if size is None else f" A byte of texts that it never saw takes {size:.2f} bits."
-        )
+        unseen = "" if size is None else f" A byte of unseen texts takes {size:.2f} bits."
         return (
             f"In {steps} steps of {self.method} on {self.base} the {self._label()} went from "
             f"{first:.4g} to {last:.4g} (means of the first and last tenth).{unseen}"
