@@ -272,7 +272,7 @@ def _row(
         for short, arm in arms.items()
     }
     for short in arms:
-        row[short] = _difference(worth[short], worth["f0"], units, random)
+        row[short] = _difference(worth[short], worth["f0"], units, random, one_each_split=True)
     for other in ("OO-RLHF", "CPO", "fine-tuning"):
         row[f"DR-CPO - {other}"] = _difference(worth["DR-CPO"], worth[other], units, random)
     shares = [_wins(*pair) for pair in zip(worth["DR-CPO"], worth["OO-RLHF"], strict=True)]
@@ -290,12 +290,21 @@ def _wins(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
 
 
 def _difference(
-    first: np.ndarray, second: np.ndarray, units: list[tuple[int, int]], random: np.random.Generator
+    first: np.ndarray,
+    second: np.ndarray,
+    units: list[tuple[int, int]],
+    random: np.random.Generator,
+    *,
+    one_each_split: bool = False,
 ) -> dict[str, float | None]:
-    """Return the mean difference of what texts are worth; both (u, n)."""
+    """Return the mean difference of what texts are worth; both (u, n).
+
+    ``one_each_split``: the second are the same texts in all tunings of a split, those of f₀.
+    """
+    errors = [np.sqrt(side.var(axis=1) / side.shape[1]) for side in (first, second)]
+    own, shared = (errors[0], errors[1]) if one_each_split else (np.hypot(*errors), 0 * errors[1])
     gaps = first.mean(axis=1) - second.mean(axis=1)
-    noise = np.sqrt(first.var(axis=1) / first.shape[1] + second.var(axis=1) / second.shape[1])
-    return _resampled(gaps, noise, units, random, digits=2)
+    return _resampled(gaps, own, units, random, digits=2, shared=shared)
 
 
 def _resampled(
@@ -304,23 +313,25 @@ def _resampled(
     units: list[tuple[int, int]],
     random: np.random.Generator,
     digits: int,
+    shared: np.ndarray | None = None,
 ) -> dict[str, float | None]:
     """Return the mean over tunings (u,), resampled by splits, tunings within them, and texts.
 
-    ``noise`` is the standard error over the texts of each tuning. ``spread``, the standard
-    deviation over tunings, tells what could have been seen.
+    ``noise`` is the standard error over the texts of each tuning, ``shared`` that over texts which
+    all tunings of a split have in common. ``spread``, the standard deviation over tunings, tells
+    what could have been seen.
     """
     split = np.array([each for each, _ in units])
-    kinds = np.unique(split)
+    rows_of = {kind: np.flatnonzero(split == kind) for kind in np.unique(split)}
+    common = np.zeros(len(gaps)) if shared is None else shared
     means = []
     for _ in range(RESAMPLES):
-        rows = np.concatenate(
-            [
-                random.choice(np.flatnonzero(split == kind), np.sum(split == kind))
-                for kind in random.choice(kinds, len(kinds))
-            ]
-        )
-        means.append(np.mean(gaps[rows] + noise[rows] * random.standard_normal(len(rows))))
+        drawn = []
+        for kind in random.choice(list(rows_of), len(rows_of)):
+            rows = random.choice(rows_of[kind], len(rows_of[kind]))
+            texts = noise[rows] * random.standard_normal(len(rows))
+            drawn.append(gaps[rows] + texts + common[rows] * random.standard_normal())
+        means.append(np.concatenate(drawn).mean())
     low, high = np.quantile(means, (0.025, 0.975))
     found: dict[str, float | None] = {
         name: round(float(value), digits)
