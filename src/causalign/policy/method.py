@@ -186,7 +186,8 @@ class ModelSettings:
 
     def continue_from(self, fit: PolicyFit) -> Self:
         """Return this method starting from the model of a finished fit."""
-        if not (fit.model_folder / "adapter_config.json").exists():
+        is_whole = not (fit.model_folder / "adapter_config.json").exists()
+        if is_whole or self.lora is None:
             return replace(self, model=str(fit.model_folder))
         return replace(self, adapter=str(fit.model_folder))
 
