@@ -25,7 +25,7 @@ from causalign.logs.roles import Roles
 from causalign.policy import SFT, CausalPreference, FreshSamples, PolicyFit, Training, Weighting
 from causalign.reward import RewardModel, Ridge
 
-__all__ = ["Parts", "logged", "regression", "study"]
+__all__ = ["OBJECTIVES", "Parts", "fresh_samples", "logged", "regression", "study"]
 
 Settings = dict[str, Any]
 OBJECTIVES = {"OO-RLHF": "outcome-model", "DR-CPO": "doubly-robust"}
@@ -125,14 +125,19 @@ def causal(objective: Any, given: dict[str, Any], chosen: Settings) -> CausalPre
     return CausalPreference(
         objective,
         weighting=Weighting(level="length"),
-        samples=FreshSamples(
-            refresh_every=chosen["every"],
-            samples_per_row=1,
-            max_new_tokens=chosen["max_new_tokens"],
-            evaluation_texts=0,
-        ),
+        samples=fresh_samples(chosen),
         validation_share=0.0,
         **given,
+    )
+
+
+def fresh_samples(chosen: Settings) -> FreshSamples:
+    """Return how texts are drawn from the policy as it is, one for each logged row."""
+    return FreshSamples(
+        refresh_every=chosen["every"],
+        samples_per_row=1,
+        max_new_tokens=chosen["max_new_tokens"],
+        evaluation_texts=0,
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from language_models import Parts
+from language_models import OBJECTIVES, Parts, fresh_samples
 
 from causalign.lm.completions import tokenize
 from causalign.lm.generate import sample
@@ -25,7 +25,6 @@ from causalign.lm.small_model import SmallModel
 from causalign.policy import (
     SFT,
     CausalPreference,
-    FreshSamples,
     PolicyFit,
     Pretraining,
     Training,
@@ -37,7 +36,6 @@ __all__ = ["study"]
 
 Settings = dict[str, Any]
 PartsOf = Callable[[int, int], Parts]
-OBJECTIVES = {"OO-RLHF": "outcome-model", "DR-CPO": "doubly-robust"}
 FREE = ("f0", "fine-tuning", "CPO")  # what no outcome model touches
 RESAMPLES = 2000
 ENDS = ("found", "low", "high")
@@ -134,12 +132,7 @@ def _fit(chosen: Settings, parts: Parts, start: str, tuning: Tuning, out: Path) 
     tuner = CausalPreference(
         OBJECTIVES.get(method, "weighted"),
         kl_coef=chosen["kl"],
-        samples=FreshSamples(
-            refresh_every=chosen["every"],
-            samples_per_row=1,
-            max_new_tokens=chosen["max_new_tokens"],
-            evaluation_texts=0,
-        ),
+        samples=fresh_samples(chosen),
         validation_share=0.0,
         **given,
     )

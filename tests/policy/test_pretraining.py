@@ -84,6 +84,13 @@ def test_prompts_of_logs_are_texts_too(tmp_path):
     assert fit.numbers["rows"] == unique - round(0.05 * unique)
 
 
+def test_what_is_missing_in_a_column_is_no_text(tmp_path):
+    method = Pretraining(SHAPE, training=Training(steps=1, batch_size=2, max_length=64))
+    fit = method.fit([None, float("nan"), " ", *mails(600)], tmp_path)
+    unique = len(set(mails(600)))
+    assert fit.numbers["rows"] == unique - round(0.05 * unique)
+
+
 def test_few_texts_are_read_at_most_twenty_times(tmp_path):
     training = Training(batch_size=200, learning_rate=1e-2, max_length=64)
     fit = Pretraining(SHAPE, tokens=10**9, training=training).fit(mails(600), tmp_path)

@@ -42,12 +42,7 @@ def command(
 
     def work(place: Path) -> tuple[ca.results.Section, Callable[[Path], object]]:
         columns = [column for column in (prompt, completion) if column is not None]
-        texts = [
-            text
-            for column in columns
-            for text in ca.logs.read_column(source, column).to_pylist()
-            if isinstance(text, str)
-        ]
+        texts = [t for name in columns for t in ca.logs.read_column(source, name).to_pylist()]
         fit = method.fit(texts, place, progress=given.shows_progress())
         return fit.section(), lambda folder: shutil.copytree(fit.model_folder, folder / "model")
 

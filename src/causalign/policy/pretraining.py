@@ -36,7 +36,7 @@ class Pretraining:
         Tokenizer and network.
     tokens : int
         How many tokens are read: few texts are read up to twenty times, of many a part. The
-        default takes five to ten minutes on two cores.
+        default takes some nine minutes of one core.
     training : Training
         How fast and how precisely; its ``steps`` follow from ``tokens`` unless they are set.
 
@@ -120,6 +120,9 @@ class Pretraining:
 
 
 def _read_texts(texts: Logs | Sequence[str]) -> list[str]:
-    """Return the texts to learn from, each once: a copy would tell what was left out."""
+    """Return the texts to learn from, each once: a copy would tell what was left out.
+
+    What is missing, as in a column of a table, is no text.
+    """
     given = [*(texts.prompts or ()), *texts.completions] if isinstance(texts, Logs) else texts
-    return [text for text in dict.fromkeys(given) if text.strip()]
+    return [text for text in dict.fromkeys(given) if isinstance(text, str) and text.strip()]
