@@ -16,6 +16,7 @@ from causalign.benchmark.blind_log import BlindLog, Estimate, Estimator
 from causalign.benchmark.estimators import ESTIMATORS
 from causalign.benchmark.scoreboard import Answer, Scoreboard, describe_settings, read_answers
 from causalign.errors import CausalignError, InputError, SettingsError, nearest
+from causalign.lm.language_model import load_language_model
 from causalign.lm.progress import show_progress
 from causalign.settings import require_number
 from causalign.simulate import DESIGNS, LabelledTexts, MarkerDesign, MarkerLog, template_texts
@@ -134,6 +135,7 @@ def _choose_designs(
 def _find_writer(model: str, texts: LabelledTexts, progress: bool) -> str:
     """Return the model, after a small one was trained on the texts, or read from the cache."""
     if model != "small":
+        load_language_model(model)  # or raises, before any work
         return model
     lessons = simulate.write_lessons(texts)
     return str(policy.Pretraining(tokens=LEARNT).fit(lessons, progress=progress).model_folder)
