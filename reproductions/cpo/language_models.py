@@ -19,6 +19,7 @@ from causalign.lm.completions import tokenize
 from causalign.lm.embeddings import embed
 from causalign.lm.encoder import Encoder
 from causalign.lm.generate import sample
+from causalign.lm.language_model import LanguageModel
 from causalign.lm.logprob import completion_logprobs
 from causalign.logs import Logs
 from causalign.logs.roles import Roles
@@ -61,12 +62,14 @@ def study(chosen: Settings, parts_of: Callable[[int], Parts], folder: Path) -> d
     found: dict[str, Any] = {}
     for seed in range(chosen["seeds"]):
         parts, place = parts_of(seed), folder / f"seed-{seed}"
-        policies = dict(fits(chosen, parts, place, seed))
-        judged = {}
-        for name, fit in policies.items():
-            texts = written(fit, place, name, chosen)
+        fitted = dict(fits(chosen, parts, place, seed))
+        precision, judged = chosen["tuning"]["precision"], {}
+        before = fitted[START].language_model(precision)
+        for name, fit in fitted.items():
+            policy = fit.language_model(precision)
+            texts = written(policy, place, name, chosen)
             worth = parts.judge.expected_outcome(texts)
-            judged[name] = Judged(worth, divergence(fit, policies[START], texts, chosen))
+            judged[name] = Judged(worth, divergence(policy, before, texts, chosen))
         found[f"seed {seed}"] = compared(judged, chosen["strengths"], seed)
         printed(found[f"seed {seed}"])
     return found
@@ -141,13 +144,13 @@ def fresh_samples(chosen: Settings) -> FreshSamples:
     )
 
 
-def written(fit: PolicyFit, folder: Path, name: str, chosen: Settings) -> list[str]:
+def written(policy: LanguageModel, folder: Path, name: str, chosen: Settings) -> list[str]:
     """Return what a policy writes, kept beside it."""
     path = folder / "written" / f"{name.replace(' ', '-')}-{chosen['written']}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         drawn = sample(
-            fit.language_model(chosen["tuning"]["precision"]),
+            policy,
             [None] * chosen["written"],
             max_new_tokens=chosen["max_new_tokens"],
             seed=2026,
@@ -159,9 +162,10 @@ def written(fit: PolicyFit, folder: Path, name: str, chosen: Settings) -> list[s
     return texts
 
 
-def divergence(fit: PolicyFit, start: PolicyFit, texts: list[str], chosen: Settings) -> float:
+def divergence(
+    policy: LanguageModel, before: LanguageModel, texts: list[str], chosen: Settings
+) -> float:
     """Return KL(π ‖ f₀) in nats a text, estimated on what the policy wrote that is not blank."""
-    policy, before = (each.language_model(chosen["tuning"]["precision"]) for each in (fit, start))
     # One more than was written, for the start of a text: what was cut gets no end.
     longest = chosen["max_new_tokens"] + 1
     said = [text for text in texts if text.strip()]

@@ -41,6 +41,7 @@ RESAMPLES = 2000
 ENDS = ("found", "low", "high")
 SEEN = 2.8  # standard errors: 80 % power at 5 %
 HALVINGS, FARTHEST = 6, 4.0
+READ_OFTEN = 8  # times as many texts of f₀, to which all tunings of a split are compared
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def _judge_start(
     chosen: Settings, start: PolicyFit, judge: RewardModel, split: int, path: Path
 ) -> None:
     if Tuning(split, 0, "f0") not in _done(path):
-        texts = _written(start.language_model(), chosen, seed=split)
+        more = {**chosen, "written": READ_OFTEN * chosen["written"]}
+        texts = _written(start.language_model(), more, seed=split)
         _append(path, Tuning(split, 0, "f0"), {"worth": _worth(judge, texts), "texts": texts[:8]})
 
 
@@ -319,7 +321,7 @@ def _difference(
     random: np.random.Generator,
     *,
     one_each_split: bool = False,
-) -> dict[str, float | None]:
+) -> dict[str, Any]:
     """Return the mean difference of what texts are worth; both (u, n).
 
     ``one_each_split``: the second are the same texts in all tunings of a split, those of f₀.
@@ -337,12 +339,13 @@ def _resampled(
     random: np.random.Generator,
     digits: int,
     shared: np.ndarray | None = None,
-) -> dict[str, float | None]:
+) -> dict[str, Any]:
     """Return the mean over tunings (u,), resampled by splits, tunings within them, and texts.
 
     ``noise`` is the standard error over the texts of each tuning, ``shared`` that over texts which
     all tunings of a split have in common. ``spread``, the standard deviation over tunings, tells
-    what could have been seen.
+    what could have been seen; ``splits`` are the means of each, since few of them tell little of
+    how splits differ.
     """
     split = np.array([each for each, _ in units])
     rows_of = {kind: np.flatnonzero(split == kind) for kind in np.unique(split)}
@@ -356,8 +359,9 @@ def _resampled(
             drawn.append(gaps[rows] + texts + common[rows] * random.standard_normal())
         means.append(np.concatenate(drawn).mean())
     low, high = np.quantile(means, (0.025, 0.975))
-    found: dict[str, float | None] = {
+    found: dict[str, Any] = {
         name: round(float(value), digits)
         for name, value in (("found", gaps.mean()), ("low", low), ("high", high))
     }
+    found["splits"] = [round(float(gaps[rows].mean()), digits) for rows in rows_of.values()]
     return found | {"spread": round(float(gaps.std(ddof=1)), digits) if len(gaps) > 1 else None}

@@ -1,10 +1,12 @@
 """The reproductions of arXiv 2402.14979: their exact sums are right, and they start."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from scipy import stats
 
 FOLDER = Path(__file__).parents[2] / "reproductions" / "cpo"
@@ -195,3 +197,14 @@ def test_a_tuning_that_is_not_whole_is_not_counted(small_policies, tmp_path):
     assert small_policies._done(path) == {small_policies.Tuning(0, 1, "CPO")}
     small_policies._append(path, small_policies.Tuning(0, 2, "CPO"), {"worth": [2.0]})
     assert small_policies._lines(path)[small_policies.Tuning(0, 2, "CPO")]["worth"] == [2.0]
+
+
+def test_tables_of_tunings_follow_from_their_lines(small_policies):
+    folder = FOLDER / "hongkong"
+    chosen = yaml.safe_load((folder / "config.yaml").read_text())["cpu"]["small_policies"]
+    expected = json.loads((folder / "expected.json").read_text())["cpu"]["small policies"]
+    lines = small_policies._lines(folder / "tunings.jsonl")
+    here = chosen | {"strengths": chosen["strengths"][:1]}
+    for judged, table in small_policies.compared(lines, here).items():
+        for strength, row in table.items():
+            assert row == expected[judged][strength]

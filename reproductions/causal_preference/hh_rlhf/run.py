@@ -120,7 +120,9 @@ def fitted(
     data: Relabelled, encoder: str, settings: Settings, seeds: range
 ) -> dict[tuple[str, float], tuple[list[NetworkFit], np.ndarray]]:
     """Return, for each model and rho, the fits and their accuracies ``(seeds, 2)``."""
-    vectors = embed(data.texts, load_encoder(encoder), EmbeddingCache()).vectors
+    vectors = embed(
+        data.texts, load_encoder(encoder, training_texts=data.texts), EmbeddingCache()
+    ).vectors
     size = len(data.label)
     pairs = np.arange(size)
     examples = Examples.of_pairs(
