@@ -41,6 +41,7 @@ RESAMPLES = 2000
 ENDS = ("found", "low", "high")
 SEEN = 2.8  # standard errors: 80 % power at 5 %
 HALVINGS, FARTHEST = 6, 4.0
+LONGEST = 256  # tokens of a text that is scored; what tunes must read as many, or weights are off
 READ_OFTEN = 8  # times as many texts of f₀, to which all tunings of a split are compared
 
 
@@ -112,6 +113,8 @@ def _tune_all(
         shutil.rmtree(out, ignore_errors=True)
         fit = _fit(chosen, parts, before.name, tuning, out)
         found = _judged(chosen, parts, fit.language_model(), before, seed=unit.draw)
+        # Weights that collapse stop a tuning, and f₀ is what is left of it.
+        found["stopped"] = any(f.code == "PO108" and f.verdict.value == "fail" for f in fit.findings)
         _append(path, tuning, found)
         print(f"{tuning}: {_short(found)}", flush=True)
         shutil.rmtree(out)
@@ -201,7 +204,7 @@ def _nats(policy: LanguageModel, before: LanguageModel, texts: list[str]) -> flo
 
 
 def _logprobs(model: LanguageModel, texts: list[str]) -> np.ndarray:
-    return completion_logprobs(model, tokenize(model.tokenizer, None, texts, max_length=256))
+    return completion_logprobs(model, tokenize(model.tokenizer, None, texts, max_length=LONGEST))
 
 
 def _worth(judge: RewardModel, texts: list[str]) -> list[float]:
@@ -294,6 +297,10 @@ def _row(
     }
     row["effective rows"] = {
         short: round(float(np.mean([lines[Tuning(*u, arm)]["effective rows"] for u in units])), 1)
+        for short, arm in arms.items()
+    }
+    row["stopped"] = {
+        short: sum(lines[Tuning(*unit, arm)].get("stopped", False) for unit in units)
         for short, arm in arms.items()
     }
     for short in arms:
