@@ -334,10 +334,12 @@ def _standardise(
     spread = np.sqrt(np.maximum(np.diag(total)[1:] / total[0, 0] - away**2, 0.0))
     flat = spread <= 1e-12 * (largest + np.abs(shift))
     unit = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, spread))
-    # From [1, x - shift] to [1, (x - mean) unit].
-    change = np.diag(np.r_[1.0, unit])
-    change[0, 1:] = -away * unit
-    return features.scale(mean, unit), np.array([change.T @ part @ change for part in gram])
+    # From [1, x - shift] to [1, (x - mean) unit], rows then columns.
+    gram[:, 1:] -= away[:, None] * gram[:, :1]
+    gram[:, :, 1:] -= gram[:, :, :1] * away
+    units = np.r_[1.0, unit]
+    gram *= units[:, None] * units
+    return features.scale(mean, unit), gram
 
 
 def _gram(
