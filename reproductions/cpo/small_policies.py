@@ -114,7 +114,9 @@ def _tune_all(
         fit = _fit(chosen, parts, before.name, tuning, out)
         found = _judged(chosen, parts, fit.language_model(), before, seed=unit.draw)
         # Weights that collapse stop a tuning, and f₀ is what is left of it.
-        found["stopped"] = any(f.code == "PO108" and f.verdict.value == "fail" for f in fit.findings)
+        found["stopped"] = any(
+            f.code == "PO108" and f.verdict.value == "fail" for f in fit.findings
+        )
         _append(path, tuning, found)
         print(f"{tuning}: {_short(found)}", flush=True)
         shutil.rmtree(out)

@@ -199,8 +199,9 @@ def test_a_tuning_that_is_not_whole_is_not_counted(small_policies, tmp_path):
     assert small_policies._lines(path)[small_policies.Tuning(0, 2, "CPO")]["worth"] == [2.0]
 
 
-def test_tables_of_tunings_follow_from_their_lines(small_policies):
-    folder = FOLDER / "hongkong"
+@pytest.mark.parametrize("name", ["hongkong", "hate_speech"])
+def test_tables_of_tunings_follow_from_their_lines(name, small_policies):
+    folder = FOLDER / name
     chosen = yaml.safe_load((folder / "config.yaml").read_text())["cpu"]["small_policies"]
     expected = json.loads((folder / "expected.json").read_text())["cpu"]["small policies"]
     lines = small_policies._lines(folder / "tunings.jsonl")
