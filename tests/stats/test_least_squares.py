@@ -97,6 +97,19 @@ def test_kappa_zero_is_ordinary_least_squares_and_liml_of_a_just_identified_mode
     np.testing.assert_allclose(liml.coefficients, two_stage(y, X, ones, Z).coefficients, rtol=1e-8)
 
 
+@pytest.mark.parametrize("scale", [1.0, 3.0])  # by 3 the residual is rounding, by 1 it may be 0
+def test_liml_of_what_instruments_explain_perfectly_is_ordinary_least_squares(scale):
+    rng = np.random.default_rng(1)
+    x = (rng.random(200) < 0.3).astype(float)
+    other, ones = rng.normal(size=200), np.ones((200, 1))
+    y = 0.1 * x + rng.normal(size=200)
+    liml = two_stage(y, x, ones, np.column_stack([x * scale / 7, other]), kappa="liml")
+    plain = ordinary(y, np.column_stack([ones, x]))
+    np.testing.assert_allclose(liml.coefficients, plain.coefficients, rtol=1e-9)
+    with pytest.raises(NotIdentified, match="explain the outcome perfectly"):
+        two_stage(x, other, ones, np.column_stack([x, other + x]), kappa="liml")
+
+
 def test_conditional_f_sees_what_the_ordinary_f_misses():
     # Both columns are moved strongly, but by the same combination of the instruments.
     rng = np.random.default_rng(0)

@@ -252,23 +252,30 @@ def _k_class_bread(factor: Factorisation, off: Floats, kappa: float) -> Floats:
 
 
 def _liml(yw: Floats, Xw: Floats, W: Floats, m: int) -> float:
-    """Return the smallest root of ``|E1'E1 - kappa EW'EW| = 0``, E1 and EW residuals of [y, X]."""
+    """Return the smallest root of ``|E1'E1 - kappa EW'EW| = 0``, E1 and EW residuals of [y, X].
+
+    It is one over the largest root of ``|EW'EW - mu E1'E1| = 0``, which also stands where the
+    instruments leave nothing of a column of X.
+    """
     stacked = np.column_stack([yw, Xw[:, m:]])
     within, short = residualise(stacked, W), residualise(stacked, W[:, :m])
-    scale = np.linalg.norm(within, axis=0)
-    if len(yw) - W.shape[1] < stacked.shape[1] or not (scale > 0).all():
+    scale = np.linalg.norm(short, axis=0)
+    left = np.linalg.norm(within, axis=0) / np.where(scale > 0, scale, 1.0)
+    if len(yw) - W.shape[1] < stacked.shape[1] or not (scale > 0).all() or left[0] < COLLINEAR:
         raise NotIdentified(
             f"LIML needs more rows than the {len(yw)} here, or instruments that do not explain "
-            "outcome and confounders perfectly. Use kappa=1 (two-stage least squares)."
+            "the outcome perfectly. Use kappa=1 (two-stage least squares)."
         )
     within, short = within / scale, short / scale
-    if np.linalg.svd(np.linalg.qr(within, mode="r"), compute_uv=False)[-1] < COLLINEAR:
+    unexplained = left >= COLLINEAR
+    directions = within[:, unexplained] / left[unexplained]
+    if np.linalg.svd(np.linalg.qr(directions, mode="r"), compute_uv=False)[-1] < COLLINEAR:
         raise NotIdentified(
             "Once the instruments are known, the outcome is an exact combination of the "
             "confounders, or they are of each other: LIML has no answer. Use kappa=1 (two-stage "
             "least squares), and ask where such an outcome comes from."
         )
-    return float(linalg.eigh(short.T @ short, within.T @ within, eigvals_only=True)[0])
+    return 1 / float(linalg.eigh(within.T @ within, short.T @ short, eigvals_only=True)[-1])
 
 
 def _as_fit(
