@@ -113,7 +113,7 @@ def _tune_all(
         shutil.rmtree(out, ignore_errors=True)
         fit = _fit(chosen, parts, before.name, tuning, out)
         found = _judged(chosen, parts, fit.language_model(), before, seed=unit.draw)
-        # Weights that collapse stop a tuning, and f₀ is what is left of it.
+        # Weights that collapse stop a tuning early; the policy of that step counts.
         found["stopped"] = any(
             f.code == "PO108" and f.verdict.value == "fail" for f in fit.findings
         )
@@ -301,10 +301,11 @@ def _row(
         short: round(float(np.mean([lines[Tuning(*u, arm)]["effective rows"] for u in units])), 1)
         for short, arm in arms.items()
     }
-    row["stopped"] = {
-        short: sum(lines[Tuning(*unit, arm)].get("stopped", False) for unit in units)
-        for short, arm in arms.items()
+    stopped = {
+        short: [lines[Tuning(*u, arm)].get("stopped") for u in units] for short, arm in arms.items()
     }
+    # The first lines do not tell it.
+    row["stopped"] = {s: None if None in found else sum(found) for s, found in stopped.items()}
     for short in arms:
         row[short] = _difference(worth[short], worth["f0"], units, random, one_each_split=True)
     for other in ("OO-RLHF", "CPO", "fine-tuning"):
