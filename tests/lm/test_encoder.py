@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from causalign.errors import ArtifactError, ExtraNotInstalled, InputError, SettingsError
-from causalign.lm import default_encoder, embed, load_encoder, model_files
+from causalign.lm import default_encoder, embed, load_encoder, model_files, transformer_encoder
 from causalign.lm.transformer_encoder import _batches
 
 torch = pytest.importorskip("torch")
@@ -60,6 +60,19 @@ def test_vectors_are_the_normalised_mean_of_each_text_alone(tiny):
     assert vectors.dtype == np.float32
     for vector, text in zip(vectors, TEXTS, strict=True):
         np.testing.assert_allclose(vector, by_hand(encoder, text), atol=1e-6)
+
+
+def test_products_of_onednn_give_the_same_vectors(tiny, monkeypatch):
+    vectors = {}
+    for faster in (False, True):
+        monkeypatch.setattr(
+            transformer_encoder, "_multiplies_faster_in_onednn", lambda faster=faster: faster
+        )
+        encoder = load_encoder(tiny)
+        kept = encoder.model.encoder.layer[0].output.dense.weight
+        assert kept.is_mkldnn is faster
+        vectors[faster] = encoder.encode(TEXTS)
+    np.testing.assert_allclose(vectors[True], vectors[False], atol=1e-6)
 
 
 def test_equal_texts_are_encoded_once_and_order_is_kept(tiny, monkeypatch):
