@@ -228,9 +228,9 @@ class Levels:
         """Return the simplest term that says the same."""
         return self.effects(np.arange(len(self.members)), self.reading()[1] @ coefficients)
 
-    def effects(self, codes: Sequence[int] | np.ndarray, deviations: np.ndarray) -> Term:
+    def effects(self, codes: np.ndarray, deviations: np.ndarray) -> Term:
         """Return the term in which the levels with these ``codes`` have these ``deviations``."""
-        members, numbers = [self.members[int(code)] for code in codes], deviations.tolist()
+        members, numbers = [self.members[code] for code in codes.tolist()], deviations.tolist()
         if len(self.read) == 1:
             levels = chain.from_iterable(members)
             return Categories(self.read[0], dict(zip(levels, numbers, strict=True)))

@@ -220,7 +220,7 @@ class _Shown:
         if self.factor is None:
             return self.part.reading()[0]
         label, every = self.part.label, design.absorbed[self.factor].level_names
-        return tuple(f"{label}[{every[code]}]" for code in design.levels[self.factor])
+        return tuple(f"{label}[{every[code]}]" for code in design.levels[self.factor].tolist())
 
     @property
     def contrast(self) -> np.ndarray:

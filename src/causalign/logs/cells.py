@@ -98,16 +98,14 @@ def read_numbers(column: pa.Array) -> CellsRead:
     if (plain | absent).all():
         return _read_plain(text, plain, absent)
     encoded = text.dictionary_encode()
-    perhaps = matches(encoded.dictionary, PERHAPS_A_NUMBER)
-    written = [
-        _take_apart(cell) if likely else None
-        for cell, likely in zip(encoded.dictionary.to_pylist(), perhaps, strict=True)
-    ]
     known = pc.fill_null(encoded.indices, 0).to_numpy(zero_copy_only=False)
-    used = np.bincount(known[~absent], minlength=len(written)) > 0 if len(written) else np.empty(0)
+    likely = np.flatnonzero(matches(encoded.dictionary, PERHAPS_A_NUMBER))
+    written = [_take_apart(cell) for cell in encoded.dictionary.take(likely).to_pylist()]
+    used = np.bincount(known[~absent], minlength=len(encoded.dictionary))[likely] > 0
     cells = [cell for cell, use in zip(written, used, strict=True) if use and cell is not None]
     notation, refusal = _choose_notation(cells)
-    values = np.array([np.nan if w is None else _value(w, notation) for w in written] or [np.nan])
+    values = np.full(max(len(encoded.dictionary), 1), np.nan)
+    values[likely] = [np.nan if cell is None else _value(cell, notation) for cell in written]
     numbers = np.where(absent, np.nan, values[known])
     how = _describe(cells, notation)
     return CellsRead(

@@ -1,6 +1,6 @@
 """What a column is: its kind, decided once from all its values and its role, and said in words."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -226,9 +226,13 @@ def settle_column(
 
 
 def _examples(values: pa.Array) -> tuple[str, ...]:
-    some = values.slice(0, 1000).drop_null()
-    shown: Callable[[object], str] = lambda v: repr(shorten(v)) if isinstance(v, str) else str(v)  # noqa: E731
+    shown: dict[str, None] = {}
     try:
-        return tuple(dict.fromkeys(shown(v) for v in some.to_pylist()))[:EXAMPLES]
+        for one in values.slice(0, 1000).drop_null():
+            value = one.as_py()
+            shown[repr(shorten(value)) if isinstance(value, str) else str(value)] = None
+            if len(shown) == EXAMPLES:
+                break
     except (pa.ArrowException, ValueError, OverflowError):
         return ()
+    return tuple(shown)

@@ -53,6 +53,8 @@ def settle_kind(column: Column, played: Sequence[str]) -> Settled:
     if not pa.types.is_large_string(column.values.type):
         return _settle(column, played)
     encoded = column.values.dictionary_encode()
+    if len(encoded.dictionary) == len(column.values):
+        return _settle(column, played)
     gaps = column.values.null_count > 0
     settled = _settle(replace(column, values=encoded.dictionary, gaps=gaps), played)
     known = encoded.indices
