@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from importlib.util import find_spec
 
 import pytest
@@ -66,3 +67,32 @@ def test_a_refusal_comes_in_its_own_words():
 
     with pytest.raises(InputError, match=r"^Part 7 is damaged\.$"):
         list(map_on_workers(make, [7]))
+
+
+@pytest.mark.slow
+@WITH_RAY
+def test_each_worker_has_a_gpu_of_its_own_where_there_are_some():
+    import ray
+
+    def make():
+        def do(job):
+            time.sleep(0.5)  # so that no worker does all jobs
+            return job, os.environ["CUDA_VISIBLE_DEVICES"]
+
+        return do
+
+    # What Ray believes is enough to see who gets which.
+    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        done = list(map_on_workers(make, range(6)))
+    finally:
+        ray.shutdown()
+    assert [job for job, _ in done] == list(range(6))
+    assert {gpu for _, gpu in done} == {"0", "1"}
+
+
+@pytest.mark.slow
+@WITH_RAY
+def test_more_threads_than_a_machine_has_are_not_waited_for():
+    threads = 2 * (os.cpu_count() or 1)
+    assert list(map_on_workers(lambda: lambda job: 10 * job, range(3), threads)) == [0, 10, 20]

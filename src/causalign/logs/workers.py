@@ -95,9 +95,13 @@ def _running_ray(ray: ModuleType) -> Iterator[None]:
 def _spread(
     ray: ModuleType, make: Callable[[], Callable[[Job], T]], jobs: Sequence[Job], threads: int
 ) -> Iterator[T]:
-    available = ray.cluster_resources()
-    gpus = int(available.get("GPU", 0))
-    workers = max(1, min(len(jobs), gpus or int(available.get("CPU", 1)) // threads))
+    machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+    cores = [int(machine.get("CPU", 0)) for machine in machines]
+    # A worker that asks for more than a machine has would be waited for without end.
+    own = max(1, min(threads, max(cores)))
+    places = sum(count // own for count in cores)
+    gpus = sum(int(machine.get("GPU", 0)) for machine in machines)
+    workers = max(1, min(len(jobs), places, gpus or places))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
@@ -127,7 +131,7 @@ def _spread(
     done = numbers.map_batches(
         Worker,
         batch_size=1,
-        num_cpus=threads,
+        num_cpus=own,
         num_gpus=1 if gpus else None,
         compute=ray.data.ActorPoolStrategy(size=workers),
     )
