@@ -105,7 +105,7 @@ class AudienceErrors:
         if self.basis is not None:
             # Outside the span of the rows nothing is known of a coefficient but its prior.
             rest = C - self.basis @ (self.basis.T @ C)
-            outside = self.prior_apart * np.einsum("adk,adj->kj", rest, rest)
+            outside = self.prior_apart * np.tensordot(rest, rest, axes=((0, 1), (0, 1)))
             outside += self.prior_shared * rest.sum(axis=0).T @ rest.sum(axis=0)
             C = self.basis.T @ C
             coefficients, shared = coefficients @ self.basis, shared @ self.basis
