@@ -210,14 +210,15 @@ def _logprobs(model: LanguageModel, texts: list[str]) -> np.ndarray:
 
 
 def _worth(judge: RewardModel, texts: list[str]) -> list[float]:
-    return [round(float(worth), 3) for worth in judge.expected_outcome(texts)]
+    return [round(float(worth), 1) for worth in judge.expected_outcome(texts)]
 
 
 def _append(path: Path, tuning: Tuning, found: dict[str, Any]) -> None:
     # What a kill left half written stays a line of its own.
     torn = path.exists() and not path.read_bytes().endswith(b"\n")
     with path.open("a", encoding="utf-8") as file:
-        file.write("\n" * torn + json.dumps(vars(tuning) | found) + "\n")
+        line = json.dumps(vars(tuning) | found, separators=(",", ":"))
+        file.write("\n" * torn + line + "\n")
 
 
 def _lines(path: Path) -> dict[Tuning, dict[str, Any]]:

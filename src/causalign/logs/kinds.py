@@ -53,7 +53,7 @@ def settle_kind(column: Column, played: Sequence[str]) -> Settled:
     if not pa.types.is_large_string(column.values.type):
         return _settle(column, played)
     encoded = column.values.dictionary_encode()
-    if len(encoded.dictionary) == len(column.values):
+    if len(encoded.dictionary) == len(column.values):  # all differ: nothing to save
         return _settle(column, played)
     gaps = column.values.null_count > 0
     settled = _settle(replace(column, values=encoded.dictionary, gaps=gaps), played)
