@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from causalign.lm import load_encoder
+from causalign.lm import load_encoder, transformer_encoder
 from causalign.lm.adapted_encoder import AdaptedEncoder
 from causalign.lm.completions import tokenize
 from causalign.lm.language_model import (
@@ -29,6 +29,13 @@ tf = pytest.importorskip("transformers")
 PROMPTS = [" ".join(WORDS[:12])] * 3 + ["rain"] * 2
 COMPLETIONS = ["free mug today", "rain and sun", "buy now one two three", "free sale", "four"]
 TEXTS = ["free mug sale today", "rain", " the blue  mugs only", " ".join(WORDS * 6)]
+
+
+@pytest.fixture(autouse=True)
+def multiply_in_onednn(monkeypatch):
+    """Encode on every processor as on those where it is faster: it asks more of a model."""
+    if torch.backends.mkldnn.is_available():
+        monkeypatch.setattr(transformer_encoder, "_multiplies_faster_in_onednn", lambda: True)
 
 
 @dataclass(frozen=True)

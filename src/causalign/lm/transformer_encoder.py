@@ -10,6 +10,7 @@ kept only .9989, and other models were not measured: their default is float32.
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -281,15 +282,19 @@ def _multiplies_faster_in_onednn() -> bool:
 
 
 def _multiply_in_onednn(model: "Module") -> None:
-    """Keep the weights of linear layers as oneDNN does, which makes it multiply by them."""
+    """Let linear layers multiply by copies of their weights that are kept as oneDNN does.
+
+    The weights themselves stay as they are: some models read those of a layer by its name.
+    """
     import torch
 
+    def multiply(states: "Tensor", weight: "Tensor", bias: "Tensor | None") -> "Tensor":
+        return torch.nn.functional.linear(states.to_mkldnn(), weight, bias).to_dense()
+
     for layer in [each for each in model.modules() if type(each) is torch.nn.Linear]:
-        for name, weight in list(layer.named_parameters()):
-            reordered = weight.detach().to_mkldnn()
-            setattr(layer, name, torch.nn.Parameter(reordered, requires_grad=False))
-        layer.register_forward_pre_hook(lambda _, states: (states[0].to_mkldnn(),))
-        layer.register_forward_hook(lambda *passed: passed[-1].to_dense())
+        bias = None if layer.bias is None else layer.bias.detach().to_mkldnn()
+        weight = layer.weight.detach().to_mkldnn()
+        layer.forward = partial(multiply, weight=weight, bias=bias)
 
 
 def _batches(lengths: list[int], budget: int) -> list[NDArray[np.int64]]:
