@@ -3,6 +3,7 @@
 A Llama of two million weights learns to write like one half of the log: f₀. Every tuning draws
 anew which of these texts teach, their outcomes and the confounded sample of ĝ, and starts from f₀.
 What a tuning leaves is one line of ``tunings.jsonl``; a run that was killed goes on behind it.
+``tunings.csv`` holds a row for each, from which every table follows.
 Reference: arXiv 2402.14979.
 """
 
@@ -10,11 +11,12 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from comparisons import Tuning, arms_at, compared, draws_of, shown, summarised
 from language_models import OBJECTIVES, Parts, fresh_samples
 
 from causalign.lm.completions import tokenize
@@ -36,22 +38,9 @@ __all__ = ["study"]
 
 Settings = dict[str, Any]
 PartsOf = Callable[[int, int], Parts]
-FREE = ("f0", "fine-tuning", "CPO")  # what no outcome model touches
-RESAMPLES = 2000
-ENDS = ("found", "low", "high")
-SEEN = 2.8  # standard errors: 80 % power at 5 %
 HALVINGS, FARTHEST = 6, 4.0
 LONGEST = 256  # tokens of a text that is scored; what tunes must read as many, or weights are off
 READ_OFTEN = 8  # times as many texts of f₀, to which all tunings of a split are compared
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """Name one tuning: which half of the texts, which draw of outcomes, and the arm."""
-
-    split: int
-    draw: int
-    arm: str
 
 
 def study(chosen: Settings, parts_of: PartsOf, folder: Path) -> dict[str, Any]:
@@ -62,21 +51,18 @@ def study(chosen: Settings, parts_of: PartsOf, folder: Path) -> dict[str, Any]:
         start = _pretrained(chosen, parts_of(split, 0), folder / f"split-{split}")
         _judge_start(chosen, start, parts_of(split, 0).judge, split, path)
     for strength in chosen["strengths"]:
-        for draw in _draws(chosen):
+        for draw in draws_of(chosen):
             for split in range(chosen["splits"]):
                 _tune_all(chosen, parts_of, folder, Tuning(split, draw, ""), strength)
-    found = compared(_lines(path), chosen)
+    record = summarised(_lines(path))
+    record.to_csv(folder / "tunings.csv", float_format="%.6g")
+    found = compared(record, chosen)
     for judged, table in found.items():
         print(
             f"\nsmall policies, {judged}: points above f0 (95 %), nats from f0\n{shown(table)}",
             flush=True,
         )
     return found
-
-
-def _draws(chosen: Settings) -> range:
-    """Return the draws; the first one was the pilot's, whose settings these are."""
-    return range(1, 1 + int(chosen["draws"]))
 
 
 def _pretrained(chosen: Settings, parts: Parts, folder: Path) -> PolicyFit:
@@ -100,7 +86,7 @@ def _tune_all(
     chosen: Settings, parts_of: PartsOf, folder: Path, unit: Tuning, strength: float
 ) -> None:
     path = folder / "tunings.jsonl"
-    tunings = [replace(unit, arm=arm) for arm in _arms(strength).values()]
+    tunings = [unit._replace(arm=arm) for arm in arms_at(strength).values()]
     missing = [tuning for tuning in tunings if tuning not in _done(path)]
     if not missing:
         return
@@ -120,12 +106,6 @@ def _tune_all(
         _append(path, tuning, found)
         print(f"{tuning}: {_short(found)}", flush=True)
         shutil.rmtree(out)
-
-
-def _arms(strength: float) -> dict[str, str]:
-    """Return the name that each arm of this strength has in a table, and in the file."""
-    names = {name: name for name in FREE[1:]}
-    return names | {method: f"{method} {strength}" for method in OBJECTIVES}
 
 
 def _fit(chosen: Settings, parts: Parts, start: str, tuning: Tuning, out: Path) -> PolicyFit:
@@ -217,7 +197,7 @@ def _append(path: Path, tuning: Tuning, found: dict[str, Any]) -> None:
     # What a kill left half written stays a line of its own.
     torn = path.exists() and not path.read_bytes().endswith(b"\n")
     with path.open("a", encoding="utf-8") as file:
-        line = json.dumps(vars(tuning) | found, separators=(",", ":"))
+        line = json.dumps(tuning._asdict() | found, separators=(",", ":"))
         file.write("\n" * torn + line + "\n")
 
 
@@ -241,138 +221,3 @@ def _short(found: dict[str, Any]) -> str:
         f"{worth:.2f} at {found['nats']:.2f} nats; {same:.2f} at "
         f"{found['nats at the same divergence']:.2f}; {found['effective rows']:.0f} rows"
     )
-
-
-def compared(lines: dict[Tuning, dict[str, Any]], chosen: Settings) -> dict[str, Any]:
-    """Return values above f₀ and win rates for each β, intervals over tunings and texts."""
-    found: dict[str, Any] = {}
-    for what in ("worth", "worth at the same divergence"):
-        table = found["as tuned" if what == "worth" else "at the same divergence"] = {}
-        for strength in chosen["strengths"]:
-            units = [
-                (split, draw)
-                for split in range(chosen["splits"])
-                for draw in _draws(chosen)
-                if all(Tuning(split, draw, arm) in lines for arm in _arms(strength).values())
-            ]
-            if units:
-                table[str(strength)] = _row(lines, units, strength, what)
-    return found
-
-
-def shown(table: dict[str, Any]) -> str:
-    """Return a table as Markdown; ``seen`` is what four of five such studies would tell from 0."""
-    arms = ("fine-tuning", "CPO", "OO-RLHF", "DR-CPO")
-    heads = ("β", "tunings", *arms, "DR-CPO − OO-RLHF", "seen", "DR-CPO wins against OO-RLHF")
-    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
-    for strength, row in table.items():
-        gap, wins = row["DR-CPO - OO-RLHF"], row["DR-CPO wins against OO-RLHF"]
-        seen = (
-            "–" if gap["spread"] is None else f"{SEEN * gap['spread'] / row['tunings'] ** 0.5:.2f}"
-        )
-        cells = [strength, str(row["tunings"])]
-        cells += [f"{_interval(row[arm])}, {row['nats'][arm]:.1f} nats" for arm in arms]
-        cells += [_interval(gap), seen]
-        cells += ["{:.0f} % ({:.0f} to {:.0f})".format(*(100 * wins[k] for k in ENDS))]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _interval(found: dict[str, float]) -> str:
-    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(found[key] for key in ENDS))
-
-
-def _row(
-    lines: dict[Tuning, dict[str, Any]], units: list[tuple[int, int]], strength: float, what: str
-) -> dict[str, Any]:
-    arms = _arms(strength)
-    worth = {
-        short: np.array([lines[Tuning(*unit, arm)][what] for unit in units])
-        for short, arm in arms.items()
-    }
-    worth["f0"] = np.array([lines[Tuning(split, 0, "f0")]["worth"] for split, _ in units])
-    random = np.random.default_rng(int(abs(strength)))
-    row: dict[str, Any] = {"tunings": len(units)}
-    key = "nats" if what == "worth" else "nats at the same divergence"
-    row["nats"] = {
-        short: round(float(np.mean([lines[Tuning(*unit, arm)][key] for unit in units])), 2)
-        for short, arm in arms.items()
-    }
-    row["effective rows"] = {
-        short: round(float(np.mean([lines[Tuning(*u, arm)]["effective rows"] for u in units])), 1)
-        for short, arm in arms.items()
-    }
-    stopped = {
-        short: [lines[Tuning(*u, arm)].get("stopped") for u in units] for short, arm in arms.items()
-    }
-    # The first lines do not tell it.
-    row["stopped"] = {s: None if None in found else sum(found) for s, found in stopped.items()}
-    for short in arms:
-        row[short] = _difference(worth[short], worth["f0"], units, random, one_each_split=True)
-    for other in ("OO-RLHF", "CPO", "fine-tuning"):
-        row[f"DR-CPO - {other}"] = _difference(worth["DR-CPO"], worth[other], units, random)
-    shares = [_wins(*pair) for pair in zip(worth["DR-CPO"], worth["OO-RLHF"], strict=True)]
-    won, noise = np.array(shares).T
-    row["DR-CPO wins against OO-RLHF"] = _resampled(won, noise, units, random, digits=3)
-    return row
-
-
-def _wins(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """Return how often a text of the first is judged better, a tie as half, and its error."""
-    gap = np.subtract.outer(first, second)
-    won = (gap > 0) + 0.5 * (gap == 0)
-    variance = won.mean(axis=1).var() / len(first) + won.mean(axis=0).var() / len(second)
-    return float(won.mean()), float(np.sqrt(variance))
-
-
-def _difference(
-    first: np.ndarray,
-    second: np.ndarray,
-    units: list[tuple[int, int]],
-    random: np.random.Generator,
-    *,
-    one_each_split: bool = False,
-) -> dict[str, Any]:
-    """Return the mean difference of what texts are worth; both (u, n).
-
-    ``one_each_split``: the second are the same texts in all tunings of a split, those of f₀.
-    """
-    errors = [np.sqrt(side.var(axis=1) / side.shape[1]) for side in (first, second)]
-    own, shared = (errors[0], errors[1]) if one_each_split else (np.hypot(*errors), 0 * errors[1])
-    gaps = first.mean(axis=1) - second.mean(axis=1)
-    return _resampled(gaps, own, units, random, digits=2, shared=shared)
-
-
-def _resampled(
-    gaps: np.ndarray,
-    noise: np.ndarray,
-    units: list[tuple[int, int]],
-    random: np.random.Generator,
-    digits: int,
-    shared: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """Return the mean over tunings (u,), resampled by splits, tunings within them, and texts.
-
-    ``noise`` is the standard error over the texts of each tuning, ``shared`` that over texts which
-    all tunings of a split have in common. ``spread``, the standard deviation over tunings, tells
-    what could have been seen; ``splits`` are the means of each, since few of them tell little of
-    how splits differ.
-    """
-    split = np.array([each for each, _ in units])
-    rows_of = {kind: np.flatnonzero(split == kind) for kind in np.unique(split)}
-    common = np.zeros(len(gaps)) if shared is None else shared
-    means = []
-    for _ in range(RESAMPLES):
-        drawn = []
-        for kind in random.choice(list(rows_of), len(rows_of)):
-            rows = random.choice(rows_of[kind], len(rows_of[kind]))
-            texts = noise[rows] * random.standard_normal(len(rows))
-            drawn.append(gaps[rows] + texts + common[rows] * random.standard_normal())
-        means.append(np.concatenate(drawn).mean())
-    low, high = np.quantile(means, (0.025, 0.975))
-    found: dict[str, Any] = {
-        name: round(float(value), digits)
-        for name, value in (("found", gaps.mean()), ("low", low), ("high", high))
-    }
-    found["splits"] = [round(float(gaps[rows].mean()), digits) for rows in rows_of.values()]
-    return found | {"spread": round(float(gaps.std(ddof=1)), digits) if len(gaps) > 1 else None}

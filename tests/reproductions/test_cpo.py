@@ -145,6 +145,14 @@ def test_written_texts_are_compared_with_intervals(snippets, monkeypatch):
 
 
 @pytest.fixture
+def comparisons(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import comparisons
+
+    return comparisons
+
+
+@pytest.fixture
 def small_policies(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     pytest.importorskip("torch")
@@ -153,31 +161,32 @@ def small_policies(monkeypatch):
     return small_policies
 
 
-def tunings(small, gains, *, splits=2, draws=8, texts=64):
-    """Return lines in which each arm is worth what it gains, on average over texts."""
+def record(comparisons, gains, *, splits=2, draws=8, texts=64):
+    """Return a record in which each arm is worth what it gains, on average over texts."""
     random = np.random.default_rng(0)
     lines = {}
     for split in range(splits):
-        lines[small.Tuning(split, 0, "f0")] = {"worth": [60.0] * texts}
+        lines[comparisons.Tuning(split, 0, "f0")] = {"worth": [60.0] * texts}
         for draw in range(1, draws + 1):
             for arm, gain in gains.items():
                 worth = list(60 + gain + random.normal(0, 0.5) + random.normal(0, 3, texts))
-                lines[small.Tuning(split, draw, arm)] = {
+                lines[comparisons.Tuning(split, draw, arm)] = {
                     "worth": worth,
                     "nats": 2.0,
                     "worth at the same divergence": worth,
                     "nats at the same divergence": 1.0,
                     "effective rows": 50.0,
+                    "stopped": False,
                 }
-    return lines
+    return comparisons.summarised(lines)
 
 
 GAINS = {"fine-tuning": 0.0, "CPO": 1.0, "OO-RLHF -20": -3.0, "DR-CPO -20": 1.0}
 
 
-def test_many_tunings_tell_what_one_cannot(small_policies):
+def test_many_tunings_tell_what_one_cannot(comparisons):
     chosen = {"splits": 2, "draws": 8, "strengths": [-20, 20]}
-    table = small_policies.compared(tunings(small_policies, GAINS), chosen)["as tuned"]
+    table = comparisons.compared(record(comparisons, GAINS), chosen)["as tuned"]
     assert set(table) == {"-20"}  # of 20 nothing is tuned yet
     row = table["-20"]
     assert row["tunings"] == 16
@@ -200,12 +209,12 @@ def test_a_tuning_that_is_not_whole_is_not_counted(small_policies, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["hongkong", "hate_speech"])
-def test_tables_of_tunings_follow_from_their_lines(name, small_policies):
+def test_tables_of_tunings_follow_from_their_record(name, comparisons):
     folder = FOLDER / name
     chosen = yaml.safe_load((folder / "config.yaml").read_text())["cpu"]["small_policies"]
     expected = json.loads((folder / "expected.json").read_text())["cpu"]["small policies"]
-    lines = small_policies._lines(folder / "tunings.jsonl")
+    rows = comparisons.read_record(folder / "tunings.csv")
     here = chosen | {"strengths": chosen["strengths"][:1]}
-    for judged, table in small_policies.compared(lines, here).items():
+    for judged, table in comparisons.compared(rows, here).items():
         for strength, row in table.items():
             assert row == expected[judged][strength]
