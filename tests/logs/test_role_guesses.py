@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from causalign.errors import InputError
+from causalign.errors import InputError, SettingsError
 from causalign.logs.role_guesses import guess_roles
 
 
@@ -92,6 +92,38 @@ def test_what_is_known_is_not_guessed():
 def test_what_cannot_be_guessed_is_asked_for(columns, words):
     with pytest.raises(InputError, match=words):
         guess_roles(pa.table(columns))
+
+
+@pytest.mark.parametrize(
+    ("change", "known", "words"),
+    [
+        ({"sold": ["ja", "nein"] * 30}, "sold", "'sold' is not numeric but text"),
+        ({"clicks": [5] * 60}, None, r"The outcome 'clicks' is constant \(5\)"),
+        ({"sold": [True] * 60}, "sold", r"The outcome 'sold' is constant \(1\)"),
+        ({"sold": [None] * 60}, "sold", "The outcome 'sold' holds no value in any row"),
+    ],
+)
+def test_what_cannot_be_an_outcome_is_refused(change, known, words):
+    columns = {"text": [f"rooms with a view number {i}" for i in range(60)], **change}
+    with pytest.raises(InputError, match=words):
+        guess_roles(pa.table(columns), outcome=known)
+
+
+def test_the_text_is_not_its_own_outcome():
+    with pytest.raises(SettingsError, match="'text' is named as 'completion' and as 'outcome'"):
+        guess_roles(pa.table({"text": ["rooms with a view"] * 9}), outcome="text")
+
+
+def test_columns_of_one_name_are_left_out_or_refused():
+    texts, clicks = [f"rooms with a view number {i}" for i in range(60)], list(range(60))
+    days = ["Mon", "Tue"] * 30
+    twice = pa.table([texts, days, clicks, days], ["text", "day", "clicks", "day"])
+    guessed = {guess.column: guess for guess in guess_roles(twice).columns}
+    assert guessed["day"].part == ""
+    assert "not the only one of this name" in guessed["day"].because
+    twice = pa.table([texts, clicks, clicks], ["text", "clicks", "clicks"])
+    with pytest.raises(InputError, match="'clicks' is not the only one of this name"):
+        guess_roles(twice)
 
 
 def test_columns_that_are_not_there_are_refused():

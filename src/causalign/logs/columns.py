@@ -109,7 +109,8 @@ def read_column(table: pa.Table, name: str, roles: Roles) -> tuple[pa.ChunkedArr
     column = open_column(
         table.column(position), table.schema.field(position), table.schema.metadata
     )
-    return settle_column(name, played, column)
+    values, reading = settle_column(name, played, column)
+    return values, _refuse_copies(reading, table)
 
 
 def describe_columns(
@@ -141,12 +142,14 @@ def describe_columns(
         values, reading = settle_column(name, roles or ("confounders",), column)
         if not reading.refusal:
             reading = replace(reading, different=pc.count_distinct(values).as_py())
-        if roles and table.column_names.count(name) > 1:
-            reading = replace(
-                reading, refusal="is not the only one of this name. Rename the others"
-            )
-        readings.append(reading if roles else replace(reading, role=""))
+        readings.append(_refuse_copies(reading, table) if roles else replace(reading, role=""))
     return tuple(readings)
+
+
+def _refuse_copies(reading: ColumnReading, table: pa.Table) -> ColumnReading:
+    if table.column_names.count(reading.name) == 1:
+        return reading
+    return replace(reading, refusal="is not the only one of this name. Rename the others")
 
 
 def tabulate_readings(readings: Sequence[ColumnReading]) -> pa.Table:

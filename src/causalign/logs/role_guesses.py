@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from causalign.errors import InputError
-from causalign.logs.columns import ColumnReading, holds_dates, read_column
+from causalign.logs.columns import ColumnReading, holds_dates, read_column, require_usable
+from causalign.logs.intake import require_varying
 from causalign.logs.roles import Roles
 
 Part = Literal[
@@ -44,6 +46,7 @@ CLUSTERS = ("user", "author", "host", "customer", "reader", "account", "owner", 
 PERIODS = ("week", "month", "weekday", "day", "hour", "quarter", "season", "year")
 NAMES = ("id", "code", "zip", "postcode", *PERIODS)
 
+NAMED = "named on the command line"
 FEWEST_WORDS = 3.0
 MOST_MISSING = 0.3
 # A category with fewer rows than this on average is taken out only with the text's own effect.
@@ -153,7 +156,10 @@ def guess_roles(
     Raises
     ------
     InputError
-        Where no column holds texts, or none, or several, may be the outcome.
+        Where no column holds texts, or none may be the outcome; where one that is known, or is
+        named like an outcome, cannot be it.
+    SettingsError
+        Where one column is named as both.
     """
     for name in (completion, outcome):
         if name is not None and name not in table.column_names:
@@ -163,13 +169,14 @@ def guess_roles(
     seen = {name: _look(table, name) for name in dict.fromkeys(table.column_names)}
     text = completion or _find_text(seen)
     after = outcome or _find_outcome([look for look in seen.values() if look.name != text])
-    values = _numbers(seen[after])
+    values = _read_outcome(table, Roles(text, after))
     guesses = []
     for look in seen.values():
         if look.name == text:
-            guesses.append(look.guess("completion", "the column of most words"))
+            why = NAMED if completion else "the column of most words"
+            guesses.append(look.guess("completion", why))
         elif look.name == after:
-            why = "named on the command line" if outcome else "its name says what happened"
+            why = NAMED if outcome else "its name says what happened"
             guesses.append(look.guess("outcome", why))
         else:
             guesses.append(_guess_other(look, values, after))
@@ -232,15 +239,28 @@ def _find_text(seen: dict[str, _Look]) -> str:
 
 def _find_outcome(looks: list[_Look]) -> str:
     numeric = [look for look in looks if look.reading.kind in ("numeric", "boolean")]
-    for name in (*OUTCOMES, *PROXIES):
-        for look in numeric:
-            if name in look.tokens and look.different > 1:
-                return look.name
-    listed = ", ".join(look.name for look in numeric if look.different > 1) or "none"
+    varying = [look for look in numeric if look.different > 1]
+    for name, look in (
+        *product((*OUTCOMES, *PROXIES), varying),
+        *product(OUTCOMES, numeric),  # a constant one is refused by its name
+    ):
+        if name in look.tokens:
+            return look.name
+    listed = ", ".join(look.name for look in varying) or "none"
     raise InputError(
         "No column is named like an outcome (clicks, bookings, rating, ...). Name what happened "
         f"after the text: --outcome. Columns of numbers: {listed}."
     )
+
+
+def _read_outcome(table: pa.Table, roles: Roles) -> np.ndarray:
+    """Return the outcome ``(n,)``; raise `InputError` where it, or the text, cannot be used."""
+    require_usable(read_column(table, roles.completion, roles)[1])
+    values, reading = read_column(table, roles.outcome, roles)
+    require_usable(reading)
+    numbers = values.to_numpy()
+    require_varying(roles.outcome, roles, np.nanmin(numbers), np.nanmax(numbers))
+    return numbers
 
 
 def _guess_other(look: _Look, outcome: np.ndarray, outcome_name: str) -> RoleGuess:
