@@ -158,7 +158,7 @@ def _make_writer(
         kind, written = ca.lm.ServerWriter, {"url": name}
     else:
         kind, written = ca.lm.LanguageModelWriter, {"model": name}
-    return ca.config.construct(kind, ca.config.override(written, settings or ()), "--set")
+    return ca.config.construct(kind, ca.config.override(written, settings or ()))
 
 
 def _read_prompts(
