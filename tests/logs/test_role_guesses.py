@@ -101,6 +101,7 @@ def test_what_cannot_be_guessed_is_asked_for(columns, words):
         ({"clicks": [5] * 60}, None, r"The outcome 'clicks' is constant \(5\)"),
         ({"sold": [True] * 60}, "sold", r"The outcome 'sold' is constant \(1\)"),
         ({"sold": [None] * 60}, "sold", "The outcome 'sold' holds no value in any row"),
+        ({"sold": [np.inf] * 60}, "sold", "The outcome 'sold' holds no usable value in any row"),
     ],
 )
 def test_what_cannot_be_an_outcome_is_refused(change, known, words):

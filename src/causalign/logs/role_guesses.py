@@ -259,7 +259,10 @@ def _read_outcome(table: pa.Table, roles: Roles) -> np.ndarray:
     values, reading = read_column(table, roles.outcome, roles)
     require_usable(reading)
     numbers = values.to_numpy()
-    require_varying(roles.outcome, roles, np.nanmin(numbers), np.nanmax(numbers))
+    known = numbers[np.isfinite(numbers)]
+    if not known.size:
+        raise InputError(f"{reading.title} holds no usable value in any row.")
+    require_varying(roles.outcome, roles, known.min(), known.max())
     return numbers
 
 
