@@ -294,7 +294,7 @@ def _multiply_in_onednn(model: "Module") -> None:
     for layer in [each for each in model.modules() if type(each) is torch.nn.Linear]:
         bias = None if layer.bias is None else layer.bias.detach().to_mkldnn()
         weight = layer.weight.detach().to_mkldnn()
-        layer.forward = partial(multiply, weight=weight, bias=bias)
+        layer.forward = partial(multiply, weight=weight, bias=bias)  # type: ignore[method-assign]
 
 
 def _batches(lengths: list[int], budget: int) -> list[NDArray[np.int64]]:

@@ -258,7 +258,7 @@ def _read_outcome(table: pa.Table, roles: Roles) -> np.ndarray:
     require_usable(read_column(table, roles.completion, roles)[1])
     values, reading = read_column(table, roles.outcome, roles)
     require_usable(reading)
-    numbers = values.to_numpy()
+    numbers: np.ndarray = values.to_numpy()
     known = numbers[np.isfinite(numbers)]
     if not known.size:
         raise InputError(f"{reading.title} holds no usable value in any row.")
