@@ -1,6 +1,7 @@
 """A killed training goes on to the weights of one that was not killed, bit by bit."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -18,7 +20,16 @@ from safetensors.torch import load_file
 from causalign.errors import ArtifactError
 from causalign.lm import trainer
 from causalign.lm.checkpoints import find_last_whole
-from causalign.policy import METHODS, SFT, FreshSamples, Lora, Weighting
+from causalign.logs import Logs, Roles
+from causalign.policy import (
+    METHODS,
+    SFT,
+    CausalPreference,
+    FreshSamples,
+    Lora,
+    Training,
+    Weighting,
+)
 
 OURS = [name for name in METHODS if name not in ("grpo", "rloo", "ppo")]
 # What any method is given of these, if it has such a setting: dropout, fresh samples and a table
@@ -194,8 +205,6 @@ except ArtifactError as error:
 
 @pytest.mark.slow
 def test_a_file_system_that_refuses_to_write_is_reported(tiny_lm_folder, logs, tmp_path):
-    import pyarrow.parquet as pq
-
     pq.write_table(logs.data, tmp_path / "logs.parquet")
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, tmp_path / "logs.parquet", tiny_lm_folder, tmp_path / "o"],
@@ -206,59 +215,58 @@ def test_a_file_system_that_refuses_to_write_is_reported(tiny_lm_folder, logs, t
     assert "from the start" in done.stdout
 
 
-KILLED = """
-import sys
-from causalign.policy import CausalPreference, FreshSamples, Training, Weighting
-from causalign import Logs, Roles
-roles = Roles(completion="text", outcome="y", propensity="p", prompt="prompt")
-logs = Logs.read(sys.argv[1], roles)
-method = CausalPreference(
-    objective="doubly-robust",
-    model=sys.argv[2],
-    training=Training(steps=150, batch_size=8, learning_rate=5e-3, max_length=48, save_every=2),
-    samples=FreshSamples(
-        refresh_every=4, max_new_tokens=6, evaluation_texts=0, samples_per_row=1
-    ),
-    weighting=Weighting(stop_below=2.0),
-)
-method.fit(logs, sys.argv[3], reward=lambda c, p: [float(t.count("yes")) for t in c])
-print("done")
-"""
+# What a training imports: the children of a process that has loaded it start at once.
+LOADED = ["causalign.lm.trainer", "causalign.policy.causal_preference", "causalign.logs", "peft"]
+
+
+def tune(table: Path, model: Path, out: Path) -> None:
+    roles = Roles(completion="text", outcome="y", propensity="p", prompt="prompt")
+    method = CausalPreference(
+        objective="doubly-robust",
+        model=str(model),
+        training=Training(steps=150, batch_size=8, learning_rate=5e-3, max_length=48, save_every=2),
+        samples=FreshSamples(
+            refresh_every=4, max_new_tokens=6, evaluation_texts=0, samples_per_row=1
+        ),
+        weighting=Weighting(stop_below=2.0),
+    )
+    method.fit(Logs.read(table, roles), out, reward=Reward())
 
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_leave_the_weights_as_they_are(
     tiny_lm_folder, logs, tmp_path
 ):
-    import pyarrow.parquet as pq
-
     pq.write_table(logs.data, tmp_path / "logs.parquet")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(LOADED)
 
-    def command(name):
-        return [
-            sys.executable, "-c", KILLED, tmp_path / "logs.parquet", tiny_lm_folder, tmp_path / name
-        ]  # fmt: skip
+    def start(name):
+        what = (tmp_path / "logs.parquet", tiny_lm_folder, tmp_path / name)
+        child = context.Process(target=tune, args=what)
+        child.start()
+        return child
 
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(command("whole"), check=True, **quiet)
+    def finish(name):
+        child = start(name)
+        child.join()
+        assert child.exitcode == 0
+
+    finish("whole")
     rng = np.random.default_rng(0)
-    kills, done = 0, False
     training = tmp_path / "killed" / "training"
-    while kills < 20 and not done:
-        child = subprocess.Popen(command("killed"), **quiet)
-        while not any(training.glob("checkpoint-*/whole.json")) and child.poll() is None:
+    for _ in range(20):
+        child = start("killed")
+        while not any(training.glob("checkpoint-*/whole.json")) and child.is_alive():
             time.sleep(0.05)
         seen = newest(training)
-        while newest(training) == seen and child.poll() is None:
+        while newest(training) == seen and child.is_alive():
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.2))
-        done = child.poll() is not None
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        kills += not done
-    if not done:
-        subprocess.run(command("killed"), check=True, **quiet)
-    assert kills == 20
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+    finish("killed")
     one, other = (
         load_file(tmp_path / name / "model" / "adapter_model.safetensors")
         for name in ("whole", "killed")
