@@ -118,7 +118,7 @@ def _row(
     row["effective rows"] = {
         s: round(float(rows["effective rows"].mean()), 1) for s, rows in of_arm.items()
     }
-    # The first lines do not tell it.
+    # Hong Kong's first tunings did not record it.
     stopped = {s: rows["stopped"] for s, rows in of_arm.items()}
     row["stopped"] = {s: None if one.isna().any() else int(one.sum()) for s, one in stopped.items()}
     for short in of_arm:

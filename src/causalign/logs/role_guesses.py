@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from causalign.errors import InputError
+from causalign.errors import ColumnNotFound, InputError, nearest
 from causalign.logs.columns import ColumnReading, holds_dates, read_column, require_usable
-from causalign.logs.intake import require_varying
+from causalign.logs.intake import check_columns, require_varying
 from causalign.logs.roles import Roles
 
 Part = Literal[
@@ -155,6 +155,8 @@ def guess_roles(
 
     Raises
     ------
+    ColumnNotFound
+        When there is no column of such a name.
     InputError
         Where no column holds texts, or none may be the outcome; where one that is known, or is
         named like an outcome, cannot be it.
@@ -163,8 +165,8 @@ def guess_roles(
     """
     for name in (completion, outcome):
         if name is not None and name not in table.column_names:
-            raise InputError(
-                f"There is no column {name!r}; the file has {', '.join(table.column_names)}."
+            raise ColumnNotFound(
+                f"There is no column {name!r}; {nearest(name, table.column_names)}"
             )
     seen = {name: _look(table, name) for name in dict.fromkeys(table.column_names)}
     text = completion or _find_text(seen)
@@ -255,6 +257,7 @@ def _find_outcome(looks: list[_Look]) -> str:
 
 def _read_outcome(table: pa.Table, roles: Roles) -> np.ndarray:
     """Return the outcome ``(n,)``; raise `InputError` where it, or the text, cannot be used."""
+    check_columns(table, roles)
     require_usable(read_column(table, roles.completion, roles)[1])
     values, reading = read_column(table, roles.outcome, roles)
     require_usable(reading)
